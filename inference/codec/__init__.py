@@ -1,0 +1,18 @@
+"""Bytes <-> pictures. Blocking functions that hold no state and release the GIL where the time goes."""
+
+from inference.codec.decode import MAX_PIXELS, PictureInfo, decode, probe
+from inference.codec.encode import encode, is_complete_png, read_text
+from inference.codec.png import HEAD_BYTES, encode_png, zero_hidden
+
+__all__ = [
+    "HEAD_BYTES",
+    "MAX_PIXELS",
+    "PictureInfo",
+    "decode",
+    "encode",
+    "encode_png",
+    "is_complete_png",
+    "probe",
+    "read_text",
+    "zero_hidden",
+]

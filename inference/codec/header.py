@@ -1,0 +1,127 @@
+"""What the first bytes of a picture tell, and whether its end is there. Nothing here decodes a pixel."""
+
+import struct
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from inference.errors import NotAPicture, TruncatedPicture, UnsupportedPicture
+
+READABLE = "JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF"
+
+_SIGNATURES: tuple[tuple[str, bytes], ...] = (
+    ("JPEG", b"\xff\xd8\xff"),
+    ("PNG", b"\x89PNG\r\n\x1a\n"),
+    ("GIF", b"GIF87a"),
+    ("GIF", b"GIF89a"),
+    ("TIFF", b"II*\0"),
+    ("TIFF", b"MM\0*"),
+    ("TIFF", b"II+\0"),
+    ("TIFF", b"MM\0+"),
+)
+_UNREAD: tuple[tuple[str, bytes], ...] = (
+    ("Photoshop", b"8BPS"),
+    ("OpenEXR", b"v/1\x01"),
+    ("JPEG XL", b"\xff\x0a"),
+    ("JPEG XL", b"\0\0\0\x0cJXL \r\n\x87\n"),
+    ("JPEG 2000", b"\0\0\0\x0cjP  \r\n\x87\n"),
+    ("JPEG 2000", b"\xff\x4f\xff\x51"),
+    ("PDF", b"%PDF-"),
+)
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+# "BM" alone also begins English text, so the size of the header that follows has to be a known one too.
+_BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+
+
+def identify(data: bytes) -> str:
+    """Name the format from its signature: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF' or 'AVIF'.
+
+    Raises NotAPicture for anything else, UnsupportedPicture for well-known formats that are not read.
+    """
+    if not data:
+        raise NotAPicture("the file is empty; upload it again")
+    found = _by_signature(_SIGNATURES, data) or _by_structure(data)
+    if found:
+        return found
+    unread = _by_signature(_UNREAD, data) or ("HEIC" if _brands(data) & _HEIF_BRANDS else None)
+    if unread:
+        raise UnsupportedPicture(f"{unread} is not read here; export the picture as {READABLE}")
+    raise NotAPicture(f"the first bytes are of no picture format; supply {READABLE}")
+
+
+def _by_signature(signatures: tuple[tuple[str, bytes], ...], data: bytes) -> str | None:
+    return next((name for name, magic in signatures if data.startswith(magic)), None)
+
+
+def _by_structure(data: bytes) -> str | None:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
+    return "AVIF" if _brands(data) & _AVIF_BRANDS else None
+
+
+def _brands(data: bytes) -> frozenset[bytes]:
+    """The major and the compatible brands of an ISO base media file (ISO/IEC 14496-12, 4.3)."""
+    if data[4:8] != b"ftyp":
+        return frozenset()
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    return frozenset({data[8:12]} | {data[at : at + 4] for at in range(16, end, 4)})
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height from a WebP's first 30 bytes (RFC 9649, sections 2.5 to 2.7).
+
+    Needed because Pillow's reader allocates the canvas as it opens the file, before a limit could be applied.
+    Raises struct.error when the bytes end early, UnsupportedPicture for an unknown first chunk.
+    """
+    kind = data[12:16]
+    if kind == b"VP8X":
+        low_w, high_w, low_h, high_h = struct.unpack_from("<HBHB", data, 24)
+        return (low_w | high_w << 16) + 1, (low_h | high_h << 16) + 1
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise UnsupportedPicture(f"a WebP that begins with chunk {kind!r} is not read here; export it as {READABLE}")
+
+
+def require_end(format: str, data: bytes) -> None:
+    """Raise TruncatedPicture where the data lacks its end.
+
+    Some decoders pad a short file with grey and call it a success, and metadata such as the orientation may stand
+    behind the pixels. Formats without a plain end mark are left to their decoders. Bytes after the end are no fault.
+    """
+    has_end = _ENDS.get(format)
+    if has_end and not has_end(data):
+        raise TruncatedPicture(f"the {format} data stops before its end; upload the file again")
+
+
+def _jpeg_has_end(data: bytes) -> bool:
+    # An embedded thumbnail has an end mark of its own; inside the scans 0xFF is always escaped.
+    return data.rfind(b"\xff\xd9", _first_scan(data)) >= 0
+
+
+def _first_scan(data: bytes) -> int:
+    """Offset of a JPEG's first start-of-scan marker, or of the first thing that is no marker segment."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        fill = data[at + 1] == 0xFF
+        at += 1 if fill else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return min(at, len(data))
+
+
+def _png_has_end(data: bytes) -> bool:
+    return data.rfind(b"IEND") >= 0
+
+
+def _webp_has_end(data: bytes) -> bool:
+    # Some writers count the last chunk's padding byte and do not write it.
+    return len(data) + 1 >= 8 + int.from_bytes(data[4:8], "little")
+
+
+_ENDS: Mapping[str, Callable[[bytes], bool]] = MappingProxyType(
+    {"JPEG": _jpeg_has_end, "PNG": _png_has_end, "WEBP": _webp_has_end}
+)

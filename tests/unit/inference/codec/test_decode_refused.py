@@ -1,0 +1,173 @@
+"""What cannot be decoded is refused with the right reason; nothing else ever comes out."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+from inference.codec import decode, probe
+from inference.codec.png import SIGNATURE, chunk
+from inference.errors import (
+    NotAPicture,
+    PictureError,
+    PictureTooLarge,
+    PictureTooLargeForDevice,
+    TruncatedPicture,
+    UnsupportedPicture,
+)
+
+from .pictures import FILES, PHOTO, far, noise, photo, saved, swapped_profile, with_orientation
+
+
+def test_every_kind_of_refusal_has_a_reason_of_its_own() -> None:
+    kinds = (NotAPicture, TruncatedPicture, UnsupportedPicture, PictureTooLarge, PictureTooLargeForDevice)
+    assert len({kind.reason for kind in kinds} | {PictureError.reason}) == 6
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\0", b"hello, world", b"BM and other words of text, long enough", b"RIFF\0\0\0\0WAVEfmt ", b"<svg/>"],
+)
+def test_what_is_no_picture_is_called_so(data: bytes) -> None:
+    for read in (decode, probe):
+        with pytest.raises(NotAPicture) as caught:
+            read(data)
+        assert caught.value.reason == "not_a_picture"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"8BPS\0\x01", "Photoshop"),
+        (b"\xff\x0a\0\0", "JPEG XL"),
+        (b"%PDF-1.7", "PDF"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(data: bytes, name: str) -> None:
+    with pytest.raises(UnsupportedPicture, match=f"{name}.*export"):
+        decode(data)
+
+
+def test_a_twelve_bit_jpeg_is_unsupported() -> None:
+    data = bytearray(FILES["JPEG"])
+    data[data.index(b"\xff\xc0") + 4] = 12
+    with pytest.raises(UnsupportedPicture) as caught:
+        decode(bytes(data))
+    assert caught.value.reason == "unsupported"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_cut_file_is_truncated(name: str) -> None:
+    data = FILES[name]
+    for tenths in range(2, 10):
+        with pytest.raises(PictureError) as caught:
+            decode(data[: len(data) * tenths // 10])
+        assert caught.value.reason == "truncated", (tenths, caught.value)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "JPEG progressive", "JPEG cmyk", "PNG", "WEBP", "WEBP lossy"])
+def test_a_file_without_its_end_is_truncated(name: str) -> None:
+    with pytest.raises(TruncatedPicture):
+        decode(FILES[name][:-12])
+
+
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_picture() -> None:
+    exif = b"Exif\0\0" + FILES["JPEG"]
+    data = saved(PHOTO, "JPEG", exif=exif)
+    assert decode(data).width == 96
+    with pytest.raises(TruncatedPicture):
+        decode(data[:-2])
+
+
+def test_grey_padding_of_a_damaged_jpeg_is_not_taken_for_a_picture() -> None:
+    data = FILES["JPEG"]
+    with pytest.raises(TruncatedPicture):
+        decode(data[: len(data) * 2 // 3] + data[-2:])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_bytes_after_the_end_do_no_harm(name: str) -> None:
+    assert np.array_equal(decode(FILES[name] + b"\0junk" * 9).pixels, decode(FILES[name]).pixels)
+
+
+def test_stray_bytes_before_the_end_of_a_jpeg_do_no_harm() -> None:
+    data = FILES["JPEG"]
+    assert far(decode(data[:-2] + b"\0\0\0" + data[-2:]).pixels, decode(data).pixels) <= 2
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_limit_is_held_against_the_header(name: str) -> None:
+    data = FILES[name]
+    assert decode(data, max_pixels=96 * 64).width == 96
+    with pytest.raises(PictureTooLarge, match=r"96 x 64.*6,143.*--max-pixels") as caught:
+        decode(data, max_pixels=96 * 64 - 1)
+    assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b""),
+        b"GIF89a" + struct.pack("<HHBBB", 60000, 60000, 0, 0, 0) + b"," + struct.pack("<HHHHBB", 0, 0, 9, 9, 0, 2),
+        b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff\xff\xff" * 2,
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0),
+    ],
+)
+def test_a_bomb_is_refused_by_its_header(bomb: bytes) -> None:
+    assert probe(bomb).width >= 60000
+    with pytest.raises(PictureTooLarge, match="--max-pixels"):
+        decode(bomb)
+
+
+def test_pillows_own_pixel_limit_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
+    for name in ("JPEG", "PNG", "BMP", "WEBP", "AVIF"):
+        assert probe(FILES[name]).height == 64
+        assert decode(FILES[name]).height == 64
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    with pytest.raises(PictureTooLarge):
+        decode(FILES["TIFF"])
+
+
+def test_pillow_is_left_strict() -> None:
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+# ---- anything at all ----
+
+SMALL = photo(24, 16)
+SEEDS = [saved(SMALL, name) for name in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")] + [
+    saved(Image.fromarray(SMALL).convert("CMYK"), "JPEG"),
+    saved(Image.fromarray(SMALL).convert("P"), "PNG", transparency=0),
+    saved(SMALL, "TIFF", compression="tiff_lzw", exif=with_orientation(6)),
+    saved(SMALL, "WEBP", lossless=True, exif=with_orientation(6)),
+    saved(SMALL, "PNG", icc_profile=swapped_profile()),
+    saved(noise(16, 24, 4), "TIFF", compression="tiff_adobe_deflate"),
+]
+
+
+@settings(max_examples=600, deadline=None)
+@given(seed=st.sampled_from(SEEDS), data=st.data())
+def test_damage_gives_a_picture_or_a_picture_error(seed: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(seed)
+    for _ in range(data.draw(st.integers(1, 6))):
+        damaged[data.draw(st.integers(0, len(seed) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(seed)) | st.just(len(seed)))
+    refusals: list[str] = []
+    for read in (probe, decode):
+        try:
+            read(bytes(damaged[:cut]))
+        except PictureError as error:
+            refusals.append(str(error))
+    assert all(refusals)
+
+
+@settings(max_examples=200, deadline=None)
+@given(head=st.sampled_from([seed[:12] for seed in SEEDS]), junk=st.binary(max_size=200))
+def test_junk_behind_a_signature_is_refused(head: bytes, junk: bytes) -> None:
+    with pytest.raises(PictureError):
+        decode(head + junk)

@@ -1,0 +1,122 @@
+"""Own PNG writer: exact, well-formed, not fat, bounded."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference.codec import png
+from inference.codec.png import HEAD_BYTES, encode_png, zero_hidden
+
+from .pictures import cutout, noise, saved
+
+SIDES = st.integers(1, 40)
+
+
+def reread(data: bytes) -> NDArray[np.uint8]:
+    image = Image.open(io.BytesIO(data))
+    assert image.mode == "RGBA"
+    return np.asarray(image)
+
+
+def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    at, found = 8, []
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        body, checksum = data[at + 4 : at + 8 + length], data[at + 8 + length : at + 12 + length]
+        assert zlib.crc32(body) == int.from_bytes(checksum, "big")
+        found.append((body[:4], body[4:]))
+        at += 12 + length
+    return found
+
+
+@settings(deadline=None)
+@given(width=SIDES, height=SIDES, seed=st.integers(0, 1 << 30), level=st.integers(0, 3))
+def test_any_picture_reads_back_the_same(width: int, height: int, seed: int, level: int) -> None:
+    pixels = noise(height, width, 4, seed=seed)
+    assert np.array_equal(reread(encode_png(pixels, level=level)), pixels)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (701, 997)])
+def test_shapes_around_the_stripes_read_back_the_same(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = noise(*shape, 4)
+    for stripe in (1, 5000, 1 << 20):
+        monkeypatch.setattr(png, "_STRIPE_BYTES", stripe)
+        assert np.array_equal(reread(encode_png(pixels)), pixels)
+
+
+def test_views_and_big_pictures_read_back_the_same() -> None:
+    pixels = noise(1200, 900, 4)
+    for view in (pixels[::-1], pixels[:, ::2], pixels.transpose(1, 0, 2), pixels[..., ::-1]):
+        assert np.array_equal(reread(encode_png(view)), view)
+        assert np.array_equal(reread(encode_png(view, keep_hidden=False))[..., 3], view[..., 3])
+
+
+def test_the_file_is_well_formed() -> None:
+    data = encode_png(cutout(800, 600), text={"job": "1"})
+    kinds = [kind for kind, _ in chunks(data)]
+    assert kinds[:4] == [b"IHDR", b"sRGB", b"iTXt", b"IDAT"]
+    assert kinds[-1] == b"IEND"
+    assert set(kinds[3:-1]) == {b"IDAT"}
+    packed = b"".join(payload for kind, payload in chunks(data) if kind == b"IDAT")
+    assert len(zlib.decompress(packed)) == 600 * (1 + 800 * 4)
+
+
+def test_hidden_colour_is_dropped_on_request_and_the_input_left_alone() -> None:
+    pixels = noise(50, 70, 4)
+    pixels[..., 3] |= 1
+    pixels[::2, :, 3] = 0
+    before = pixels.copy()
+    dropped = reread(encode_png(pixels, keep_hidden=False))
+    assert np.array_equal(pixels, before)
+    zero_hidden(pixels)
+    assert np.array_equal(dropped, pixels)
+    assert not pixels[::2].any()
+    assert np.array_equal(pixels[1::2], before[1::2])
+
+
+def test_hidden_colour_is_dropped_in_a_view_too() -> None:
+    pixels = np.full((6, 8, 4), 7, np.uint8)
+    pixels[..., 3] = 0
+    zero_hidden(pixels[::2, 1::3])
+    assert not pixels[::2, 1::3].any()
+    assert pixels[1::2, :, :3].all()
+
+
+@pytest.mark.parametrize("grain", [1.0, 3.0, 8.0])
+def test_a_photo_like_cutout_is_not_much_larger_than_pillow_makes_it(grain: float) -> None:
+    pixels = cutout(640, 480, grain=grain)
+    zero_hidden(pixels)
+    assert len(encode_png(pixels)) <= 1.3 * len(saved(pixels, "PNG"))
+
+
+def test_pillow_reads_the_text() -> None:
+    image = Image.open(io.BytesIO(encode_png(noise(2, 2, 4), text={"Höhe": "5 µm µ 日本"})))
+    assert image.info["Höhe"] == "5 µm µ 日本"
+    assert image.info["srgb"] == 0
+
+
+@pytest.mark.parametrize("keyword", ["", " x", "x ", "a  b", "a\nb", "日本", "k" * 80, "a\0b"])
+def test_a_forbidden_keyword_is_refused(keyword: str) -> None:
+    with pytest.raises(ValueError, match=r"keyword|latin"):
+        encode_png(noise(2, 2, 4), text={keyword: "v"})
+
+
+def test_text_that_would_outgrow_the_head_is_refused() -> None:
+    with pytest.raises(ValueError, match="shorten"):
+        encode_png(noise(2, 2, 4), text={"k": "v" * HEAD_BYTES})
+    with pytest.raises(ValueError, match="null"):
+        encode_png(noise(2, 2, 4), text={"k": "a\0b"})
+
+
+@pytest.mark.parametrize("wrong", [noise(4, 4, 3), noise(4, 4), noise(0, 4, 4), noise(4, 0, 4), np.zeros((4, 4, 4))])
+def test_anything_but_rgba_bytes_is_refused(wrong: NDArray[np.uint8]) -> None:
+    for write in (encode_png, zero_hidden):
+        with pytest.raises(ValueError, match="H x W x 4"):
+            write(wrong)
