@@ -1,0 +1,20 @@
+"""Models: one file each, and one line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inference.models.base import MattingModel
+    from inference.models.catalogue import ModelEntry
+
+
+def open_model(entry: ModelEntry) -> MattingModel:
+    """The model of a catalogue entry, not loaded yet."""
+    if entry.kind == "fake":
+        from inference.models.fake import FakeModel, parse_options
+
+        return FakeModel(parse_options(entry.name.partition(":")[2]))
+    from inference.models.cvunet import CVUNetModel
+
+    return CVUNetModel(entry)
