@@ -1,0 +1,97 @@
+"""`python -m inference.training`: render | train | evaluate | export."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EPILOG = """examples:
+  python -m inference.training render --out samples.png           look at what the network is taught with
+  python -m inference.training train --out runs/nano --minutes 120
+  python -m inference.training train --out runs/nano --minutes 180  resumes, with an hour more
+  python -m inference.training export --out runs/nano               write the weights that alphadrop loads
+  python -m inference.training evaluate --out evaluation            score the shipped weights
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run one of the commands; returns the exit code."""
+    args = build_parser().parse_args(arguments)
+    return int(args.command(args) or 0)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options, with defaults shown."""
+    parser = argparse.ArgumentParser(
+        prog="python -m inference.training", description="Train and judge the matting network.", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shape = argparse.ArgumentDefaultsHelpFormatter
+
+    render = commands.add_parser("render", help="a contact sheet of procedural samples", formatter_class=shape)
+    render.add_argument("--out", type=Path, default=Path("samples.png"), help="the PNG to write")
+    render.add_argument("--count", type=int, default=48, help="how many samples")
+    render.add_argument("--size", type=int, default=256, help="side of a sample in pixels")
+    render.add_argument("--seed", type=int, default=0, help="same seed, same samples")
+    render.set_defaults(command=run_render)
+
+    train = commands.add_parser("train", help="train, or go on training", formatter_class=shape)
+    train.add_argument("--out", type=Path, required=True, help="the run's folder: checkpoint, history, curve")
+    train.add_argument("--size", default="nano", help="which CV-UNet: nano, lite or full")
+    train.add_argument("--minutes", type=float, default=120, help="time budget, all resumed runs together")
+    train.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    train.add_argument("--threads", type=int, default=2, help="torch threads on the CPU")
+    train.add_argument("--workers", type=int, default=1, help="processes that render samples")
+    train.add_argument("--seed", type=int, default=1, help="seed of samples and weights")
+    train.set_defaults(command=run_train)
+
+    export = commands.add_parser("export", help="write a run's averaged weights as safetensors", formatter_class=shape)
+    export.add_argument("--out", type=Path, required=True, help="the run's folder")
+    export.add_argument("--to", type=Path, help="the file to write; default: where the package ships its weights")
+    export.set_defaults(command=run_export)
+
+    evaluate = commands.add_parser("evaluate", help="score weights on the held-out split", formatter_class=shape)
+    evaluate.add_argument("--out", type=Path, default=Path("evaluation"), help="folder for the table and the sheets")
+    evaluate.add_argument("--model", default="nano", help="a size with weights, or a .safetensors file")
+    evaluate.add_argument("--count", type=int, default=400, help="how many of the held-out pictures")
+    evaluate.set_defaults(command=run_evaluate)
+    return parser
+
+
+def run_render(args: argparse.Namespace) -> None:
+    """Draw the contact sheet of samples."""
+    from inference.training.render import render_samples
+
+    render_samples(args.out, count=args.count, size=args.size, seed=args.seed)
+    print(f"wrote {args.out}")
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Train until the time budget is spent."""
+    from inference.training.train import Trainer, TrainOptions
+
+    options = TrainOptions(
+        out=args.out, size=args.size, minutes=args.minutes, device=args.device, threads=args.threads,
+        workers=args.workers, seed=args.seed,
+    )
+    Trainer(options).run()
+
+
+def run_export(args: argparse.Namespace) -> None:
+    """Write the averaged weights of a run."""
+    from inference.training.export import export
+
+    path = export(args.out, args.to)
+    print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    """Score a model and draw the sheets."""
+    from inference.training.evaluate import evaluate
+
+    evaluate(args.model, args.out, count=args.count)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

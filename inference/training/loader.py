@@ -1,0 +1,60 @@
+"""Batches of procedural samples, rendered by processes of their own while the network learns."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from multiprocessing.sharedctypes import Synchronized
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from inference.training.data import SampleStream
+from inference.training.plan import Shape, shape_at
+
+if TYPE_CHECKING:
+    Batch = tuple[Tensor, Tensor, int]
+
+
+class Batches(IterableDataset[Any]):
+    """Endless (pictures B x H x W x 3 uint8, alphas B x H x W uint8, ratio); shapes follow the shared progress."""
+
+    def __init__(self, seed: int, progress: Synchronized[float]) -> None:
+        self.seed = seed
+        self.progress = progress
+
+    def __iter__(self) -> Iterator[Batch]:
+        info = get_worker_info()
+        seed = self.seed * 1000 + (info.id if info else 0)
+        rng, stream = np.random.default_rng(seed), SampleStream(seed)
+        while True:
+            yield render_batch(stream, shape_at(self.progress.value, rng))
+
+
+def render_batch(stream: SampleStream, shape: Shape) -> Batch:
+    """One batch of the shape's size."""
+    samples = [stream.next(shape.height, shape.width) for _ in range(shape.batch)]
+    pictures = torch.from_numpy(np.stack([s.image for s in samples]))
+    alphas = torch.from_numpy(np.stack([s.alpha for s in samples]))
+    return pictures, alphas, shape.ratio
+
+
+def batches(seed: int, workers: int) -> tuple[Iterator[Batch], Synchronized[float]]:
+    """An endless iterator over batches, and the progress (0..1) that decides their shapes."""
+    context = multiprocessing.get_context("spawn")
+    progress: Synchronized[float] = context.Value("d", 0.0)
+    loader: DataLoader[Batch] = DataLoader(
+        Batches(seed, progress), batch_size=None, num_workers=workers, prefetch_factor=3, multiprocessing_context=context,
+        worker_init_fn=be_nice,
+    )
+    return iter(loader), progress
+
+
+def be_nice(_worker: int) -> None:
+    """Leave the cores to whoever waits for them: a training runs for hours beside other work."""
+    os.nice(5)
+    torch.set_num_threads(1)

@@ -1,0 +1,138 @@
+"""The training: a time budget, a checkpoint every few minutes, an exponential average of the weights as the result."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inference.models.cvunet import SIZES, CVUNet
+from inference.training.loader import batches
+from inference.training.losses import network_loss
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train. `minutes` counts the training itself, over all resumed runs together."""
+
+    out: Path
+    size: str = "nano"
+    minutes: float = 120.0
+    device: str = "cpu"
+    threads: int = 2
+    workers: int = 1
+    seed: int = 1
+    learning_rate: float = 2.0e-3
+    checkpoint_seconds: float = 120.0
+
+
+class Trainer:
+    """Owns the network, its average and the optimiser; `run` trains until the time budget is spent."""
+
+    def __init__(self, options: TrainOptions) -> None:
+        self.options = options
+        torch.manual_seed(options.seed)
+        torch.set_num_threads(options.threads)
+        self.device = torch.device(options.device)
+        self.network = CVUNet(SIZES[options.size]).to(self.device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=options.learning_rate, weight_decay=0.01)
+        self.seconds, self.steps, self.samples = 0.0, 0, 0
+        self.history: list[dict[str, float]] = []
+        options.out.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.exists():
+            self.restore()
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state lies between runs."""
+        return self.options.out / "checkpoint.pt"
+
+    @property
+    def progress(self) -> float:
+        """The part of the time budget that is spent, 0..1."""
+        return min(1.0, self.seconds / (self.options.minutes * 60))
+
+    def run(self) -> None:
+        """Train until the budget is spent; safe to kill at any time and to start again."""
+        # A resumed run must not see the first run's samples again.
+        stream, shown = batches(self.options.seed + self.steps, self.options.workers)
+        losses: list[float] = []
+        saved = last = time.monotonic()
+        while self.progress < 1.0:
+            shown.value = self.progress
+            pictures, alphas, ratio = next(stream)
+            losses.append(self.step(pictures, alphas, ratio))
+            now = time.monotonic()
+            self.seconds, last = self.seconds + now - last, now
+            if now - saved > self.options.checkpoint_seconds or self.progress >= 1.0:
+                self.report(sum(losses) / len(losses))
+                self.save()
+                losses, saved = [], now
+
+    def step(self, pictures: Tensor, alphas: Tensor, ratio: int) -> float:
+        """One optimiser step on uint8 B x H x W x 3 pictures and B x H x W alphas; returns the loss."""
+        picture = pictures.to(self.device).permute(0, 3, 1, 2).float().div(255)
+        alpha = alphas.to(self.device)[:, None].float().div(255)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        canvas = picture if ratio == 1 else F.avg_pool2d(picture, ratio)
+        logits, features = self.network.coarse(canvas.contiguous(memory_format=torch.channels_last))
+        levels = self.network.refine(picture, logits, features)
+        loss = network_loss(logits, levels, alpha)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self.steps, self.samples = self.steps + 1, self.samples + len(pictures)
+        self.follow()
+        return float(loss.detach())
+
+    def learning_rate(self) -> float:
+        """A short warm-up, then half a cosine down to a fiftieth."""
+        warm = min(1.0, (self.steps + 1) / 200)
+        return self.options.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the average towards the network; fast at first, then over about a thousand steps."""
+        rate = 1 - min(0.999, (1 + self.steps) / (10 + self.steps))
+        for mean, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(new, rate)
+            else:
+                mean.copy_(new)
+
+    def report(self, loss: float) -> None:
+        """Append a line to the history and print it."""
+        line = {"minutes": self.seconds / 60, "steps": self.steps, "samples": self.samples, "loss": loss,
+                "learning_rate": self.learning_rate()}
+        self.history.append(line)
+        print(json.dumps({k: round(v, 5) for k, v in line.items()}), flush=True)
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = {"size": self.options.size, "network": self.network.state_dict(), "average": self.average.state_dict(),
+                 "optimiser": self.optimiser.state_dict(), "seconds": self.seconds, "steps": self.steps,
+                 "samples": self.samples, "history": self.history}
+        temporary = self.checkpoint.with_suffix(".part")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+
+    def restore(self) -> None:
+        """Continue where the last run stopped."""
+        state: dict[str, Any] = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.seconds, self.steps, self.samples = state["seconds"], state["steps"], state["samples"]
+        self.history = state["history"]
