@@ -20,7 +20,7 @@ Both figures are those of the CV-UNet Universal Matting service that alphadrop r
 def canvas_size(width: int, height: int, side: int) -> tuple[int, int]:
     """The canvas for a picture: its longer side is `side`, the other one the nearest of the few allowed ones.
 
-    The picture is squeezed to fit, by a tenth at the most up to 5:2. Nothing is padded, so nothing at the picture's
+    The picture is squeezed to fit, by a quarter at the most up to 5:2. Nothing is padded, so nothing at the picture's
     border is next to anything that is not there.
     """
     shorter = side * min(width, height) / max(width, height)

@@ -53,7 +53,11 @@ class DeviceThread(threading.Thread):
     """
 
     def __init__(
-        self, device: torch.device, model: MattingModel, batcher: Batcher[Task], threads: int,
+        self,
+        device: torch.device,
+        model: MattingModel,
+        batcher: Batcher[Task],
+        threads: int,
         on_batch: Callable[[BatchStats], None],
     ) -> None:
         super().__init__(name=f"device-{device}", daemon=True)
@@ -84,16 +88,32 @@ class DeviceThread(threading.Thread):
         return DeviceStats(device_memory(self.device), self._limit, self._out_of_memory, self._busy + running, since)
 
     def _warm_up(self) -> None:
+        """Load, and run every shape once, so that no picture waits for a first time; a CPU has little to warm."""
         started = time.monotonic()
         if self._threads:
             torch.set_num_threads(self._threads)
-        with torch.inference_mode():
-            self._model.load(self.device)
-            for height, width in self._model.canvases()[: None if self.device.type == "cuda" else 1]:
-                for slots in sorted({1, self.slots(self._limit)}):
-                    batch = torch.zeros((slots, 3, height, width), dtype=self._model.dtype, device=self.device)
-                    self._model.refine(batch[:1], [part[:1] for part in self._model.coarse(batch)])
+        self._model.load(self.device)
+        on_cpu = self.device.type == "cpu"
+        for size in self._model.canvases()[: 1 if on_cpu else None]:
+            self._rehearse(size, 1)
+            while not on_cpu and not self._fits(size):
+                self._recover()
         self.ready.set_result(time.monotonic() - started)
+
+    def _fits(self, size: tuple[int, int]) -> bool:
+        """Whether the largest batch of this canvas has the memory it needs."""
+        try:
+            self._rehearse(size, self.slots(self._limit))
+        except torch.OutOfMemoryError:
+            if self._limit == 1:
+                raise
+            return False
+        return True
+
+    def _rehearse(self, size: tuple[int, int], slots: int) -> None:
+        with torch.inference_mode():
+            batch = torch.zeros((slots, 3, *size), dtype=self._model.dtype, device=self.device)
+            self._model.refine(batch[:1], [part[:1] for part in self._model.coarse(batch)])
 
     def slots(self, count: int) -> int:
         """The batch's size on the device: the next power of two on a GPU, where few shapes mean reused graphs."""
@@ -106,19 +126,24 @@ class DeviceThread(threading.Thread):
         pieces, scale = [batch.items], 1.0
         while pieces:
             tasks = pieces.pop()
+            if len(tasks) > self._limit:  # an earlier piece has found the limit to be lower
+                pieces += [tasks[self._limit :], tasks[: self._limit]]
+                continue
             if self._attempt(batch, tasks, scale):
                 continue
             tasks = [task for task in tasks if not task.future.done()]
             self._recover()
+            if not tasks:
+                continue
             if len(tasks) > 1:
-                half = len(tasks) // 2
-                pieces += [tasks[half:], tasks[:half]]
+                pieces.append(tasks)
             elif scale > SMALLEST_SCALE:
                 scale /= 2
                 pieces.append(tasks)
+                continue
             else:
                 self._too_large(tasks)
-                scale = 1.0
+            scale = 1.0
         self._since, self._running = None, ()
         seconds = time.monotonic() - started
         self._busy += seconds
@@ -184,9 +209,13 @@ class DeviceThread(threading.Thread):
     def _too_large(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
             size = f"{task.picture.width} x {task.picture.height}"
-            fail(task.future, PictureTooLargeForDevice(
-                f"{size} pixels do not fit into the memory of {self.device}, not even alone; use a larger device or "
-                f"smaller pictures."))
+            fail(
+                task.future,
+                PictureTooLargeForDevice(
+                    f"{size} pixels do not fit into the memory of {self.device}, not even alone; use a larger device "
+                    f"or smaller pictures."
+                ),
+            )
 
     def _fail(self, error: BaseException) -> None:
         self.lost.set()
@@ -226,6 +255,9 @@ def device_memory(device: torch.device) -> dict[str, int]:
         return {}
     free, total = torch.cuda.mem_get_info(device)
     return {
-        "total": total, "used": total - free, "allocated": torch.cuda.memory_allocated(device),
-        "reserved": torch.cuda.memory_reserved(device), "peak": torch.cuda.max_memory_allocated(device),
+        "total": total,
+        "used": total - free,
+        "allocated": torch.cuda.memory_allocated(device),
+        "reserved": torch.cuda.memory_reserved(device),
+        "peak": torch.cuda.max_memory_allocated(device),
     }

@@ -46,8 +46,12 @@ class Engine:
     """
 
     def __init__(
-        self, options: EngineOptions, *, model: MattingModel | None = None,
-        on_batch: Callable[[BatchStats], None] = lambda stats: None, clock: Callable[[], float] = time.monotonic,
+        self,
+        options: EngineOptions,
+        *,
+        model: MattingModel | None = None,
+        on_batch: Callable[[BatchStats], None] = lambda stats: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.options = options
         device = open_device(options.device)

@@ -77,18 +77,24 @@ def read_metadata(path: Path) -> dict[str, str]:
                 raise ValueError("no safetensors header")
             metadata = json.loads(file.read(length)).get("__metadata__", {})
     except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(f"{path} is no safetensors file ({error}); give a file that alphadrop's training wrote.") from error
+        raise ModelError(
+            f"{path} is no safetensors file ({error}); give a file that alphadrop's training wrote."
+        ) from error
     if metadata.get("format") != FORMAT or not {"size", "canvas"} <= metadata.keys():
-        raise ModelError(f"{path} is a safetensors file, but not of the format {FORMAT}; other models are not supported yet.")
+        raise ModelError(
+            f"{path} is a safetensors file, but not of the format {FORMAT}; other models are not supported yet."
+        )
     return dict(metadata)
 
 
 def _missing(model: str, names: list[str]) -> str:
     """What to do about weights that are not there."""
     if model in names:
-        return (f"The weights of {model!r} are not shipped. Train them with "
-                f"`python -m inference.training train --size {model} --device cuda --out runs/{model}`, write them with "
-                f"`python -m inference.training export --out runs/{model}`, or use --model nano.")
+        return (
+            f"The weights of {model!r} are not shipped. Train them with "
+            f"`python -m inference.training train --size {model} --device cuda --out runs/{model}`, write them with "
+            f"`python -m inference.training export --out runs/{model}`, or use --model nano."
+        )
     return f"There is no model {model!r}: give one of {', '.join(names)}, or the path of a .safetensors file."
 
 

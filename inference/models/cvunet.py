@@ -4,7 +4,7 @@ Two parts, because they want different resolutions:
 
 * `UNet` looks at the whole picture on a small canvas (some hundred pixels) and says *what* the object is.
 * `EdgeHead` looks at the picture's own pixels and says *where* exactly the object ends. It doubles the matte's
-  resolution; the same head, with the same weights, is applied again and again until the picture's resolution is reached.
+  resolution; the same head, with the same weights, is applied until the picture's own resolution is reached.
 
 Attention gates: Oktay et al., "Attention U-Net", 2018. Residual blocks: He et al., 2016. Refining a coarse matte by a
 shared head along a pyramid follows the idea of Lin et al., "Real-Time High-Resolution Background Matting", 2021.
@@ -88,7 +88,9 @@ class GlobalAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
-        q, k, v = self.qkv(x).view(b, 3, self.heads, c // self.heads, h * w).transpose(3, 4).unbind(1)  # [B, heads, HW, d]
+        q, k, v = (
+            self.qkv(x).view(b, 3, self.heads, c // self.heads, h * w).transpose(3, 4).unbind(1)
+        )  # [B, heads, HW, d]
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, h, w)
         return x + self.out(mixed)  # type: ignore[no-any-return]
 
@@ -119,7 +121,8 @@ class Up(nn.Module):
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
         joined = self.gate(skip, coarse) + enlarge(self.reduce(coarse), skip)
-        return self.block(F.relu(joined))  # type: ignore[no-any-return]
+        result: Tensor = self.block(F.relu(joined))
+        return result
 
 
 class UNet(nn.Module):
@@ -140,7 +143,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = self.levels[0](F.relu(self.stem(F.pixel_unshuffle(x, 2))))  # [B, C0, h/2, w/2]
         skips = [x]
-        for down, level in zip(self.downs, self.levels[1:], strict=True):  # type: ignore[arg-type]
+        for down, level in zip(self.downs, self.levels[1:], strict=True):
             skips.append(level(F.relu(down(skips[-1]))))
         y = self.attention(skips.pop())  # [B, C4, h/32, w/32]
         for up in self.ups:
@@ -204,6 +207,11 @@ class CVUNet(nn.Module):
         return self
 
 
+def channels_last(network: CVUNet) -> CVUNet:
+    """The network with its weights laid out for convolutions over channels-last pictures."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
 def normalise(picture: Tensor) -> Tensor:
     """0..1 to about -2..2; one mean and deviation for all channels is enough for a network with batch norm."""
     return (picture - 0.5) * 4.0
@@ -237,7 +245,7 @@ class CVUNetModel(MattingModel):
         """32 bits on the CPU, where half precision is slower; 16 on a GPU. Raises ModelError."""
         self.dtype = torch.float32 if device.type == "cpu" else torch.float16
         network = load_network(self.entry).eval().requires_grad_(False).fold()
-        self.network = network.to(device, self.dtype, memory_format=torch.channels_last)
+        self.network: CVUNet = channels_last(network.to(device, self.dtype))
 
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
         """The matte's logits and the features, at half of the canvas."""

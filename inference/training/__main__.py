@@ -23,7 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options, with defaults shown."""
     parser = argparse.ArgumentParser(
-        prog="python -m inference.training", description="Train and judge the matting network.", epilog=EPILOG,
+        prog="python -m inference.training",
+        description="Train and judge the matting network.",
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -72,8 +74,13 @@ def run_train(args: argparse.Namespace) -> None:
     from inference.training.train import Trainer, TrainOptions
 
     options = TrainOptions(
-        out=args.out, size=args.size, minutes=args.minutes, device=args.device, threads=args.threads,
-        workers=args.workers, seed=args.seed,
+        out=args.out,
+        size=args.size,
+        minutes=args.minutes,
+        device=args.device,
+        threads=args.threads,
+        workers=args.workers,
+        seed=args.seed,
     )
     Trainer(options).run()
 

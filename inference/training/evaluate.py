@@ -48,7 +48,7 @@ def evaluate(model: str, out: Path, count: int) -> Scores:
     """Score `model` on `count` held-out pictures; writes figures.json, figures.csv and the sheets into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     with Engine(EngineOptions(model=model)) as engine:
-        judged = list(track(judge(engine, count), "judging", count, Console(stderr=True)))
+        judged = list(track(judge(engine, count), "judging", count, console=Console(stderr=True)))
         photo_sheet(engine, out / "photographs.png")
     figures = mean([j.scores for j in judged])
     write_figures(out, figures, judged)
@@ -73,7 +73,7 @@ def judge(engine: Engine, count: int) -> Iterator[Judged]:
 
 def _judged(index: int, sample: Sample, promise: Future[Cutout]) -> Judged:
     cutout = promise.result()
-    matte, truth = (a.astype(np.float32) / 255 for a in (cutout.pixels[..., 3], sample.alpha))
+    matte, truth = (np.divide(a, 255, dtype=np.float32) for a in (cutout.pixels[..., 3], sample.alpha))
     return Judged(index, sample, cutout, score(matte, truth))
 
 
@@ -98,8 +98,10 @@ def table(figures: Scores, count: int) -> Table:
 def sheet(judged: list[Judged], path: Path) -> None:
     """Picture, truth, matte and cut-out, a row each."""
     rows = [
-        Row(f"{j.index}: MAD {j.scores.mad:.3f}, IoU {j.scores.iou:.2f}",
-            [Image.fromarray(j.sample.image), Image.fromarray(j.sample.alpha), *views(j.cutout)])
+        Row(
+            f"{j.index}: MAD {j.scores.mad:.3f}, IoU {j.scores.iou:.2f}",
+            [Image.fromarray(j.sample.image), Image.fromarray(j.sample.alpha), *views(j.cutout)],
+        )
         for j in judged
     ]
     contact_sheet(rows, ["picture", "truth", "matte", "cut-out"], path)
@@ -116,4 +118,7 @@ def photo_sheet(engine: Engine, path: Path) -> None:
 
 def views(cutout: Cutout) -> list[Image.Image]:
     """The matte alone, and the cut-out on a checkerboard."""
-    return [Image.fromarray(np.ascontiguousarray(cutout.pixels[..., 3])), on_checkerboard(Image.fromarray(cutout.pixels))]
+    return [
+        Image.fromarray(np.ascontiguousarray(cutout.pixels[..., 3])),
+        on_checkerboard(Image.fromarray(cutout.pixels)),
+    ]

@@ -16,12 +16,19 @@ CANVAS = 320
 def export(run: Path, to: Path | None = None) -> Path:
     """Write the run's averaged weights, 16 bits, with what is needed to load them; returns the file's path."""
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    weights = {name: compact(tensor) for name, tensor in state["average"].items() if not name.endswith("num_batches_tracked")}
+    weights = {
+        name: compact(tensor) for name, tensor in state["average"].items() if not name.endswith("num_batches_tracked")
+    }
     size = str(state["size"])
     path = to or shipped_path(size)
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": FORMAT, "size": size, "canvas": str(CANVAS), "minutes": f"{state['seconds'] / 60:.1f}",
-                "samples": str(state["samples"])}
+    metadata = {
+        "format": FORMAT,
+        "size": size,
+        "canvas": str(CANVAS),
+        "minutes": f"{state['seconds'] / 60:.1f}",
+        "samples": str(state["samples"]),
+    }
     save_file(weights, path, metadata=metadata)
     return path
 

@@ -48,7 +48,11 @@ def batches(seed: int, workers: int) -> tuple[Iterator[Batch], Synchronized[floa
     context = multiprocessing.get_context("spawn")
     progress: Synchronized[float] = context.Value("d", 0.0)
     loader: DataLoader[Batch] = DataLoader(
-        Batches(seed, progress), batch_size=None, num_workers=workers, prefetch_factor=3, multiprocessing_context=context,
+        Batches(seed, progress),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=3,
+        multiprocessing_context=context,
         worker_init_fn=be_nice,
     )
     return iter(loader), progress

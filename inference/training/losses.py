@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BAND_WEIGHT = 4.0
-"""How much more a pixel of the transition band counts: a few percent of the pixels decide whether a matte looks right."""
+"""How much more a pixel of the transition band counts: a few percent of the pixels decide how a matte looks."""
 
 
 def matting_loss(logits: Tensor, alpha: Tensor) -> Tensor:
@@ -50,7 +50,9 @@ def network_loss(coarse: Tensor, levels: list[Tensor], alpha: Tensor) -> Tensor:
     """The loss of every output against alpha B x 1 x H x W: the last level counts whole, the earlier ones half."""
     outputs = [coarse, *levels]
     weights = [0.5] * (len(outputs) - 1) + [1.0]
-    return torch.stack([w * matting_loss(out, shrink(alpha, out)) for w, out in zip(weights, outputs, strict=True)]).sum()
+    return torch.stack(
+        [w * matting_loss(out, shrink(alpha, out)) for w, out in zip(weights, outputs, strict=True)]
+    ).sum()
 
 
 def shrink(alpha: Tensor, like: Tensor) -> Tensor:

@@ -40,8 +40,12 @@ def score(matte: Alpha, truth: Alpha) -> Scores:
     """Every figure for one picture."""
     error = np.abs(matte - truth)
     return Scores(
-        sad=float(error.sum()) / 1000, mse=float((error**2).mean()), mad=float(error.mean()),
-        grad=gradient_error(matte, truth), conn=connectivity_error(matte, truth), iou=intersection_over_union(matte, truth),
+        sad=float(error.sum()) / 1000,
+        mse=float((error**2).mean()),
+        mad=float(error.mean()),
+        grad=gradient_error(matte, truth),
+        conn=connectivity_error(matte, truth),
+        iou=intersection_over_union(matte, truth),
     )
 
 
@@ -93,4 +97,4 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _connected(alpha: Alpha, lowest: Alpha) -> Alpha:
     beyond = alpha - lowest
-    return 1 - beyond * (beyond >= TOLERANCE)  # type: ignore[no-any-return]
+    return 1 - beyond * (beyond >= TOLERANCE)

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 PLACES = {
-    "skimage": ("data", ("coffee.png", "chelsea.png", "astronaut.png", "camera.png", "motorcycle_left.png", "coins.png",
-                         "logo.png")),
+    "skimage": (
+        "data",
+        ("coffee.png", "chelsea.png", "astronaut.png", "camera.png", "motorcycle_left.png", "coins.png", "logo.png"),
+    ),
     "matplotlib": ("mpl-data/sample_data", ("grace_hopper.jpg",)),
 }
 

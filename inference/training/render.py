@@ -17,7 +17,10 @@ def render_samples(path: Path, *, count: int, size: int, seed: int) -> None:
     stream = SampleStream(seed)
     samples = [stream.next(size, size) for _ in range(count)]
     rows = [
-        Row(f"{start}", [Image.fromarray(pixels) for s in samples[start : start + PER_ROW] for pixels in (s.image, s.alpha)])
+        Row(
+            f"{start}",
+            [Image.fromarray(pixels) for s in samples[start : start + PER_ROW] for pixels in (s.image, s.alpha)],
+        )
         for start in range(0, count, PER_ROW)
     ]
     contact_sheet(rows, ["picture", "alpha"] * PER_ROW, path, cell=size)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.models.cvunet import SIZES, CVUNet
+from inference.models.cvunet import SIZES, CVUNet, channels_last
 from inference.training.loader import batches
 from inference.training.losses import network_loss
 
@@ -43,7 +43,7 @@ class Trainer:
         torch.manual_seed(options.seed)
         torch.set_num_threads(options.threads)
         self.device = torch.device(options.device)
-        self.network = CVUNet(SIZES[options.size]).to(self.device, memory_format=torch.channels_last)
+        self.network = channels_last(CVUNet(SIZES[options.size]).to(self.device))
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=options.learning_rate, weight_decay=0.01)
         self.seconds, self.steps, self.samples = 0.0, 0, 0
@@ -114,16 +114,28 @@ class Trainer:
 
     def report(self, loss: float) -> None:
         """Append a line to the history and print it."""
-        line = {"minutes": self.seconds / 60, "steps": self.steps, "samples": self.samples, "loss": loss,
-                "learning_rate": self.learning_rate()}
+        line = {
+            "minutes": self.seconds / 60,
+            "steps": self.steps,
+            "samples": self.samples,
+            "loss": loss,
+            "learning_rate": self.learning_rate(),
+        }
         self.history.append(line)
         print(json.dumps({k: round(v, 5) for k, v in line.items()}), flush=True)
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
-        state = {"size": self.options.size, "network": self.network.state_dict(), "average": self.average.state_dict(),
-                 "optimiser": self.optimiser.state_dict(), "seconds": self.seconds, "steps": self.steps,
-                 "samples": self.samples, "history": self.history}
+        state = {
+            "size": self.options.size,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "seconds": self.seconds,
+            "steps": self.steps,
+            "samples": self.samples,
+            "history": self.history,
+        }
         temporary = self.checkpoint.with_suffix(".part")
         torch.save(state, temporary)
         os.replace(temporary, self.checkpoint)
