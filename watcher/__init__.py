@@ -1,0 +1,1 @@
+"""alphadrop's daemon: where images come from, where they go, and what became of each."""
