@@ -1,0 +1,214 @@
+"""The embedded queue: jobs in one SQLite file on a local disk, shared by the processes and threads of one machine.
+
+It survives a kill at any point: every call is one transaction, on the disk when the call returns. It may also be
+deleted while nobody uses it: the sources and the sink rebuild it. The statements are in sqlite.sql beside this module.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from watcher.queues.base import DEATHS_TO_QUARANTINE, QueueStats
+from watcher.queues.sqlite_file import SQL, SqliteFile, to_blob, to_text
+from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
+
+SUSPECT_PATIENCE = 60.0
+"""Seconds after which a suspect no longer waits for the queue to run dry."""
+KILLS_WORKER = Rejection(
+    "kills_worker",
+    f"A worker died {DEATHS_TO_QUARANTINE} times while this image was the only one it held. "
+    "See the worker's log for the cause; once it is removed, hand the image out again with `alphadrop retry`.",
+)
+_IDS_PER_QUERY = 5000
+
+
+class SqliteQueue:
+    """An `EmbeddedQueue` in the file `path`, whose folder must exist.
+
+    Any number of queues, in any processes, may be open on one file, and any number of threads may use one queue.
+    Opening raises ConfigurationError where the file cannot be used, or Unavailable where it is locked for long.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._file = SqliteFile(path)
+
+    def close(self) -> None:
+        """Close the file. From then on every call raises Unavailable."""
+        self._file.close()
+
+    def put(self, jobs: Sequence[Job]) -> int:
+        """See `Queue.put`. One transaction for all of them."""
+        now = self._clock()
+        with self._file.transaction() as connection:
+            return connection.executemany(SQL["put_job"], [_row(job) | {"now": now} for job in jobs]).rowcount
+
+    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
+        """See `Queue.lease`. Oldest first; the suspects with the fewest deaths first."""
+        now = self._clock()
+        claim = {"owner": owner, "now": now, "limit": limit, "overdue": now - SUSPECT_PATIENCE}
+        if limit < 1:
+            return []
+        with self._file.transaction() as connection:
+            rows = _claim_alone(connection, claim) if alone else _claim(connection, "lease_jobs", claim)
+        return [self._lease_of(row) for row in rows]
+
+    def stats(self) -> QueueStats:
+        """See `Queue.stats`. Costs the same however many jobs there are."""
+        with self._file.transaction("BEGIN") as connection:
+            tally = connection.execute(SQL["read_tally"]).fetchall()
+            oldest = connection.execute(SQL["oldest_pending"]).fetchone()[0]
+        return _stats(tally, oldest)
+
+    def abandon(self, owner: str, *, blame: bool) -> list[tuple[Job, Rejection]]:
+        """See `EmbeddedQueue.abandon`."""
+        now = self._clock()
+        verdict = {"reason": KILLS_WORKER.reason, "detail": to_blob(KILLS_WORKER.detail)}
+        with self._file.transaction() as connection:
+            killers: list[sqlite3.Row] = []
+            if blame:
+                limits = {"owner": owner, "now": now, "deaths": DEATHS_TO_QUARANTINE}
+                killers = connection.execute(SQL["quarantine_killers"], verdict | limits).fetchall()
+            connection.execute(SQL["abandon_leases"], {"owner": owner, "blame": blame, "now": now})
+        return [(_job(row), KILLS_WORKER) for row in killers]
+
+    def abandon_all(self) -> int:
+        """See `EmbeddedQueue.abandon_all`. How many leases were left over."""
+        everyone = {"owner": None, "blame": False, "now": self._clock()}
+        with self._file.transaction() as connection:
+            return connection.execute(SQL["abandon_leases"], everyone).rowcount
+
+    def reopen(self, ids: Sequence[str]) -> int:
+        """See `EmbeddedQueue.reopen`. How many are pending again; they queue up behind what waits already."""
+        now = self._clock()
+        with self._file.transaction() as connection:
+            return connection.executemany(SQL["reopen_job"], [{"id": id_, "now": now} for id_ in ids]).rowcount
+
+    def retry(self, pattern: str = "*") -> list[Job]:
+        """See `EmbeddedQueue.retry`. The pattern is `fnmatch.fnmatchcase`'s: `*` matches slashes too."""
+        wanted = {"pattern": to_blob(pattern), "now": self._clock()}
+        with self._file.transaction() as connection:
+            rows = connection.execute(SQL["retry_rejected"], wanted).fetchall()
+        return [_job(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
+
+    def rejected(self, limit: int = 1000) -> list[tuple[Job, Rejection]]:
+        """See `EmbeddedQueue.rejected`."""
+        rows = self._file.read("list_rejected", {"limit": max(0, limit)})
+        return [(_job(row), Rejection(row["reason"], to_text(row["detail"]))) for row in rows]
+
+    def forget_key(self, key: str) -> None:
+        """See `EmbeddedQueue.forget_key`."""
+        with self._file.transaction() as connection:
+            connection.execute(SQL["forget_key"], {"key": to_blob(key)})
+
+    def known(self, ids: Sequence[str]) -> dict[str, str]:
+        """The state, `pending`, `leased`, `done` or `rejected`, of each of these job ids that the queue knows."""
+        chunks = (ids[start : start + _IDS_PER_QUERY] for start in range(0, len(ids), _IDS_PER_QUERY))
+        found = (row for chunk in chunks for row in self._file.read("known_states", {"ids": json.dumps(list(chunk))}))
+        return {row["id"]: row["state"] for row in found}
+
+    def next_due(self) -> float | None:
+        """The Unix time at which the first of the delayed pending jobs may be leased, None where none is delayed."""
+        due: float | None = self._file.read("next_due", {"now": self._clock()})[0][0]
+        return due
+
+    def _done(self, lease: SqliteLease, outcome: Outcome) -> None:
+        self._end("end_done", {"id": lease.job.id, "outcome": outcome.value, "now": self._clock()})
+
+    def _release(self, lease: SqliteLease, delay: float) -> None:
+        now = self._clock()
+        not_before = now + delay if delay > 0 else 0.0
+        self._end("end_release", lease.identity | {"not_before": not_before, "now": now})
+
+    def _reject(self, lease: SqliteLease, rejection: Rejection) -> None:
+        verdict = {"reason": rejection.reason, "detail": to_blob(rejection.detail), "now": self._clock()}
+        self._end("end_reject", lease.identity | verdict)
+
+    def _end(self, name: str, values: dict[str, Any]) -> None:
+        with self._file.transaction() as connection:
+            connection.execute(SQL[name], values)
+
+    def _lease_of(self, row: sqlite3.Row) -> Lease:
+        return SqliteLease(self, _job(row), bool(row["alone"]), row["found_at"], row["seq"], row["claims"])
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteLease:
+    """A leased row. Once it was abandoned it ends silently: `done` still counts, `release` and `reject` do nothing."""
+
+    queue: SqliteQueue
+    job: Job
+    alone: bool
+    found_at: float
+    """The Unix time at which the job was put, reopened or retried."""
+    seq: int
+    claim: int
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this lease from every other, of the same job too."""
+        return {"seq": self.seq, "claim": self.claim}
+
+    def extend(self) -> None:
+        """Leases of this queue do not run out."""
+
+    def done(self, outcome: Outcome) -> None:
+        """See `Lease.done`. The same job ends once, whoever says so."""
+        if outcome is Outcome.REJECTED:
+            raise ValueError("a rejected job needs a reason: call reject()")
+        self.queue._done(self, outcome)
+
+    def release(self, delay: float = 0.0) -> None:
+        """See `Lease.release`. A suspect stays one."""
+        self.queue._release(self, delay)
+
+    def reject(self, rejection: Rejection) -> None:
+        """See `Lease.reject`."""
+        self.queue._reject(self, rejection)
+
+
+def _claim_alone(connection: sqlite3.Connection, claim: dict[str, Any]) -> list[sqlite3.Row]:
+    """A claim by a worker with empty hands: healthy jobs first, unless a suspect has waited for long."""
+    overdue = connection.execute(SQL["suspect_is_overdue"], claim).fetchone()[0]
+    order = ["lease_suspect", "lease_jobs"] if overdue else ["lease_jobs", "lease_suspect"]
+    return _claim(connection, order[0], claim) or _claim(connection, order[1], claim)
+
+
+def _claim(connection: sqlite3.Connection, name: str, claim: dict[str, Any]) -> list[sqlite3.Row]:
+    rows: list[sqlite3.Row] = connection.execute(SQL[name], claim).fetchall()
+    return sorted(rows, key=lambda row: (row["found_at"], row["seq"]))  # RETURNING promises no order
+
+
+def _stats(tally: Sequence[sqlite3.Row], oldest: float | None) -> QueueStats:
+    def total(state: str, column: str = "jobs") -> int:
+        return sum(row[column] for row in tally if row["state"] == state)
+
+    def split(state: str) -> dict[str, int]:
+        return {row["counted_as"]: row["jobs"] for row in tally if row["state"] == state}
+
+    rejected = total("rejected")
+    return QueueStats(
+        pending=total("pending"),
+        in_flight=total("leased"),
+        suspects=split("pending").get("suspect", 0),
+        pending_bytes=total("pending", "bytes"),
+        oldest_pending=oldest,
+        ended=split("done") | ({Outcome.REJECTED.value: rejected} if rejected else {}),
+        reasons=split("rejected"),
+    )
+
+
+def _row(job: Job) -> dict[str, Any]:
+    ref = job.ref
+    names = {"key": to_blob(ref.key), "version": to_blob(ref.version), "output": to_blob(job.output)}
+    return {"id": job.id, "size": ref.size, **names}
+
+
+def _job(row: sqlite3.Row) -> Job:
+    return Job(row["id"], ImageRef(to_text(row["key"]), to_text(row["version"]), row["size"]), to_text(row["output"]))
