@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+
+from watcher.sources.mounts import filesystem_type, gives_events
+from watcher.sources.names import SourceFilter, is_picture
+
+
+@pytest.mark.parametrize("key", ["x.jpg", "a/b/x.JPEG", "x.y.Png", "x.jpe", "x.jfif", "x.webp", "x.tif", "x.tiff",
+                                 "x.bmp", "x.gif", "x.avif", "new\nline.jpg", "a b+%.jpg", "ü/ü.jpg"])  # fmt: skip
+def test_a_picture_has_a_pictures_extension(key: str) -> None:
+    assert is_picture(key)
+
+
+@pytest.mark.parametrize("key", ["x", "x.txt", "jpg", "a.jpg/x", "a.jpg/x.txt", "x.jpg.", "x.jpg/", ""])
+def test_anything_else_is_none(key: str) -> None:
+    assert not is_picture(key)
+
+
+@pytest.mark.parametrize("key", [".x.jpg", ".jpg", "a/.x.jpg", ".git/x.jpg", "a/.b/x.jpg"])
+def test_hidden_names_are_ignored(key: str) -> None:
+    assert not is_picture(key)
+
+
+@pytest.mark.parametrize("ending", [".tmp", ".part", ".partial", ".crdownload", ".filepart", "~"])
+def test_temporary_names_are_ignored(ending: str) -> None:
+    assert not is_picture("x.jpg" + ending)
+
+
+@pytest.mark.parametrize("excluded", ["out", "out/"])
+def test_excluded_directories_are_neither_entered_nor_accepted(excluded: str) -> None:
+    names = SourceFilter([excluded, "a/b"])
+    assert not names.accepts("out/x.jpg")
+    assert not names.accepts("a/b/c/x.jpg")
+    assert not names.enters("out/")
+    assert names.accepts("outdoor.jpg")
+    assert names.accepts("outdoor/x.jpg")
+    assert names.enters("a/")
+    assert names.enters("")
+
+
+def test_hidden_directories_are_not_entered() -> None:
+    assert not SourceFilter().enters(".git/")
+    assert not SourceFilter().enters("a/.b/c/")
+
+
+@pytest.mark.parametrize("excluded", ["", "/", "./"])
+def test_the_whole_source_cannot_be_excluded(excluded: str) -> None:
+    with pytest.raises(ValueError, match="whole source"):
+        SourceFilter([excluded])
+
+
+MOUNTS = r"""
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:40 / /mnt/nas rw,relatime - nfs4 server:/share rw
+31 30 0:41 / /mnt/nas/local rw master:1 shared:2 - xfs /dev/sdb rw
+32 22 0:42 / /mnt/my\040disk rw - fuse.sshfs host: rw
+33 22 0:43 / /mnt/twice rw - ext4 /dev/sdc rw
+34 22 0:44 / /mnt/twice rw - cifs //server/share rw
+""".strip()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "ext4"), ("/mnt/nas", "nfs4"), ("/mnt/nas/in", "nfs4"), ("/mnt/nasty", "ext4"),
+        ("/mnt/nas/local/in", "xfs"), ("/mnt/my disk/in", "fuse.sshfs"), ("/mnt/twice/in", "cifs"),
+    ],
+)  # fmt: skip
+def test_the_file_system_is_that_of_the_innermost_mount(path: str, kind: str) -> None:
+    assert filesystem_type(MOUNTS, path) == kind
+
+
+def test_nothing_is_known_without_mounts() -> None:
+    assert filesystem_type("", "/in") == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "events"),
+    [("ext4", True), ("overlay", True), ("tmpfs", True), ("fuseblk", True), ("nfs", False), ("nfs4", False),
+     ("cifs", False), ("smb3", False), ("9p", False), ("fuse.sshfs", False), ("virtiofs", False)],
+)  # fmt: skip
+def test_network_file_systems_give_no_events(monkeypatch: pytest.MonkeyPatch, tmp_path, kind: str, events: bool):
+    table = tmp_path / "mountinfo"
+    table.write_text(f"22 1 8:1 / / rw - {kind} source rw\n")
+    monkeypatch.setattr("watcher.sources.mounts._MOUNTINFO", table)
+    assert gives_events("/in") is events
+
+
+def test_where_mounts_cannot_be_told_events_are_expected(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr("watcher.sources.mounts._MOUNTINFO", tmp_path / "missing")
+    assert gives_events("/in")

@@ -1,0 +1,41 @@
+"""Which files are images, by their names alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXTENSIONS = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "gif", "avif"})
+
+
+def is_picture(key: str) -> bool:
+    """Whether a key has a picture's extension and no hidden part.
+
+    That leaves out what browsers, editors and copy tools write first and rename when it is whole: `.x.jpg.Ab12`,
+    `x.jpg.part`, `x.jpg.crdownload`, `x.jpg~`.
+    """
+    stem, dot, extension = key.rpartition("/")[2].rpartition(".")
+    return bool(stem and dot) and extension.lower() in EXTENSIONS and not is_hidden(key)
+
+
+def is_hidden(key: str) -> bool:
+    """Whether any part of a key starts with a dot."""
+    return key.startswith(".") or "/." in key
+
+
+class SourceFilter:
+    """The pictures of a source, without the directories that are excluded (the sink may lie below the source)."""
+
+    def __init__(self, exclude: Sequence[str] = ()) -> None:
+        """`exclude` are keys of directories, with or without a slash at the end. Raises ValueError for the root."""
+        prefixes = [prefix.rstrip("/") + "/" for prefix in exclude]
+        if "/" in prefixes or "./" in prefixes:
+            raise ValueError("the whole source is excluded")
+        self._exclude = tuple(prefixes)
+
+    def accepts(self, key: str) -> bool:
+        """Whether a file is a picture of this source."""
+        return is_picture(key) and not key.startswith(self._exclude)
+
+    def enters(self, directory: str) -> bool:
+        """Whether pictures may lie in a directory, whose key ends in a slash."""
+        return not is_hidden(directory) and not directory.startswith(self._exclude)
