@@ -1,0 +1,173 @@
+"""The pages over real HTTP."""
+
+import logging
+import socket
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from watcher.errors import ConfigurationError
+from watcher.metrics import Metrics
+from watcher.reports import ImageReport
+from watcher.web.app import FRESH, Health, create_app
+from watcher.web.server import HttpServer
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def health(clock: Clock) -> Health:
+    return Health("workers", "source", clock=clock)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def server(metrics: Metrics, health: Health) -> Iterator[HttpServer]:
+    server = HttpServer(create_app(metrics, health), "127.0.0.1", 0)
+    server.start()
+    yield server
+    server.stop()
+    assert not server.alive
+
+
+@pytest.fixture
+def client(server: HttpServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=10) as client:
+        yield client
+
+
+def test_metrics_are_those_of_now(client: httpx.Client, metrics: Metrics) -> None:
+    metrics.report("cpu", ImageReport("k", "j", "written", bytes_in=5))
+    response = client.get("/metrics")
+    values = {s.name: s.value for f in parse(response.text) for s in f.samples}
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    assert values["alphadrop_read_bytes_total"] == 5
+
+
+def test_prometheus_gets_openmetrics(client: httpx.Client) -> None:
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    response = client.get("/metrics", headers={"accept": accept})
+    assert response.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert response.text.endswith("# EOF\n")
+
+
+def test_it_is_alive_while_the_supervisor_comes_round(client: httpx.Client, health: Health, clock: Clock) -> None:
+    clock.now += FRESH
+    assert client.get("/livez").status_code == 200
+    clock.now += 1
+    response = client.get("/livez")
+    assert response.status_code == 503
+    assert "stuck" in response.text
+    health.beat()
+    assert client.get("/livez").status_code == 200
+
+
+def test_it_is_ready_when_every_part_is(client: httpx.Client, health: Health) -> None:
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json() == {
+        "ready": False,
+        "missing": [{"part": "source", "why": "starting"}, {"part": "workers", "why": "starting"}],
+    }
+    health.set("workers", True)
+    health.set("source", False, "not mounted")
+    assert client.get("/readyz").json()["missing"] == [{"part": "source", "why": "not mounted"}]
+    health.set("source", True)
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()) == (200, {"ready": True, "missing": []})
+
+
+def test_readiness_has_nothing_to_do_with_being_alive(client: httpx.Client, health: Health) -> None:
+    health.set("source", False, "not mounted")
+    assert client.get("/livez").status_code == 200
+
+
+def test_the_first_page_names_the_others(client: httpx.Client) -> None:
+    text = client.get("/").text
+    assert all(page in text for page in ("/metrics", "/livez", "/readyz"))
+    assert client.get("/nothing").status_code == 404
+    assert client.post("/livez").status_code == 405
+    assert client.head("/livez").status_code == 200
+
+
+def test_requests_leave_no_lines_in_the_log(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        client.get("/livez")
+    assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
+def test_a_port_in_use_is_told_with_the_flag_that_changes_it(server: HttpServer, metrics: Metrics) -> None:
+    second = HttpServer(create_app(metrics, Health()), "127.0.0.1", server.port)
+    with pytest.raises(ConfigurationError) as caught:
+        second.start()
+    assert str(caught.value) == (
+        f"--http 127.0.0.1:{server.port} cannot be served (the port is in use): choose another address, or --http off."
+    )
+    assert not second.alive
+    second.stop()
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1", "a..b"])
+def test_an_address_that_is_not_ours_is_told_of(host: str, metrics: Metrics) -> None:
+    with pytest.raises(ConfigurationError, match=f"--http {host}:0 cannot be served"):
+        HttpServer(create_app(metrics, Health()), host, 0).start()
+
+
+def test_connections_are_taken_as_soon_as_it_has_started(metrics: Metrics) -> None:
+    server = HttpServer(create_app(metrics, Health()), "127.0.0.1", 0)
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10):
+        pass
+    server.stop()
+
+
+def test_a_stopped_server_gives_the_port_back(server: HttpServer, client: httpx.Client, metrics: Metrics) -> None:
+    assert client.get("/").status_code == 200
+    server.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{server.port}/", trust_env=False)
+    heir = HttpServer(create_app(metrics, Health()), "127.0.0.1", server.port)
+    heir.start()
+    heir.stop()
+
+
+def test_it_can_be_stopped_while_a_connection_idles_and_right_after_its_start(metrics: Metrics) -> None:
+    server = HttpServer(create_app(metrics, Health()), "127.0.0.1", 0)
+    server.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
+        client.get("/")
+        server.stop()
+    assert not server.alive
+    hasty = HttpServer(create_app(metrics, Health()), "127.0.0.1", 0)
+    hasty.start()
+    hasty.stop()
+    assert not hasty.alive
+
+
+def test_ipv6_is_served_where_there_is_any(metrics: Metrics) -> None:
+    server = HttpServer(create_app(metrics, Health()), "::1", 0)
+    try:
+        server.start()
+    except ConfigurationError:
+        pytest.skip("no IPv6 here")
+    assert httpx.get(f"http://[::1]:{server.port}/livez", trust_env=False).status_code == 200
+    server.stop()
