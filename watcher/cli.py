@@ -10,10 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
+import structlog
 from rich.console import Console
 
 from watcher.errors import ConfigurationError, Unavailable
 from watcher.settings import GROUPS, Settings, add_settings_arguments, load_settings
+
+log = structlog.get_logger(__name__)
 
 OK, USAGE, REJECTS, UNFINISHED = 0, 2, 3, 4
 
@@ -155,12 +158,14 @@ def once(args: argparse.Namespace) -> int:
 def prepare(args: argparse.Namespace, *, quiet: bool = False) -> Settings:
     """Settings, checked, and logging set up. With `quiet`, only warnings are logged where a person looks on."""
     from watcher.logs import configure
-    from watcher.settings import check_folders
+    from watcher.settings import check_folders, unknown_variables
 
     settings = load_settings(args)
     check_folders(settings)
     level = "warning" if quiet and settings.log_level == "info" and sys.stderr.isatty() else settings.log_level
     configure(settings.log_format, level)
+    for name in unknown_variables():
+        log.warning("unknown_variable", name=name, cure="unset it, or see --help for the names of settings")
     return settings
 
 

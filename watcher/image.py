@@ -97,20 +97,28 @@ class ImagePath:
 
     def process(self, lease: Lease) -> None:
         """Make the output, or find out why not; either way the lease ends. Raises only what ends the worker."""
-        trip, job = Trip(), lease.job
+        trip = Trip()
         trip.stages["queue_wait"] = max(0.0, time.time() - lease.found_at)
         try:
-            self._end(lease, self._make(job, trip), trip)
-        except Gone:
-            self._end(lease, Outcome.GONE, trip)
-        except Stale:
-            self._end(lease, Outcome.STALE, trip)
-        except PictureError as error:
-            self._reject(lease, Rejection(error.reason, str(error)), trip)
-        except Rejected as error:
-            self._reject(lease, error.rejection, trip)
+            self._settle(lease, trip)
         except Unavailable as error:
             self._give_back(lease, error, trip)
+
+    def _settle(self, lease: Lease, trip: Trip) -> None:
+        """One image, one verdict. Unavailable passes, whichever step it comes from."""
+        try:
+            outcome = self._make(lease.job, trip)
+        except Gone:
+            outcome = Outcome.GONE
+        except Stale:
+            outcome = Outcome.STALE
+        except PictureError as error:
+            self._reject(lease, Rejection(error.reason, str(error)), trip)
+            return
+        except Rejected as error:
+            self._reject(lease, error.rejection, trip)
+            return
+        self._end(lease, outcome, trip)
 
     def _make(self, job: Job, trip: Trip) -> Outcome:
         held = self.sink.held(job.output)
@@ -166,7 +174,7 @@ class ImagePath:
             )
 
     def _end(self, lease: Lease, outcome: Outcome, trip: Trip) -> None:
-        if outcome in (Outcome.WRITTEN, Outcome.GONE):
+        if outcome is not Outcome.STALE:  # of a stale one nothing is known yet
             release(self.sink, lease.job)
         lease.done(outcome)
         self._tell(lease.job, outcome, trip)
@@ -174,15 +182,11 @@ class ImagePath:
     def _reject(self, lease: Lease, rejection: Rejection, trip: Trip) -> None:
         """Quarantine the image, unless it is another one by now: then it was only early."""
         job = lease.job
-        try:
-            now = self.source.stat(job.ref.key)
-            if now is None or now.version != job.ref.version:
-                self._end(lease, Outcome.GONE if now is None else Outcome.STALE, trip)
-                return
-            quarantine(self.sink, job, rejection)
-        except Unavailable as error:
-            self._give_back(lease, error, trip)
+        now = self.source.stat(job.ref.key)
+        if now is None or now.version != job.ref.version:
+            self._end(lease, Outcome.GONE if now is None else Outcome.STALE, trip)
             return
+        quarantine(self.sink, job, rejection)
         lease.reject(rejection)
         self._tell(job, Outcome.REJECTED, trip, rejection)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from watcher.errors import Rejected, Unavailable
 from watcher.stores.base import FAILED, Store
 from watcher.work import Job, Rejection
 
@@ -27,7 +28,11 @@ def quarantine(sink: Store, job: Job, rejection: Rejection) -> None:
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "retry": "Replace the file, or run `alphadrop retry SOURCE SINK --pattern KEY` when the cause is mended.",
     }
-    sink.put_record(record_key(job.ref.key), (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    try:
+        sink.put_record(record_key(job.ref.key), text.encode())
+    except Rejected as error:  # a file is called _failed, or it leads out of the sink: that is the sink's trouble
+        raise Unavailable(f"the error record of {job.ref.key} cannot be written: {error.rejection.detail}") from error
 
 
 def release(sink: Store, job: Job) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from inference.errors import ModelError
 from inference.models.catalogue import CATALOGUE, resolve
@@ -76,7 +77,7 @@ def summary(tally: Tally, rejected: Sequence[tuple[Job, Rejection]]) -> Table:
     for job, rejection in rejected:
         reasons.setdefault(rejection.reason, []).append(job)
     for reason, jobs in sorted(reasons.items()):
-        table.add_row(f"  {reason}", f"{len(jobs):,}", _some(jobs))
+        table.add_row(f"  {reason}", f"{len(jobs):,}", Text(_some(jobs)))
     if not table.row_count:
         table.add_row("nothing to do", "0", "every image of the source has its output")
     return table
@@ -92,7 +93,7 @@ def queue_table(stats: QueueStats, rejected: Sequence[tuple[Job, Rejection]]) ->
     for outcome, count in sorted(stats.ended.items()):
         table.add_row(outcome, f"{count:,}", MEANING.get(Outcome(outcome), ""))
     for job, rejection in rejected:
-        table.add_row("", "", f"{job.ref.key}: {rejection.reason}, {rejection.detail}")
+        table.add_row("", "", Text(f"{job.ref.key}: {rejection.reason}, {rejection.detail}"))
     return table
 
 
@@ -100,7 +101,7 @@ def checks_table(checks: Sequence[Check]) -> Table:
     """The doctor's findings."""
     table = _table("", "what", "finding")
     for check in checks:
-        table.add_row("[green]OK[/]" if check.ok else "[red]TO DO[/]", check.what, check.finding)
+        table.add_row("[green]OK[/]" if check.ok else "[red]TO DO[/]", check.what, Text(check.finding))
     return table
 
 
@@ -113,7 +114,7 @@ def models_table() -> Table:
             found = f"shipped, canvas {entry.canvas}, sha256 {entry.digest[:12]}"
         except ModelError as error:
             found = str(error)
-        table.add_row(size.name, found, f"{size.about} ({size.megabytes} MB at 32 bits)")
+        table.add_row(size.name, Text(found), f"{size.about} ({size.megabytes} MB at 32 bits)")
     table.add_row("PATH", "a .safetensors file that `python -m inference.training export` wrote", "your own training")
     return table
 

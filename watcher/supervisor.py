@@ -265,8 +265,9 @@ class Supervisor:
         self.health.set("queue", True)
         while not self._stop.is_set():
             self.health.beat()
+            listed = self.tally.listed  # asked first: what was listed is in the queue by then
             stats = self._look()
-            if once and stats is not None and self.tally.listed and not stats.open:
+            if once and stats is not None and listed and not stats.open:
                 return True
             if once and stats is not None and stats.open:  # nothing to do: no need to load a model
                 self._fleet.start()

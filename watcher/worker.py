@@ -36,6 +36,8 @@ from watcher.workerconfig import WorkerConfig
 log = structlog.get_logger(__name__)
 
 HEARTBEAT = 1.0
+SUSPECTS = 60.0
+"""Seconds a busy worker may go on before it empties its hands for a suspect, which is only handed out alone."""
 IDLE = 2.0
 """Seconds after which an idle worker looks into the queue unasked: wake-ups are hints."""
 EXIT_DEVICE, EXIT_CONFIG, EXIT_STUCK = 70, 78, 75
@@ -77,6 +79,7 @@ class Worker:
         self._changed = threading.Condition()
         self._flying: set[Future[None]] = set()
         self._alone = self._draining = self._woken = False
+        self._empty_at = time.monotonic()
         self._failed: BaseException | None = None
 
     def run(self) -> None:
@@ -114,14 +117,20 @@ class Worker:
         with self._changed:
             self._woken = False
             free = 0 if self._alone else self.most - len(self._flying)
-        if free <= 0:
-            return []
+            if free == self.most:
+                self._empty_at = time.monotonic()
         try:
+            if free <= 0 or self._suspects_wait():
+                return []
             return self.queue.lease(self.config.owner, free, alone=free == self.most)
         except Unavailable as error:
             self.tell(TroubleReport("", "queue_wait", type(error).__name__, str(error)))
             time.sleep(random.uniform(0.2, 1.0))
             return []
+
+    def _suspects_wait(self) -> bool:
+        """Whether to let what is in flight end first: else a suspect would wait for as long as there is other work."""
+        return time.monotonic() - self._empty_at > SUSPECTS and self.queue.stats().suspects > 0
 
     def _start(self, pool: ThreadPoolExecutor, lease: Lease) -> None:
         with self._changed:

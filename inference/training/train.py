@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import os
 import time
@@ -13,9 +12,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from inference.models.cvunet import SIZES, CVUNet, channels_last
+from inference.training.curve import draw_curve
 from inference.training.loader import batches
 from inference.training.losses import network_loss
 
@@ -68,16 +70,19 @@ class Trainer:
         stream, shown = batches(self.options.seed + self.steps, self.options.workers)
         losses: list[float] = []
         saved = last = time.monotonic()
-        while self.progress < 1.0:
-            shown.value = self.progress
-            pictures, alphas, ratio = next(stream)
-            losses.append(self.step(pictures, alphas, ratio))
-            now = time.monotonic()
-            self.seconds, last = self.seconds + now - last, now
-            if now - saved > self.options.checkpoint_seconds or self.progress >= 1.0:
-                self.report(sum(losses) / len(losses))
-                self.save()
-                losses, saved = [], now
+        with progress_bar() as bar:
+            task = bar.add_task("training", total=1.0, loss=float("nan"))
+            while self.progress < 1.0:
+                shown.value = self.progress
+                pictures, alphas, ratio = next(stream)
+                losses.append(self.step(pictures, alphas, ratio))
+                bar.update(task, completed=self.progress, loss=losses[-1])
+                now = time.monotonic()
+                self.seconds, last = self.seconds + now - last, now
+                if now - saved > self.options.checkpoint_seconds or self.progress >= 1.0:
+                    self.note(sum(losses) / len(losses), bar.console)
+                    self.save()
+                    losses, saved = [], now
 
     def step(self, pictures: Tensor, alphas: Tensor, ratio: int) -> float:
         """One optimiser step on uint8 B x H x W x 3 pictures and B x H x W alphas; returns the loss."""
@@ -112,17 +117,13 @@ class Trainer:
             else:
                 mean.copy_(new)
 
-    def report(self, loss: float) -> None:
-        """Append a line to the history and print it."""
-        line = {
-            "minutes": self.seconds / 60,
-            "steps": self.steps,
-            "samples": self.samples,
-            "loss": loss,
-            "learning_rate": self.learning_rate(),
-        }
-        self.history.append(line)
-        print(json.dumps({k: round(v, 5) for k, v in line.items()}), flush=True)
+    def note(self, loss: float, console: Console) -> None:
+        """Append to the history, draw the curve, and print a line."""
+        minutes = self.seconds / 60
+        counts = {"minutes": minutes, "steps": self.steps, "samples": self.samples}
+        self.history.append({**counts, "loss": loss, "learning_rate": self.learning_rate()})
+        draw_curve(self.history, self.options.out / "curve.png")
+        console.print(f"{minutes:6.1f} min  {self.steps:6,} steps  {self.samples:8,} samples  loss {loss:.4f}")
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -148,3 +149,14 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.seconds, self.steps, self.samples = state["seconds"], state["steps"], state["samples"]
         self.history = state["history"]
+
+
+def progress_bar() -> Progress:
+    """A bar where someone looks on; elsewhere only what is printed beside it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+    )
+    return Progress(*columns, TimeRemainingColumn())

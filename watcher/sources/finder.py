@@ -65,10 +65,10 @@ class Finder:
         for count, ref in enumerate(listing):
             if count % _LOOKS_AT_STOP == 0 and stop.is_set():
                 return
-            if self._names.accepts(ref.key):
+            if not self._is_known(ref):  # the rest of this is for the few that are not
                 yield from self._listed(ref, Hint.SCAN)
-                if ref.key in self._handed_out:
-                    seen[ref.key] = self._handed_out[ref.key]
+            if ref.key in self._handed_out:
+                seen[ref.key] = self._handed_out[ref.key]
         # A root that is empty of a sudden is an unmounted disk before it is a thousand deletions.
         if listing.complete and seen:
             self._handed_out = seen

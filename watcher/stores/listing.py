@@ -117,27 +117,26 @@ class Listing:
     def _directory(self, prefix: str, stack: list[str]) -> Iterator[ImageRef]:
         with os.scandir(self._root + prefix) as entries:
             for entry in entries:
-                key = prefix + entry.name
-                if not self._visible(entry.name, key):
+                name = entry.name
+                key = prefix + name
+                if name[0] == "." or not (name.isascii() or self._is_key(key)):
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    if self._enter(key + "/"):
-                        stack.append(key + "/")
-                elif status := self._status(entry):
+                status = self._status(entry)
+                if status is not None:
                     yield ImageRef(key, version_of(status), status.st_size)
+                elif entry.is_dir(follow_symlinks=False) and self._enter(key + "/"):
+                    stack.append(key + "/")
 
-    def _visible(self, name: str, key: str) -> bool:
-        if name[0] == ".":
-            return False
-        if is_text(name):
+    def _is_key(self, path: str) -> bool:
+        if is_text(path):
             return True
-        self._odd.tell(self._root + key)
+        self._odd.tell(self._root + path)
         return False
 
     def _status(self, entry: os.DirEntry[str]) -> os.stat_result | None:
-        if entry.is_symlink():
-            return linked_status(entry.path, self._root)
         try:
-            return entry.stat(follow_symlinks=False) if entry.is_file(follow_symlinks=False) else None
+            if entry.is_file(follow_symlinks=False):
+                return entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
+        return linked_status(entry.path, self._root) if entry.is_symlink() else None

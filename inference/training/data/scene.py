@@ -116,7 +116,7 @@ def _cast(rng: Rng, layer: _Layer) -> Float:
 
 def _reflect(rng: Rng, ground: Float, layer: _Layer) -> Float:
     """A fading mirror image below the object's base."""
-    height = len(layer.alpha)
+    height, _ = layer.alpha.shape
     mirror = np.array([[1, 0, 0], [0, -1, 2 * layer.floor]], np.float32)
     alpha = warped(layer.alpha, mirror)
     rgb = warped(layer.rgb, mirror, extend=True)

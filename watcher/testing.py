@@ -1,0 +1,178 @@
+"""Fakes for tests, of this package's parts and of yours: a store, a lease and an engine that live in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from inference.picture import Cutout, Picture
+from watcher.errors import Gone, Stale, WatcherError
+from watcher.stores.base import Held
+from watcher.stores.stamp import TAIL_BYTES, read_stamp
+from watcher.work import ImageRef, Job, Outcome, Rejection
+
+
+class MemoryStore:
+    """A `Store` in a dictionary. Every write makes a new version.
+
+    `failing["read"] = Unavailable("no network")` makes a method fail until the entry is removed. `after_read` is called
+    with the key of whatever has just been read: the place to change the store at the worst moment.
+    """
+
+    def __init__(self, uri: str = "memory://store") -> None:
+        self._uri = uri
+        self._lock = threading.Lock()
+        self._versions = 0
+        self._objects: dict[str, tuple[ImageRef, bytes]] = {}
+        self.failing: dict[str, WatcherError] = {}
+        self.after_read: Callable[[str], None] = lambda key: None
+
+    @property
+    def uri(self) -> str:
+        """What the constructor was given."""
+        return self._uri
+
+    def write(self, key: str, data: bytes) -> ImageRef:
+        """What a user does: put an object there, or another one in its place. Never fails."""
+        with self._lock:
+            self._versions += 1
+            ref = ImageRef(key, str(self._versions), len(data))
+            self._objects[key] = ref, data
+            return ref
+
+    def remove(self, key: str) -> None:
+        """What a user does: take the object away. Never fails."""
+        with self._lock:
+            self._objects.pop(key, None)
+
+    def content(self, key: str) -> bytes | None:
+        """The bytes at `key`, None where there is nothing. Never fails."""
+        found = self._objects.get(key)
+        return found[1] if found else None
+
+    def keys(self) -> set[str]:
+        """The keys of everything there is. Never fails."""
+        return set(self._objects)
+
+    def list(self) -> Iterator[ImageRef]:
+        """See `Store.list`."""
+        self._fail("list")
+        yield from [ref for ref, _ in self._objects.values()]
+
+    def stat(self, key: str) -> ImageRef | None:
+        """See `Store.stat`."""
+        self._fail("stat")
+        found = self._objects.get(key)
+        return found[0] if found else None
+
+    def read(self, ref: ImageRef) -> bytes:
+        """See `Store.read`."""
+        self._fail("read")
+        found = self._objects.get(ref.key)
+        if found is None:
+            raise Gone(f"{ref.key} is not there any more")
+        if found[0].version != ref.version:
+            raise Stale(f"{ref.key} has changed since it was found")
+        self.after_read(ref.key)
+        return found[1]
+
+    def held(self, key: str) -> Held | None:
+        """See `Store.held`."""
+        self._fail("held")
+        data = self.content(key)
+        return None if data is None else read_stamp(data, data[-TAIL_BYTES:])
+
+    def put(self, job: Job, data: bytes) -> None:
+        """See `Store.put`."""
+        self._fail("put")
+        self.write(job.output, data)
+
+    def put_record(self, key: str, data: bytes) -> None:
+        """See `Store.put_record`."""
+        self._fail("put_record")
+        self.write(key, data)
+
+    def delete(self, key: str) -> None:
+        """See `Store.delete`."""
+        self._fail("delete")
+        self.remove(key)
+
+    def _fail(self, method: str) -> None:
+        if method in self.failing:
+            raise self.failing[method]
+
+
+@dataclass
+class FakeLease:
+    """A `Lease` that records its end; ending it twice is an AssertionError."""
+
+    job: Job
+    alone: bool = False
+    found_at: float = field(default_factory=time.time)
+    extended: int = 0
+    """How often it was extended."""
+    end: Outcome | Rejection | float | None = None
+    """The outcome, the rejection, or the delay with which it was released; None while it is held."""
+
+    def extend(self) -> None:
+        """See `Lease.extend`."""
+        self.extended += 1
+
+    def done(self, outcome: Outcome) -> None:
+        """See `Lease.done`."""
+        self._end(outcome)
+
+    def release(self, delay: float = 0.0) -> None:
+        """See `Lease.release`."""
+        self._end(delay)
+
+    def reject(self, rejection: Rejection) -> None:
+        """See `Lease.reject`."""
+        self._end(rejection)
+
+    def _end(self, end: Outcome | Rejection | float) -> None:
+        if self.end is not None:
+            raise AssertionError(f"the lease has ended as {self.end!r}, and is now to end as {end!r}")
+        self.end = end
+
+
+def keep_all(picture: Picture) -> Cutout:
+    """The whole picture, opaque."""
+    opaque = np.full((picture.height, picture.width, 1), 255, np.uint8)
+    return Cutout(np.concatenate((picture.pixels, opaque), axis=2))
+
+
+class FakeEngine:
+    """An engine without a device: `cut` makes the cut-out when a picture is submitted, or raises why not."""
+
+    def __init__(self, cut: Callable[[Picture], Cutout] = keep_all) -> None:
+        self._cut = cut
+        self.submitted = 0
+        """How many pictures were submitted."""
+        self.announced = 0
+        """How many are on their way now."""
+
+    @contextmanager
+    def coming(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:
+        """See `Engine.coming`."""
+        self.announced += 1
+        try:
+            yield self.submit
+        finally:
+            self.announced -= 1
+
+    def submit(self, picture: Picture) -> Future[Cutout]:
+        """A promise that is kept, or broken, already."""
+        self.submitted += 1
+        promise: Future[Cutout] = Future()
+        try:
+            promise.set_result(self._cut(picture))
+        except Exception as error:
+            promise.set_exception(error)
+        return promise
