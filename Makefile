@@ -22,6 +22,7 @@ test: setup ## lint, types, imports and every test: what CI runs
 
 lint: setup ## style and likely mistakes
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run make format." >&2; exit 1; }
 
 types: setup ## mypy, strict
 	@$(BIN)/mypy

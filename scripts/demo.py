@@ -236,7 +236,7 @@ def row(drop: Drop) -> Row:
     with Image.open(drop.file) as before, Image.open(drop.cutout) as after:
         if after.mode != "RGBA" or after.size != before.size:
             raise DemoFailed(f"{drop.cutout} is {after.mode}, {after.size}; its picture is {before.size}.")
-        label = f"{drop.file.name}\n{drop.width} x {drop.height}\n{drop.seconds:.2f} s"
+        label = f"{drop.file.name}\n{drop.width} x {drop.height}"
         return Row(label, [before.convert("RGB"), after.getchannel("A"), after.copy()])
 
 

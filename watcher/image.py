@@ -19,7 +19,7 @@ from watcher.errors import Gone, Rejected, Stale, Unavailable
 from watcher.quarantine import quarantine, release
 from watcher.reports import ImageReport, Report, TroubleReport
 from watcher.stores.base import Held, Store
-from watcher.stores.stamp import stamp
+from watcher.stores.stamp import source_text, stamp
 from watcher.work import Job, Lease, Outcome, Rejection
 
 RETRY_DELAY = 5.0
@@ -158,7 +158,7 @@ class ImagePath:
 
     def _own_output(self, job: Job, held: Held | None) -> None:
         """Refuse to overwrite what another image (that still exists) or somebody else has made."""
-        if held is None or held.source_key == job.ref.key:
+        if held is None or held.source_key == source_text(job.ref.key):
             return
         if held.source_key is None:
             raise Rejected(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -389,9 +390,10 @@ def retry_rejected(settings: Settings, pattern: str) -> list[Job]:
             "source, sink and --state as to the run that rejected them."
         )
     queue, sink = open_queue(f"sqlite://{path}"), open_store(settings.sink_path.as_uri())
+    for job, _ in queue.rejected(MOST_REJECTED):
+        if fnmatchcase(job.ref.key, pattern):
+            release(sink, job)  # before the job is pending: a quick worker may write a new record
     jobs = queue.retry(pattern)
-    for job in jobs:
-        release(sink, job)
     queue.close()
     return jobs
 

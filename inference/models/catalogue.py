@@ -30,9 +30,9 @@ class Size:
 
 
 CATALOGUE = (
-    Size("nano", 9, "small and quick: products on plain or soft backgrounds; shipped"),
-    Size("lite", 69, "8 times the weights: finer shapes; train it on a GPU"),
-    Size("full", 203, "24 times the weights: the largest; train it on a GPU"),
+    Size("nano", 8, "small and quick: products on plain or soft backgrounds; shipped"),
+    Size("lite", 65, "8 times the weights: finer shapes; train it on a GPU"),
+    Size("full", 196, "24 times the weights: the largest; train it on a GPU"),
 )
 
 

@@ -73,10 +73,10 @@ def test_the_level_is_for_our_own_lines(container: io.StringIO) -> None:
     structlog.get_logger("watcher.x").debug("hidden")
     configure("json", "debug", container)
     structlog.get_logger("watcher.x").debug("shown")
-    logging.getLogger("uvicorn.error").info("hidden")
+    logging.getLogger("watchdog.x").info("hidden")
     configure("json", "error", container)
     structlog.get_logger("watcher.x").warning("hidden")
-    logging.getLogger("uvicorn.error").warning("hidden")
+    logging.getLogger("watchdog.x").warning("hidden")
     assert [line["event"] for line in lines(container)] == ["shown"]
 
 
