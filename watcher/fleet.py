@@ -56,14 +56,18 @@ class FleetNews:
 class Keeper(threading.Thread):
     """Keeps one device's worker alive: start, listen, bury, wait, start again."""
 
-    def __init__(self, name: str, make_line: Callable[[str], str], news: FleetNews) -> None:
+    def __init__(
+        self, name: str, make_line: Callable[[str], str], news: FleetNews, silence: float = SILENCE
+    ) -> None:
         super().__init__(name=f"keeper-{name}", daemon=True)
         self.device = name
         self.state = State.STARTING
         self.why = "starting"
         self.failures = 0
-        """Deaths in a row without having been ready."""
-        self._make_line, self._news = make_line, news
+        """Deaths in a row without having done anything."""
+        self.death = ""
+        """Why the last worker died, empty while none has."""
+        self._make_line, self._news, self._silence = make_line, news, silence
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -112,14 +116,12 @@ class Keeper(threading.Thread):
 
     def _live(self, owner: str) -> None:
         """One worker's life."""
-        self._become(State.STARTING, "starting")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "watcher.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
+        self._become(State.STARTING, f"starting again; {self.death}" if self.death else "starting")
+        try:
+            process = start_process()
+        except OSError as error:  # no memory, process id or descriptor to be had: that may pass
+            self._fail(f"no worker could be started: {error.strerror}")
+            return
         with self._lock:
             self._process = process
         self.send(self._make_line(owner))
@@ -136,7 +138,7 @@ class Keeper(threading.Thread):
         reports = Lines(process.stdout)
         while True:
             try:
-                line = reports.get(START_UP if self.state is State.STARTING else SILENCE)
+                line = reports.get(START_UP if self.state is State.STARTING else self._silence)
             except TimeoutError:
                 process.kill()
                 return "silent"
@@ -163,10 +165,14 @@ class Keeper(threading.Thread):
                     pipe.close()
         expected = self._stopping.is_set()
         if not expected:
-            self.failures += 1
-            self._become(State.FAILED, f"worker died: {reason}")
+            self._fail(f"worker died: {reason}")
             log.warning("worker_died", device=self.device, pid=process.pid, reason=reason)
         self._news.died(owner, reason, not expected)
+
+    def _fail(self, why: str) -> None:
+        self.failures += 1
+        self.death = why
+        self._become(State.FAILED, why)
 
     def _back_off(self) -> float:
         """Doubles with every failure in a row, with jitter so that not all return at the same time."""
@@ -181,6 +187,12 @@ class Keeper(threading.Thread):
     def _become(self, state: State, why: str) -> None:
         self.state, self.why = state, why
         self._news.changed()
+
+
+def start_process() -> subprocess.Popen[str]:
+    """A worker that waits for its configuration. Raises OSError."""
+    command = [sys.executable, "-m", "watcher.worker"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
 
 
 class Lines:
@@ -207,11 +219,20 @@ class Lines:
 class Fleet:
     """All keepers together."""
 
-    def __init__(self, devices: Sequence[str], make_line: Callable[[str, str], str], news: FleetNews) -> None:
-        """`make_line(owner, device)` is a worker's configuration. Two workers may share a device's name (`cpu:2`)."""
+    def __init__(
+        self,
+        devices: Sequence[str],
+        make_line: Callable[[str, str], str],
+        news: FleetNews,
+        silence: float = SILENCE,
+    ) -> None:
+        """`make_line(owner, device)` is a worker's configuration. Two workers may share a device's name (`cpu:2`).
+
+        A worker without a heartbeat for `silence` seconds is taken for hung.
+        """
         names = number_twins(devices)
         self.keepers = [
-            Keeper(name, lambda owner, device=device: make_line(owner, device), news)  # type: ignore[misc]
+            Keeper(name, lambda owner, device=device: make_line(owner, device), news, silence)  # type: ignore[misc]
             for name, device in zip(names, devices, strict=True)
         ]
 
@@ -222,9 +243,10 @@ class Fleet:
                 keeper.start()
 
     def wake(self) -> None:
-        """Tell the workers that there may be work."""
+        """Tell the workers that there may be work. One that starts looks by itself, and does not read its pipe yet."""
         for keeper in self.keepers:
-            keeper.send("wake")
+            if keeper.state is State.READY:
+                keeper.send("wake")
 
     def stop(self, deadline: float) -> bool:
         """Drain for `deadline` seconds, then kill what is left; True if all ended in time."""

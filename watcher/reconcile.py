@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from watcher.errors import Unavailable
 from watcher.quarantine import release
 from watcher.queues.base import EmbeddedQueue
-from watcher.sources.base import Arrival, Hint
+from watcher.sources.base import Arrival
 from watcher.stores.base import Store
 from watcher.work import Job, Recipe
 
@@ -25,8 +25,7 @@ class Reconciler:
     def accept(self, arrivals: Sequence[Arrival]) -> int:
         """Enqueue what is not known; how many jobs are pending by it. Raises Unavailable: accept the same again."""
         jobs = [self.recipe.job(arrival.ref) for arrival in arrivals]
-        listed = [job for job, arrival in zip(jobs, arrivals, strict=True) if arrival.hint is Hint.SCAN]
-        undone = self._undone(listed)
+        undone = self._undone(jobs)
         return self.queue.put(jobs) + (self.queue.reopen(undone) if undone else 0)
 
     def forget_vanished(self) -> int:

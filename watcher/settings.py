@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     devices: Devices = Field(
         default="auto",
         description="auto (every GPU, else the CPU) or a list: cuda:0,cuda:1 is a worker on each, cpu:2 is two workers "
-        "on the CPU, fake tries the plumbing without a model",
+        "on the CPU that share its cores",
     )
     model: str = Field(
         default="nano", min_length=1, title="NAME", description="name of a model, or path of its weights"

@@ -23,7 +23,7 @@ from inference.models.catalogue import PIPELINE, ModelEntry, resolve
 from watcher.cores import available_cores, threads_per_worker
 from watcher.devices import expand
 from watcher.errors import ConfigurationError, Unavailable
-from watcher.fleet import Fleet, FleetNews, State
+from watcher.fleet import SILENCE, Fleet, FleetNews, State
 from watcher.metrics import Metrics
 from watcher.quarantine import quarantine, release
 from watcher.queues import open_queue
@@ -138,7 +138,8 @@ class Supervisor:
         def make_line(owner: str, device: str) -> str:
             return worker_config(self.settings, owner, device, threads).to_line()
 
-        return Fleet(devices, make_line, FleetNews(self._hear, self._bury, self._fleet_changed))
+        news = FleetNews(self._hear, self._bury, self._fleet_changed)
+        return Fleet(devices, make_line, news, silence=min(SILENCE, self.settings.device_timeout))
 
     def _serve(self, stack: ExitStack) -> None:
         address = self.settings.http_address
@@ -156,6 +157,7 @@ class Supervisor:
         settings = self.settings
         exclude = [os.path.relpath(settings.sink_path, settings.source_path) + "/"] if settings.exclude_sink else []
         news = SourceNews(self._source_health, self._overflowed, self.metrics.scanned)
+        failed = False
         while not self._stop.is_set():
             try:
                 source = FolderSource(
@@ -168,8 +170,12 @@ class Supervisor:
                     news=news,
                 )
                 for arrivals in source.arrivals(self._stop):
+                    if failed:  # the source itself knows nothing of an earlier attempt
+                        self._source_health(True, "")
+                        failed = False
                     self._accept(arrivals)
             except Exception as error:
+                failed = True
                 self._source_health(False, f"{type(error).__name__}: {error}")
                 log.warning("source_failed", problem=str(error), exc_info=not isinstance(error, Unavailable))
                 self._stop.wait(TICK)
@@ -325,6 +331,10 @@ class Supervisor:
                 if keeper.pid:
                     os.kill(keeper.pid, signal.SIGKILL)
             os._exit(128 + number)
+        # In a thread, since an Event is not reentrant: this may have interrupted the main thread inside of one.
+        threading.Thread(target=self._ask_to_stop, daemon=True, name="signal").start()
+
+    def _ask_to_stop(self) -> None:
         self._stop.set()
         self._news.set()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_DEVICE = r"(cpu(:[1-9]\d*)?|cuda:\d+|fake)"
+_DEVICE = r"(cpu(:[1-9]\d*)?|cuda:\d+)"
 _DEVICES = re.compile(rf"auto|{_DEVICE}(, *{_DEVICE})*")
 _HTTP = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 _PLACEHOLDERS = ("dir", "stem", "ext", "name")

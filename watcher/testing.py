@@ -56,6 +56,7 @@ class MemoryStore:
         found = self._objects.get(key)
         return found[1] if found else None
 
+    @property
     def keys(self) -> set[str]:
         """The keys of everything there is. Never fails."""
         return set(self._objects)
