@@ -71,12 +71,12 @@ def alphadrop(*arguments: object, cwd: Path | None = None, **variables: str) -> 
 
 
 @contextmanager
-def daemon(*arguments: object, log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`alphadrop run` in the background, its log lines in a file; ended like a service, if it has not ended before."""
+def daemon(*arguments: object, log: Path, command: str = "run", **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`alphadrop run` (or another command) in the background, its log lines in a file; ended like a service is."""
     with (
         log.open("wb") as lines,
         subprocess.Popen(
-            [sys.executable, "-m", "watcher", "run", *map(str, arguments)],
+            [sys.executable, "-m", "watcher", command, *map(str, arguments)],
             cwd=ROOT,
             env=clean_environment(**variables),
             stdout=lines,

@@ -148,9 +148,11 @@ def once(args: argparse.Namespace) -> int:
         supervisor = Supervisor(settings, progress.show)
         finished = supervisor.run(once=True)
     rejected = supervisor.rejected()
-    Console().print(summary(supervisor.tally, rejected))
+    if finished or supervisor.tally.outcomes or rejected:
+        Console().print(summary(supervisor.tally, rejected))
     if not finished:
-        Console(stderr=True).print(f"alphadrop: could not finish. {supervisor.why}", markup=False)
+        why = supervisor.why or "It was stopped; the same command goes on from there."
+        Console(stderr=True).print(f"alphadrop: could not finish. {why}", markup=False)
         return UNFINISHED
     return REJECTS if rejected else OK
 
