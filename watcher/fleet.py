@@ -56,9 +56,7 @@ class FleetNews:
 class Keeper(threading.Thread):
     """Keeps one device's worker alive: start, listen, bury, wait, start again."""
 
-    def __init__(
-        self, name: str, make_line: Callable[[str], str], news: FleetNews, silence: float = SILENCE
-    ) -> None:
+    def __init__(self, name: str, make_line: Callable[[str], str], news: FleetNews, silence: float = SILENCE) -> None:
         super().__init__(name=f"keeper-{name}", daemon=True)
         self.device = name
         self.state = State.STARTING
@@ -149,7 +147,7 @@ class Keeper(threading.Thread):
     def _hear(self, line: str) -> None:
         try:
             report = decode_report(line)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             log.warning("report_not_understood", device=self.device, problem=str(error))
             return
         if isinstance(report, Ready):
@@ -192,7 +190,11 @@ class Keeper(threading.Thread):
 def start_process() -> subprocess.Popen[str]:
     """A worker that waits for its configuration. Raises OSError."""
     command = [sys.executable, "-m", "watcher.worker"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    # Where the codecs' threads want the cores too, a model's threads that spin while they wait make all of it slower.
+    environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment
+    )
 
 
 class Lines:

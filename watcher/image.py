@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
@@ -39,19 +40,26 @@ class Coming(Protocol):
 
 
 class PixelBudget:
-    """Pixels that may be in memory at a time. A picture larger than the whole budget gets it all, alone."""
+    """Pixels that may be in memory at a time, first come, first served.
+
+    A picture larger than the whole budget gets it all, alone.
+    """
 
     def __init__(self, pixels: int) -> None:
         self._all = self._free = pixels
         self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
         """Wait until there is room, and keep it while inside."""
-        wanted = min(pixels, self._all)
+        wanted, ticket = min(pixels, self._all), object()
         with self._changed:
-            self._changed.wait_for(lambda: self._free >= wanted)
+            self._waiting.append(ticket)
+            self._changed.wait_for(lambda: self._waiting[0] is ticket and self._free >= wanted)
+            self._waiting.popleft()
             self._free -= wanted
+            self._changed.notify_all()
         try:
             yield
         finally:

@@ -98,4 +98,7 @@ def decode_report(line: str) -> Report:
     fields = json.loads(line)
     if not isinstance(fields, dict) or fields.get("kind") not in _KINDS:
         raise ValueError(f"not a report: {line[:200]!r}")
-    return _KINDS[fields.pop("kind")](**fields)
+    try:
+        return _KINDS[fields.pop("kind")](**fields)
+    except TypeError as error:
+        raise ValueError(f"not a report: {error}") from error

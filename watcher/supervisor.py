@@ -81,6 +81,7 @@ class Supervisor:
         self.health = Health("source", "queue", "workers")
         self._on_tick = on_tick
         self._rejected: list[tuple[Job, Rejection]] = []
+        self._folder: FolderSource | None = None
         self._stop = threading.Event()
         self._news = threading.Event()
         self._signals = 0
@@ -160,7 +161,7 @@ class Supervisor:
         failed = False
         while not self._stop.is_set():
             try:
-                source = FolderSource(
+                source = self._folder = FolderSource(
                     self.source,
                     settle=settings.settle,
                     rescan=settings.rescan,
@@ -219,6 +220,8 @@ class Supervisor:
         if isinstance(report, ImageReport):
             self.tally.note(report.outcome, report.reason)
             log_image(device, report)
+            if self._folder and report.outcome in (Outcome.GONE, Outcome.STALE):
+                self._folder.forget(report.key)
             self._news.set()
         elif isinstance(report, TroubleReport):
             self.tally.troubles += 1

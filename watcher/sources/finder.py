@@ -58,6 +58,10 @@ class Finder:
             for ref in self._store.listing(directory, self._names.enters):
                 yield from self._listed(ref, Hint.EVENT)
 
+    def forget(self, key: str) -> None:
+        """Whatever is found at this key next is new. May be called from any thread."""
+        self._handed_out.pop(key, None)
+
     def scan(self, stop: Stop) -> Iterator[Arrival]:
         """All pictures, then forget those that are gone. Raises SourceMissing or Unavailable; ends early on `stop`."""
         seen: dict[str, int] = {}

@@ -61,9 +61,13 @@ class FolderSource:
         self.rescan = rescan
         self.mode = mode
         self.poll = poll
-        self.names = SourceFilter(exclude)
+        self.finder = Finder(store, SourceFilter(exclude), settle, clock)
         self.news = news
         self.clock = clock
+
+    def forget(self, key: str) -> None:
+        """An image was not there, or not in this version, when it was to be read: the next look finds it anew."""
+        self.finder.forget(key)
 
     def arrivals(self, stop: Stop) -> Iterator[list[Arrival]]:
         """Batches of arrivals until `stop` is set; [] once, when the first listing is handed out.
@@ -85,7 +89,7 @@ class _Run:
         self._stop = stop
         self._clock = source.clock
         self._inbox = Inbox()
-        self._finder = Finder(source.store, source.names, source.settle, source.clock)
+        self._finder = source.finder
         self._first = _FirstListing(self._finder, source.settle * _GIVE_UP_SETTLING, source.clock)
         self._watch: Watch | None = None
         self._wants_watch = source.mode == "events" or (source.mode == "auto" and gives_events(source.store.root))
