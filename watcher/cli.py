@@ -191,7 +191,7 @@ def status(args: argparse.Namespace) -> int:
 
 def retry(args: argparse.Namespace) -> int:
     """`alphadrop retry`."""
-    from watcher.supervisor import retry_rejected
+    from watcher.compose import retry_rejected
 
     jobs = retry_rejected(load_settings(args), args.pattern)
     for job in jobs:

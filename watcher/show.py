@@ -17,7 +17,7 @@ from inference.errors import ModelError
 from inference.models.catalogue import CATALOGUE, resolve
 from watcher.doctor import Check
 from watcher.queues.base import QueueStats
-from watcher.supervisor import Tally
+from watcher.tally import Tally
 from watcher.work import Job, Outcome, Rejection
 
 MEANING = {

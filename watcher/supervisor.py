@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from importlib.metadata import version
-from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from inference.errors import ModelError
-from inference.models.catalogue import PIPELINE, ModelEntry, resolve
+from inference.models.catalogue import ModelEntry
+from watcher.compose import MOST_REJECTED, find_model, locked, make_recipe, worker_config
 from watcher.cores import available_cores, threads_per_worker
 from watcher.devices import expand
-from watcher.errors import ConfigurationError, Unavailable
+from watcher.errors import Unavailable
 from watcher.fleet import SILENCE, Fleet, FleetNews, State
 from watcher.metrics import Metrics
-from watcher.quarantine import quarantine, release
+from watcher.quarantine import quarantine
 from watcher.queues import open_queue
 from watcher.queues.base import QueueStats
 from watcher.reconcile import Reconciler
@@ -34,39 +29,18 @@ from watcher.settings import Settings
 from watcher.sources.base import Arrival, SourceNews
 from watcher.sources.folder import FolderSource
 from watcher.stores import open_store
+from watcher.tally import Tally, log_image
 from watcher.web.app import Health, create_app
 from watcher.web.server import HttpServer
-from watcher.work import Job, Outcome, Recipe, Rejection
-from watcher.workerconfig import WorkerConfig
+from watcher.work import Job, Outcome, Rejection
 
 log = structlog.get_logger(__name__)
 
 TICK = 1.0
-MOST_REJECTED = 100_000
 PATIENCE = 120.0
 """`once` gives up when nothing has ended for so long while the world is in trouble."""
 HOPELESS = 5
 """`once` gives up when every worker has died so often in a row without doing anything."""
-
-
-@dataclass
-class Tally:
-    """What has happened in this run, for the summary and the progress bar."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    troubles: int = 0
-    last_trouble: str = ""
-    last_end: float = field(default_factory=time.monotonic)
-    listed: bool = False
-    """The first listing of the source has been handed over whole."""
-
-    def note(self, outcome: str, reason: str) -> None:
-        """An image has ended."""
-        self.outcomes[outcome] += 1
-        if reason:
-            self.reasons[reason] += 1
-        self.last_end = time.monotonic()
 
 
 class Supervisor:
@@ -340,91 +314,3 @@ class Supervisor:
     def _ask_to_stop(self) -> None:
         self._stop.set()
         self._news.set()
-
-
-def find_model(settings: Settings) -> ModelEntry:
-    """The catalogue's entry. Raises ConfigurationError."""
-    try:
-        return resolve(settings.model, settings.canvas)
-    except ModelError as error:
-        raise ConfigurationError(f"--model: {error}") from error
-
-
-def make_recipe(settings: Settings, entry: ModelEntry, source: str) -> Recipe:
-    """All that decides an output besides the image."""
-    options = {"pipeline": PIPELINE, "canvas": entry.canvas, "png_level": settings.png_level}
-    return Recipe(source, entry.digest, options, settings.output_name)
-
-
-def worker_config(settings: Settings, owner: str, device: str, threads: int) -> WorkerConfig:
-    """What a worker is told."""
-    return WorkerConfig(
-        owner=owner,
-        source=settings.source_path.as_uri(),
-        sink=settings.sink_path.as_uri(),
-        queue=f"sqlite://{settings.state_path / 'queue.sqlite'}",
-        device=device,
-        model=settings.model,
-        canvas=settings.canvas,
-        batch=settings.batch,
-        max_wait=settings.max_wait_ms / 1000,
-        threads=threads,
-        images_in_flight=settings.images_in_flight,
-        pixels_in_flight=int(settings.megapixels_in_flight * 1e6),
-        max_pixels=settings.max_pixels,
-        png_level=settings.png_level,
-        device_timeout=settings.device_timeout,
-        log_format=settings.log_format,
-        log_level=settings.log_level,
-        test_hook=settings.test_hook,
-    )
-
-
-def log_image(device: str, report: ImageReport) -> None:
-    """One line per image."""
-    fields = {
-        "key": report.key,
-        "device": device,
-        "outcome": report.outcome,
-        "seconds": round(sum(report.stages.values()) - report.stages.get("queue_wait", 0), 3),
-    }
-    if report.reason:
-        log.warning("image", **fields, reason=report.reason, detail=report.detail)
-    else:
-        log.info("image", **fields, output=report.output, coverage=report.coverage)
-
-
-def retry_rejected(settings: Settings, pattern: str) -> list[Job]:
-    """Rejected images whose key matches are pending again; a running daemon finds them in its queue."""
-    path = settings.state_path / "queue.sqlite"
-    if not path.exists():
-        raise ConfigurationError(
-            f"There is no queue for these folders ({path}), so nothing is rejected. Give the same "
-            "source, sink and --state as to the run that rejected them."
-        )
-    queue, sink = open_queue(f"sqlite://{path}"), open_store(settings.sink_path.as_uri())
-    for job, _ in queue.rejected(MOST_REJECTED):
-        if fnmatchcase(job.ref.key, pattern):
-            release(sink, job)  # before the job is pending: a quick worker may write a new record
-    jobs = queue.retry(pattern)
-    queue.close()
-    return jobs
-
-
-@contextmanager
-def locked(state: Path) -> Iterator[None]:
-    """One daemon for one state folder. Raises ConfigurationError naming the other one."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise ConfigurationError(
-                f"Another alphadrop (process {file.read().strip() or 'unknown'}) works on these folders; stop it, or "
-                "give this one another --state if it is to work on others."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
