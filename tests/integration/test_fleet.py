@@ -1,0 +1,104 @@
+"""Several devices, and devices that fail: the work goes on, and whoever asks is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.daemon import Daemon, Folders, colour, coloured, shows
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def drop(folders: Folders, count: int) -> dict[str, tuple[int, int, int]]:
+    """Put so many pictures into the source."""
+    wanted = {f"{number:03}.png": colour(number) for number in range(count)}
+    for key, rgb in wanted.items():
+        coloured(folders.source / key, rgb)
+    return wanted
+
+
+def expect_all_done(daemon: Daemon, wanted: dict[str, tuple[int, int, int]]) -> None:
+    """Each picture is done, whole, and none is blamed for what happened; then the daemon stops in good order."""
+    folders = daemon.folders
+    daemon.until(lambda: folders.all_done() and folders.outputs() == set(wanted), "not all were done")
+    assert daemon.stop() == 0
+    assert [key for key, rgb in wanted.items() if not shows(folders.sink / key, rgb)] == []
+    assert not folders.rejected()
+
+
+def test_two_devices_share_the_work_and_one_goes_on_without_the_other(
+    folders: Folders, figures: Callable[[str], None]
+) -> None:
+    with Daemon(folders, "--devices", "cpu:2", "--settle", "0", model="fake:delay=0.2") as daemon:
+        daemon.until(lambda: daemon.metric("alphadrop_workers", state="ready") == 2, "not both became ready")
+        wanted = drop(folders, 40)
+        daemon.until(lambda: set(wanted) == set(daemon.written()), "not all were done")
+
+        share = Counter(event["device"] for event in daemon.events("image"))
+        assert share.keys() == {"cpu:0", "cpu:1"}
+        assert set(daemon.written().values()) == {1}
+        for device in share:
+            assert daemon.metric("alphadrop_batches_total", device=device) > 0
+        figures(f"two devices: {share['cpu:0']} and {share['cpu:1']} of {len(wanted)} pictures")
+
+        wanted = drop(folders, 60)  # the first ones anew
+        daemon.until(folders.in_flight, "nothing in hand")
+        os.kill(daemon.workers()[0], signal.SIGKILL)
+        daemon.until(lambda: daemon.events("worker_died"), "the death was not noticed")
+        assert "workers" not in daemon.missing()
+        expect_all_done(daemon, wanted)
+
+
+def test_a_device_that_fails_is_started_again_and_the_work_is_finished(
+    folders: Folders, figures: Callable[[str], None]
+) -> None:
+    wanted = drop(folders, 24)
+    with Daemon(folders, "--settle", "0", model="fake:fail_at=5") as daemon:
+        daemon.until(folders.all_done, "not all were done")
+        restarts = daemon.metric("alphadrop_worker_restarts_total", device="cpu", reason="device_lost")
+        assert restarts == len(daemon.events("worker_died")) >= 1
+        figures(f"device failing at every fifth batch: {len(wanted)} pictures done over {restarts:.0f} restarts")
+        expect_all_done(daemon, wanted)
+
+
+def test_with_no_device_that_works_it_is_alive_but_not_ready_and_says_why(folders: Folders) -> None:
+    drop(folders, 3)
+    with Daemon(folders, "--settle", "0", model="fake:fail_at=1") as daemon:
+        daemon.until(lambda: len(daemon.events("worker_died")) >= 2, "no worker died")
+
+        assert "worker died: device_lost" in daemon.missing()["workers"]  # between two attempts and during one alike
+        assert daemon.get("/livez")[0] == 200
+        assert daemon.metric("alphadrop_workers", state="ready") == 0
+        assert daemon.metric("alphadrop_worker_restarts_total", reason="device_lost") >= 2
+
+        assert daemon.stop() == 0
+    assert folders.stats().pending == 3 and not folders.rejected()
+
+
+def test_a_frozen_worker_is_noticed_and_replaced(folders: Folders, figures: Callable[[str], None]) -> None:
+    wanted = drop(folders, 20)
+    with Daemon(folders, "--settle", "0", "--device-timeout", "6", model="fake:delay=0.5") as daemon:
+        daemon.until(lambda: folders.in_flight() and folders.outputs(), "nothing in hand")
+        os.kill(daemon.workers()[0], signal.SIGSTOP)
+        frozen = time.monotonic()
+
+        daemon.until(lambda: daemon.events("worker_died"), "nobody noticed")
+
+        assert daemon.events("worker_died")[0]["reason"] == "silent"
+        figures(f"frozen worker: noticed after {time.monotonic() - frozen:.1f} s of 6 allowed")
+        expect_all_done(daemon, wanted)
+
+
+def test_a_device_that_hangs_is_given_up(folders: Folders) -> None:
+    drop(folders, 3)
+    with Daemon(folders, "--settle", "0", "--device-timeout", "4", model="fake:delay=8") as daemon:
+        daemon.until(lambda: daemon.events("worker_died"), "nobody noticed")
+        assert daemon.events("worker_died")[0]["reason"] == "device_stuck"
+        assert not folders.rejected()
+        daemon.until(lambda: folders.stats().suspects == 3, "its pictures are not given to another one")

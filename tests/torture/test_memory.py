@@ -1,0 +1,74 @@
+"""Large pictures, many of them: memory stays where it is, since the pixels in hand are bounded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.daemon import Daemon, Folders
+from tests.support import STUCK
+
+WIDTH, HEIGHT = 6000, 4000
+MIB = 1 << 20
+LIMIT = 3072 * MIB
+
+pytestmark = [pytest.mark.torture, pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+def save_photo(path: Path, seed: int, orientation: int = 1) -> None:
+    """A JPEG of 24 megapixels as a camera writes it: a grainy object with a soft border on a light background."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.ogrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
+    inside = np.clip((0.8 - np.hypot(rows, columns)) * 40, 0, 1).astype(np.float32)[..., None]
+    grain = random.integers(0, 60, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    pixels = (inside * (grain + np.float32(40)) + (1 - inside) * 240).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, "JPEG", quality=90, exif=exif)
+
+
+def peak_of(pid: int) -> int:
+    """The largest resident set of a process so far, in bytes; 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    peaks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(peaks[0]) * 1024 if peaks else 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_many_large_pictures_need_no_more_memory_than_a_few(
+    folders: Folders, full_campaign: bool, figures: Callable[[str], None]
+) -> None:
+    kinds = [folders.outside / f"{seed}.jpg" for seed in range(3)]
+    for seed, path in enumerate(kinds):
+        save_photo(path, seed, orientation=6 if seed == 2 else 1)
+    count = 200 if full_campaign else 6
+    for number in range(count):
+        (folders.source / f"{number:03}.jpg").hardlink_to(kinds[number % 3])
+    started, peaks = time.monotonic(), {0: 0}
+
+    with Daemon(folders, command="once") as daemon:
+        while daemon.process.poll() is None:
+            for pid in daemon.workers():
+                peaks[pid] = max(peaks.get(pid, 0), peak_of(pid))
+            assert time.monotonic() - started < 5 * STUCK
+            time.sleep(0.02)
+
+    seconds = time.monotonic() - started
+    assert daemon.wait() == 0
+    assert len(folders.outputs()) == count
+    with Image.open(folders.sink / "002.png") as output:
+        assert output.size == (HEIGHT, WIDTH)  # turned upright
+    peak = max(peaks.values())
+    figures(
+        f"memory: {count} pictures of 24 megapixels, {seconds / count:.2f} s each; the worker's peak was "
+        f"{peak / MIB:.0f} MiB of {LIMIT / MIB:.0f} allowed"
+    )
+    assert 0 < peak < LIMIT
