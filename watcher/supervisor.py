@@ -220,6 +220,8 @@ class Supervisor:
         except Unavailable as error:  # the leases stay; the next start finds them
             log.error("queue_unavailable", problem=str(error))
         self._fleet.wake()
+        if reason != "exit":
+            self.sink.sweep()  # what it was writing
 
     def _quarantine(self, device: str, job: Job, rejection: Rejection) -> None:
         try:
