@@ -191,7 +191,8 @@ def start_process() -> subprocess.Popen[str]:
     """A worker that waits for its configuration. Raises OSError."""
     command = [sys.executable, "-m", "watcher.worker"]
     # Where the codecs' threads want the cores too, a model's threads that spin while they wait make all of it slower.
-    environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
+    # One malloc arena for each of many threads that hold large pictures is memory that is never given back.
+    environment = {"OMP_WAIT_POLICY": "passive", "MALLOC_ARENA_MAX": "2", **os.environ}
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment
     )
