@@ -76,7 +76,12 @@ class Keeper(threading.Thread):
         while not self._stopping.is_set():
             owner = f"{self.device}-{os.getpid()}-{self._births}"
             self._births += 1
-            self._live(owner)
+            try:
+                self._live(owner)
+            except Exception as error:  # nobody else would start this device's next worker
+                self._signal(signal.SIGKILL)
+                self._fail(f"{type(error).__name__}: {error}")
+                log.error("keeper_failed", device=self.device, problem=str(error), exc_info=True)
             if not self._stopping.is_set():
                 self._stopping.wait(self._back_off())
         self._become(State.STOPPED, "stopped")

@@ -9,6 +9,7 @@ import os
 import platform
 import queue
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -146,6 +147,10 @@ _CHANGES: dict[type[FileSystemEvent], Change] = {
     DirCreatedEvent: Change.TREE,
     DirMovedEvent: Change.TREE,
 }
+
+
+# watchdog adds a new directory's watch twice where its parent's listing and its own event meet; both are the same.
+warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 
 
 class _Losses(logging.Handler):
