@@ -7,21 +7,40 @@ OUT ?= runs/nano
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MANIFEST_TOOLS := .venv-manifests
+RABBITMQ := /usr/lib/rabbitmq/bin/rabbitmq-server
+SERVICES := rabbitmq-server prometheus
+# While this says 101, Debian's packages do not start the services that they install.
+POLICY := /usr/sbin/policy-rc.d
+IMAGE_TOOLS := podman runc debootstrap
+TARGETS ?= watch cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types imports unit torture demo train evaluate render format clean
+.PHONY: help setup services test lint types imports unit torture manifests image demo dashboard train evaluate render reference bench peers format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned packages (again only when they change)
 
-test: setup ## lint, types, imports and every test: what CI runs
+services: ## install what tests run beside alphadrop: RabbitMQ and Prometheus of the system's packages
+	@test -x $(RABBITMQ) && command -v prometheus >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing $(SERVICES) ..."; export DEBIAN_FRONTEND=noninteractive; \
+			test -e $(POLICY) || { trap 'rm $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' >$(POLICY); chmod +x $(POLICY); }; \
+			apt-get -qq update && apt-get -qq install -y --no-install-recommends $(SERVICES) >/dev/null; \
+		else \
+			echo "The tests run servers of their own. On Debian and Ubuntu: sudo apt-get install $(SERVICES)" >&2; \
+			exit 1; \
+		fi; }
+
+test: setup services ## lint, types, imports and every test: what CI runs
 	@$(MAKE) --no-print-directory lint types imports
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup ## style and likely mistakes
 	@$(BIN)/ruff check .
+	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run make format." >&2; exit 1; }
 
 types: setup ## mypy, strict
@@ -36,18 +55,45 @@ unit: setup ## the fast tests only
 torture: setup ## the long campaigns: kill, flood and starve the daemon
 	@$(BIN)/python -m pytest tests/torture --campaign=full
 
+image: setup ## build the images, run them on a picture, print their sizes: make image TARGETS="watch cpu cuda"
+	@test "$$(id -u)" = 0 || { echo "Making a Debian for the base takes root: sudo make image" >&2; exit 1; }
+	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null && continue; \
+		command -v apt-get >/dev/null || { echo "make image needs $(IMAGE_TOOLS)." >&2; exit 1; }; \
+		echo "Installing $(IMAGE_TOOLS) ..."; export DEBIAN_FRONTEND=noninteractive; \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends $(IMAGE_TOOLS) >/dev/null; break; \
+	done
+	@$(BIN)/python -m scripts.image $(TARGETS)
+
 demo: setup ## drop sample pictures into a running daemon, draw demo/contact-sheet.png
 	@$(BIN)/python -m scripts.demo
+
+dashboard: setup services ## write dashboard and rules anew, draw docs/images/dashboard.png from a daemon under load
+	@$(BIN)/python -m scripts.monitoring
 
 train: setup ## train the network: make train MINUTES=120 OUT=runs/nano
 	@$(BIN)/python -m inference.training train --out $(OUT) --minutes $(MINUTES)
 
+.PHONY: manifests
+manifests: setup services $(MANIFEST_TOOLS)/.installed ## hold deploy/k8s against schemas of Kubernetes and operators, checkov, our policies
+	@$(MANIFEST_TOOLS)/bin/python -m scripts.manifests
+	@$(BIN)/python -m pytest tests/deploy --campaign=full
+
 evaluate: setup ## score the shipped weights, into runs/evaluation/
 	@$(BIN)/python -m inference.training evaluate --out runs/evaluation
+	@$(BIN)/python -m inference.training evaluate --split solid --out runs/evaluation-solid
 
 render: setup ## a sheet of training samples, runs/samples.png
 	@mkdir -p runs
 	@$(BIN)/python -m inference.training render --out runs/samples.png
+
+reference: setup ## write docs/metrics.md from the code
+	@$(BIN)/python -m scripts.metrics_page
+
+bench: setup ## measure this machine, into runs/bench/ (make bench QUICK=1: under 3 minutes)
+	@$(BIN)/alphadrop bench --out runs/bench $(if $(QUICK),--quick)
+
+peers: setup ## the same network in a plain script and in rembg, into runs/peers/
+	@$(BIN)/alphadrop bench peers --out runs/peers
 
 format: setup ## put imports, quotes and line breaks in order
 	@$(BIN)/ruff check --fix .
@@ -57,9 +103,18 @@ clean: ## remove what was built, measured or cached; .venv and runs/ stay
 	rm -rf build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/pip
+# As variables the pins hold for what builds the package, too: pip makes an environment of its own for that.
+$(STAMP): export PIP_CONSTRAINT := $(CURDIR)/constraints-image.txt
+$(STAMP): export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints-image.txt
+$(STAMP): pyproject.toml constraints.txt constraints-image.txt | $(BIN)/pip
 	@echo "Installing into $(VENV) (a few minutes the first time: torch is large) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(MANIFEST_TOOLS)/.installed: deploy/k8s/tools.txt | $(BIN)/pip
+	@echo "Installing into $(MANIFEST_TOOLS) ..."
+	@$(BIN)/python -m venv $(MANIFEST_TOOLS)
+	@$(MANIFEST_TOOLS)/bin/pip install --quiet --disable-pip-version-check -r deploy/k8s/tools.txt
 	@touch $@
 
 $(BIN)/pip:

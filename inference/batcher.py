@@ -59,7 +59,8 @@ class Batcher(Generic[T]):
         """So many more (or, negative, fewer) items are being prepared: worth a short wait."""
         with self._changed:
             self._announced += count
-            self._changed.notify_all()
+            if not self._announced:  # else there is as much to wait for as before
+                self._changed.notify_all()
 
     def put(self, item: T, bucket: Hashable, pixels: int) -> None:
         """Add an item. Raises EngineClosed after `close`."""

@@ -13,7 +13,7 @@ SHORTEST = 128
 
 DETAIL_LIMIT = 2048
 DETAIL_SIDE = 1536
-"""A picture with a side over DETAIL_LIMIT is brought to DETAIL_SIDE for the model; its output keeps its own size.
+"""For a model that takes pictures of any size, one with a side over DETAIL_LIMIT is brought to DETAIL_SIDE.
 Both figures are those of the CV-UNet Universal Matting service that alphadrop replaces."""
 
 
@@ -36,7 +36,7 @@ def canvases(side: int) -> list[tuple[int, int]]:
 
 
 def detail_size(width: int, height: int) -> tuple[int, int]:
-    """The size at which the edge head sees the picture: its own, or DETAIL_SIDE on the longer side if it is large."""
+    """The size at which such a model sees the picture: its own, or DETAIL_SIDE on the longer side if it is large."""
     longer = max(width, height)
     if longer <= DETAIL_LIMIT:
         return height, width

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -12,11 +13,15 @@ import torch
 from torch import Tensor
 
 from inference.batcher import Batch, Batcher
-from inference.canvas import detail_size
 from inference.errors import DeviceLost, PictureTooLargeForDevice
 from inference.foreground import cut_out, resize
+from inference.graphs import Graphs
+from inference.hardware import Hardware, device_memory
 from inference.models.base import MattingModel
 from inference.picture import BatchStats, Cutout, Picture
+from inference.rehearsal import Rehearsal
+from inference.rgba import widen
+from inference.transfers import Download, Transfers
 
 CLEAN_BATCHES = 50
 """After an out-of-memory the batch limit doubles again after so many batches without one."""
@@ -35,7 +40,7 @@ class Task:
 
 @dataclass(frozen=True)
 class DeviceStats:
-    """A snapshot. Memory is in bytes by kind: total, used, allocated, reserved, peak; those that the device knows."""
+    """A snapshot. Memory is in bytes by kind, see `device_memory`; those that the device knows."""
 
     memory: dict[str, int] = field(default_factory=dict)
     batch_limit: int = 0
@@ -43,6 +48,10 @@ class DeviceStats:
     busy_seconds: float = 0.0
     busy_since: float | None = None
     """When (monotonic) the batch that is running now was started; None when idle."""
+    running: int = 0
+    """Pictures that are on the device and not done."""
+    card: dict[str, float] = field(default_factory=dict)
+    """What the driver says of the card, see `nvml.Card.figures`."""
 
 
 class DeviceThread(threading.Thread):
@@ -54,14 +63,15 @@ class DeviceThread(threading.Thread):
 
     def __init__(
         self,
-        device: torch.device,
+        hardware: Hardware,
         model: MattingModel,
         batcher: Batcher[Task],
         threads: int,
         on_batch: Callable[[BatchStats], None],
     ) -> None:
-        super().__init__(name=f"device-{device}", daemon=True)
-        self.device = device
+        super().__init__(name=f"device-{hardware.device}", daemon=True)
+        self.hardware, self.device = hardware, hardware.device
+        self.graphs = Graphs(model)
         self.ready: Future[float] = Future()
         self.lost = threading.Event()
         self._model, self._batcher, self._threads, self._on_batch = model, batcher, threads, on_batch
@@ -85,39 +95,46 @@ class DeviceThread(threading.Thread):
         """How the device is; callable from any thread."""
         since = self._since
         running = time.monotonic() - since if since is not None else 0.0
-        return DeviceStats(device_memory(self.device), self._limit, self._out_of_memory, self._busy + running, since)
+        return DeviceStats(
+            device_memory(self.device, self.hardware.card),
+            self._limit,
+            self._out_of_memory,
+            self._busy + running,
+            since,
+            sum(not task.future.done() for task in self._running),
+            self.hardware.card.figures() if self.hardware.card else {},
+        )
 
     def _warm_up(self) -> None:
         """Load, and run every shape once, so that no picture waits for a first time; a CPU has little to warm."""
         started = time.monotonic()
         if self._threads:
             torch.set_num_threads(self._threads)
+        self.hardware.open()
         self._model.load(self.device)
-        on_cpu = self.device.type == "cpu"
-        for size in self._model.canvases()[: 1 if on_cpu else None]:
-            self._rehearse(size, 1)
-            while not on_cpu and not self._fits(size):
-                self._recover()
+        rehearsal = Rehearsal(self._model, self.hardware)
+        rehearsal.run(rehearsal.sizes[0], 1)
+        if self.hardware.warms_up:
+            self._warm_all(rehearsal)
         self.ready.set_result(time.monotonic() - started)
 
-    def _fits(self, size: tuple[int, int]) -> bool:
-        """Whether the largest batch of this canvas has the memory it needs."""
-        try:
-            self._rehearse(size, self.slots(self._limit))
-        except torch.OutOfMemoryError:
-            if self._limit == 1:
-                raise
-            return False
-        return True
-
-    def _rehearse(self, size: tuple[int, int], slots: int) -> None:
-        with torch.inference_mode():
-            batch = torch.zeros((slots, 3, *size), dtype=self._model.dtype, device=self.device)
-            self._model.refine(batch[:1], [part[:1] for part in self._model.coarse(batch)])
+    def _warm_all(self, rehearsal: Rehearsal) -> None:
+        """Every canvas with one picture and with the largest batch, whose size is found here."""
+        self._most = rehearsal.estimate(self._most)
+        self._set_limit(self._most)
+        for size in rehearsal.sizes:
+            rehearsal.run(size, 1)
+            while not rehearsal.fits(size, self._limit):
+                self._recover()
+        rehearsal.record(self.graphs, self._limit)
 
     def slots(self, count: int) -> int:
-        """The batch's size on the device: the next power of two on a GPU, where few shapes mean reused graphs."""
-        return count if self.device.type == "cpu" else 1 << (count - 1).bit_length()
+        """The batch's size on the device."""
+        return self.hardware.slots(count)
+
+    def staged(self, picture: Picture) -> Picture:
+        """The picture where the device takes it from; callable from any thread."""
+        return self.hardware.transfers.staged(picture)
 
     def _run(self, batch: Batch[Task]) -> None:
         """One batch, in as many pieces as memory demands."""
@@ -162,27 +179,45 @@ class DeviceThread(threading.Thread):
             if "allocate memory" not in str(error):  # the CPU's allocator has no class of its own for it
                 raise
             return False
+        finally:
+            self.hardware.transfers.settle()
 
     def _infer(self, batch: Batch[Task], tasks: Sequence[Task], scale: float) -> None:
-        started = time.monotonic()
-        pictures = [upload(task.picture, self.device) for task in tasks]
+        started, transfers = time.monotonic(), self.hardware.transfers
         size = self._model.canvas(tasks[0].picture.width, tasks[0].picture.height)
-        canvases = torch.cat([scaled(p, size, self._model.dtype) for p in pictures])
-        if missing := self.slots(len(tasks)) - len(tasks):
-            canvases = torch.cat((canvases, canvases[:1].expand(missing, -1, -1, -1)))
-        coarse = self._model.coarse(canvases)
-        for index, task in enumerate(tasks):
-            alpha = self._alpha(pictures[index], [part[index : index + 1] for part in coarse], scale)
-            pixels = cut_out(pictures[index], alpha).cpu().numpy()
-            pictures[index] = alpha = None  # type: ignore[assignment, call-overload]  # free it before the next one
-            resolve(task.future, Cutout(pixels, self._stats(batch, time.monotonic() - started)))
+        pictures, canvases = self._look(tasks, size)
+        coarse = self.graphs.coarse(canvases)
+        coming: deque[tuple[Task, Download]] = deque()
+        try:
+            for index, task in enumerate(tasks):
+                picture, pictures[index] = pictures[index], None  # type: ignore[call-overload]  # free it before the next one
+                cut_out(picture, self._alpha(picture, [part[index : index + 1] for part in coarse], scale))
+                coming.append((task, transfers.down(picture)))
+                del picture
+                while coming and coming[0][1].done():
+                    self._deliver(batch, started, *coming.popleft())
+        finally:  # where memory has run out, those before it are done none the less
+            while coming:
+                coming[0][1].wait()
+                self._deliver(batch, started, *coming.popleft())
 
-    def _alpha(self, pixels: Tensor, coarse: Sequence[Tensor], scale: float) -> Tensor:
-        """Alpha at the picture's own size, float, H x W."""
-        height, width = pixels.shape[:2]
-        rows, columns = detail_size(width, height)
-        detail = scaled(pixels, (max(1, round(rows * scale)), max(1, round(columns * scale))), self._model.dtype)
-        return resize(self._model.refine(detail, coarse)[None, None], (height, width))[0, 0]
+    def _look(self, tasks: Sequence[Task], size: tuple[int, int]) -> tuple[list[Tensor], Tensor]:
+        """The pictures on the device, and their canvases as one batch with all its places filled."""
+        pictures, canvases = [], []
+        for task in tasks:  # each is scaled while the next one comes
+            pictures.append(upload(task.picture, self.hardware.transfers))
+            canvases.append(scaled(pictures[-1], size, self._model.dtype))
+        missing = self.slots(len(tasks)) - len(tasks)
+        return pictures, torch.cat([*canvases, canvases[0].expand(missing, -1, -1, -1)] if missing else canvases)
+
+    def _deliver(self, batch: Batch[Task], started: float, task: Task, download: Download) -> None:
+        resolve(task.future, Cutout(download.pixels, self._stats(batch, time.monotonic() - started)))
+
+    def _alpha(self, picture: Tensor, coarse: Sequence[Tensor], scale: float) -> Tensor:
+        """Alpha at the size of the picture, H x W x 4; H x W uint8."""
+        height, width = picture.shape[:2]
+        detail = resized(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
+        return resized(self._model.refine(detail, coarse)[..., None], (height, width))[..., 0]
 
     def _stats(self, batch: Batch[Task], seconds: float) -> BatchStats:
         size = len(batch.items)
@@ -190,8 +225,7 @@ class DeviceThread(threading.Thread):
 
     def _recover(self) -> None:
         """Give the memory back and ask for less from now on."""
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.hardware.give_back()
         self._out_of_memory += 1
         self._clean = 0
         self._set_limit(max(1, self._limit // 2))
@@ -227,14 +261,22 @@ class DeviceThread(threading.Thread):
             fail(task.future, lost)
 
 
-def upload(picture: Picture, device: torch.device) -> Tensor:
-    """The picture's pixels, H x W x 3 uint8, on the device (not copied on the CPU)."""
-    return torch.from_numpy(picture.pixels).to(device, non_blocking=True)
+def upload(picture: Picture, transfers: Transfers) -> Tensor:
+    """The picture's pixels on the device, H x W x 4 uint8, the last of which is open: words are quicker than threes."""
+    return widen(transfers.up(torch.from_numpy(picture.pixels)))
 
 
-def scaled(pixels: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    """H x W x 3 uint8 to 1 x 3 x h x w in 0..1 of that size."""
-    return resize(pixels.permute(2, 0, 1)[None], size).to(dtype) / 255
+def scaled(picture: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """H x W x 3 (or 4, of which the last is left out) uint8 to 1 x 3 x h x w in 0..1 of that size."""
+    return resize(picture.permute(2, 0, 1)[None], size)[:, :3].to(dtype) / 255
+
+
+def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """H x W x C uint8 to h x w x C uint8, contiguous."""
+    if pixels.shape[:2] == size:
+        return pixels
+    other = resize(pixels.permute(2, 0, 1)[None], size)
+    return (other.round() if other.is_floating_point() else other).to(torch.uint8)[0].permute(1, 2, 0).contiguous()
 
 
 def resolve(future: Future[Cutout], cutout: Cutout) -> None:
@@ -247,17 +289,3 @@ def fail(future: Future[Cutout], error: Exception) -> None:
     """Break the promise, unless it is kept or cancelled already."""
     if not future.done() and future.set_running_or_notify_cancel():
         future.set_exception(error)
-
-
-def device_memory(device: torch.device) -> dict[str, int]:
-    """Bytes by kind; reserved is what torch's allocator keeps, which is no leak."""
-    if device.type != "cuda":
-        return {}
-    free, total = torch.cuda.mem_get_info(device)
-    return {
-        "total": total,
-        "used": total - free,
-        "allocated": torch.cuda.memory_allocated(device),
-        "reserved": torch.cuda.memory_reserved(device),
-        "peak": torch.cuda.max_memory_allocated(device),
-    }

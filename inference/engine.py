@@ -15,6 +15,7 @@ import torch
 from inference.batcher import Batcher, BatchLimits
 from inference.device import DeviceStats, DeviceThread, Task
 from inference.errors import DeviceLost, ModelError
+from inference.hardware import Hardware, device_uuid, hardware_of
 from inference.models import open_model
 from inference.models.base import MattingModel
 from inference.models.catalogue import resolve
@@ -22,7 +23,8 @@ from inference.picture import BatchStats, Cutout, Picture
 
 CPU_BATCH = 4
 """Larger batches make nothing faster on a CPU, but cost memory."""
-GPU_BATCH = 16
+GPU_BATCH = 64
+"""At most: how many of these fit is measured when the device starts."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class EngineOptions:
     batch_pixels: int = 64_000_000
     max_wait: float = 0.020
     threads: int = 0
+    contract: str = ""
+    """What somebody else's model is fed, where its file does not say."""
+    cuda_graphs: bool = True
+    """Whether the coarse step is recorded where the device and the model allow that."""
 
 
 class Engine:
@@ -52,14 +58,15 @@ class Engine:
         model: MattingModel | None = None,
         on_batch: Callable[[BatchStats], None] = lambda stats: None,
         clock: Callable[[], float] = time.monotonic,
+        hardware: Hardware | None = None,
     ) -> None:
         self.options = options
-        device = open_device(options.device)
-        model = model or open_model(resolve(options.model, options.canvas))
-        size = options.batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
+        hardware = hardware or hardware_of(open_device(options.device), options.cuda_graphs)
+        model = model or open_model(resolve(options.model, options.canvas, options.contract))
+        size = options.batch or (GPU_BATCH if hardware.warms_up else CPU_BATCH)
         self._batcher: Batcher[Task] = Batcher(BatchLimits(size, options.batch_pixels, options.max_wait), clock)
         self._model = model
-        self._thread = DeviceThread(device, model, self._batcher, options.threads, on_batch)
+        self._thread = DeviceThread(hardware, model, self._batcher, options.threads, on_batch)
 
     def start(self) -> float:
         """Load and warm up; returns the seconds it took. Raises ModelError or DeviceLost."""
@@ -82,10 +89,20 @@ class Engine:
         return self._batcher.limits.size
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Why the device is slower than it could be, a sentence each; complete once the engine has started."""
+        return tuple(self._thread.hardware.notes)
+
+    @property
     def device_name(self) -> str:
         """The device's name as people know it."""
         device = self._thread.device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+    @property
+    def uuid(self) -> str:
+        """The device's UUID, empty for a CPU."""
+        return device_uuid(self._thread.device)
 
     def submit(self, picture: Picture) -> Future[Cutout]:
         """Promise a cut-out of the picture's own size. Raises EngineClosed or DeviceLost."""
@@ -93,7 +110,7 @@ class Engine:
             raise DeviceLost(f"{self.options.device} has failed; start a new process.")
         future: Future[Cutout] = Future()
         bucket = self._model.canvas(picture.width, picture.height)
-        self._batcher.put(Task(picture, future), bucket, picture.width * picture.height)
+        self._batcher.put(Task(self._thread.staged(picture), future), bucket, picture.width * picture.height)
         return future
 
     @contextmanager

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.daemon import Folders
+from tests.rabbit import Rabbit, running_rabbit
+from tests.support import Call, Finished
+from watcher.cli import main
 
 FIGURES = pytest.StashKey[list[str]]()
 
@@ -20,6 +25,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="short",
         help="how long the tests that kill, flood and starve the daemon go on (default: short)",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """With `-n 2`: what the tests of another process have measured comes with its last message."""
+    node.config.stash.setdefault(FIGURES, []).extend(node.workeroutput.get("figures", ()))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what was measured here to the process that prints it."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["figures"] = session.config.stash.get(FIGURES, [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -47,3 +65,30 @@ def figures(pytestconfig: pytest.Config) -> Callable[[str], None]:
 def folders(tmp_path: Path) -> Folders:
     """Empty folders for a daemon."""
     return Folders.below(tmp_path)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command within this process: quicker, for those that start nothing and set up no log."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "250")
+    for name in [name for name in os.environ if name.startswith("ALPHADROP_")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: object) -> Finished:
+        try:
+            code: object = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        assert isinstance(code, int)
+        return Finished(code, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def rabbit() -> Iterator[Rabbit]:
+    """A RabbitMQ node for all tests that ask for one."""
+    with running_rabbit() as node:
+        yield node

@@ -60,6 +60,11 @@ class Folders:
         return self.top / "sink"
 
     @property
+    def places(self) -> tuple[str, str]:
+        """Source and sink, as the command takes them."""
+        return str(self.source), str(self.sink)
+
+    @property
     def outside(self) -> Path:
         """A folder on the same file system that nobody watches."""
         return self.top / "outside"
@@ -114,12 +119,12 @@ class Daemon:
     def __init__(
         self, folders: Folders, *options: str, model: str = "fake", command: str = "run", **variables: str
     ) -> None:
-        self.folders = folders
+        self.folders, self.command = folders, command
         self._seen: list[dict[str, Any]] = []
         self._log_at = folders.log.stat().st_size if folders.log.exists() else 0
-        where = [str(folders.source), str(folders.sink), "--state", str(folders.state)]
-        serving = ["--http", "127.0.0.1:0"] if command == "run" else []
-        usual = ["--log-format", "json", "--devices", "cpu", "--model", model]
+        where = [*folders.places, "--state", str(folders.state)]
+        serving = [] if command == "once" else ["--http", "127.0.0.1:0"]
+        usual = ["--log-format", "json", "--model", model, *([] if command == "watch" else ["--devices", "cpu"])]
         with folders.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "watcher", command, *where, *serving, *usual, *options],

@@ -19,13 +19,16 @@ STUCK = 600.0
 """Seconds after which a command is taken for stuck: far more than the slowest machine needs."""
 
 
-def wait_until(predicate: Callable[[], object], timeout: float = 30.0, message: str = "") -> None:
-    """Wait until `predicate` is true, or fail. The limit is for a stuck test, not a measure of speed."""
+def wait_until(predicate: Callable[[], object], timeout: float = 30.0, message: str = "", pause: float = 0.01) -> None:
+    """Wait until `predicate` is true, or fail. The limit is for a stuck test, not a measure of speed.
+
+    `pause` is the seconds between two looks: longer ones for looks that keep others from working.
+    """
     deadline = time.monotonic() + timeout
     while not predicate():
         if time.monotonic() > deadline:
             raise AssertionError(message or f"not true within {timeout} s: {predicate}")
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Finished:
 def log_events(text: str) -> list[dict[str, Any]]:
     """The JSON lines of a text."""
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+Call = Callable[..., Finished]
+"""Runs a command within the process of the tests."""
 
 
 def alphadrop(*arguments: object, cwd: Path | None = None, **variables: str) -> Finished:

@@ -10,19 +10,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from inference.codec import decode, encode
 from inference.errors import InferenceError, ModelError
-from inference.models.catalogue import resolve
+from inference.models.catalogue import ModelEntry, resolve
 from inference.picture import Cutout
+from watcher.configuration import MISSING, load_settings
 from watcher.cores import available_cores
-from watcher.devices import expand
+from watcher.devices import plan_workers
 from watcher.errors import ConfigurationError
-from watcher.settings import Settings, check_folders, load_settings
+from watcher.places import check_places
+from watcher.remote import Check, remote_checks
+from watcher.settings import Settings
+from watcher.trial import problem_with
 
 _ASK_TORCH = """
 import json, torch
@@ -33,26 +36,21 @@ INOTIFY = Path("/proc/sys/fs/inotify/max_user_watches")
 FREE = 1 << 30
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finding: all right, or what to do about it."""
-
-    what: str
-    ok: bool
-    finding: str
-
-
 def diagnose(args: argparse.Namespace) -> list[Check]:
-    """Every check that the arguments allow; folders only where they are given."""
-    folders = hasattr(args, "source") and hasattr(args, "sink")
-    if not folders:  # any two folders will do: they are not looked at
-        args.source, args.sink = getattr(args, "source", "source"), "sink"
+    """Every check that the settings allow; source, sink and queue only where they are named."""
     try:
-        settings = load_settings(args)
+        settings, places = load_settings(args), True
     except ConfigurationError as error:
-        return [Check("settings", False, str(error))]
+        if not all(MISSING in line for line in str(error).splitlines()):
+            return [Check("settings", False, str(error))]
+        settings, places = load_settings(_with_any_places(args)), False
     checks = [*_machine(), *_devices(settings), _codecs(), _weights(settings), _files()]
-    return checks + (list(_folders(settings)) if folders else [])
+    return checks + (list(_places(settings)) if places else [])
+
+
+def _with_any_places(args: argparse.Namespace) -> argparse.Namespace:
+    """Any two will do where none are named: they are not looked at."""
+    return argparse.Namespace(**{"source": "source", "sink": "sink", **vars(args)})
 
 
 def _machine() -> Iterator[Check]:
@@ -63,22 +61,35 @@ def _machine() -> Iterator[Check]:
 def _devices(settings: Settings) -> Iterator[Check]:
     answer = subprocess.run([sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, check=False)
     if answer.returncode:
-        yield Check("torch", False, f"cannot be imported: {answer.stderr.strip().splitlines()[-1]}")
+        why = answer.stderr.strip().splitlines()[-1]
+        yield Check("torch", False, f"{why}; `watch` does without, all else needs: pip install 'alphadrop[engine]'")
         return
     found = json.loads(answer.stdout)
     gpus = found["gpus"]
     names = ", ".join(f"{name} ({memory / 2**30:.0f} GiB)" for name, memory in gpus) or "no GPU"
     yield Check("torch", True, f"{found['torch']}, {names}")
-    wanted = expand(settings.devices, lambda: len(gpus))
+    workers = plan_workers(settings.devices, settings.threads, foreign=_is_foreign(settings), count=lambda: len(gpus))
     known = {"cpu", "cuda", *(f"cuda:{index}" for index in range(len(gpus)))}
-    missing = sorted(set(wanted) - known)
+    missing = sorted(set(workers.devices) - known)
     yield Check(
         "devices",
         not missing,
-        ", ".join(wanted)
+        str(workers)
         if not missing
         else f"{', '.join(missing)}: not visible here; use --devices auto, or check the driver with nvidia-smi",
     )
+
+
+def _is_foreign(settings: Settings) -> bool:
+    """Whether the model is one of others; what is wrong with it is said elsewhere."""
+    try:
+        return bool(_entry(settings).contract)
+    except ModelError:
+        return False
+
+
+def _entry(settings: Settings) -> ModelEntry:
+    return resolve(settings.model, settings.canvas, settings.model_contract, settings.rembg_path)
 
 
 def _codecs() -> Check:
@@ -94,10 +105,15 @@ def _codecs() -> Check:
 
 def _weights(settings: Settings) -> Check:
     try:
-        entry = resolve(settings.model, settings.canvas)
+        entry = _entry(settings)
     except ModelError as error:
         return Check("weights", False, str(error))
-    return Check("weights", True, f"{entry.name}: canvas {entry.canvas}, sha256 {entry.digest[:12]}")
+    problem = problem_with(entry, run=True) if entry.contract else ""
+    if problem:
+        return Check("weights", False, problem)
+    facts = [f"canvas {entry.canvas or 'as the picture'}", f"sha256 {entry.digest[:12]}"]
+    facts += [f"contract {entry.contract}, tried on the CPU"] if entry.contract else []
+    return Check("weights", True, f"{entry.name}: " + ", ".join(facts) + (f"; {entry.limits}" if entry.limits else ""))
 
 
 def _files() -> Check:
@@ -105,16 +121,20 @@ def _files() -> Check:
     return Check("open files", soft >= 1024, f"{soft} allowed" + ("" if soft >= 1024 else "; raise it: ulimit -n 4096"))
 
 
-def _folders(settings: Settings) -> Iterator[Check]:
+def _places(settings: Settings) -> Iterator[Check]:
     try:
-        check_folders(settings)
+        check_places(settings)
     except ConfigurationError as error:
         for line in str(error).splitlines():
-            yield Check("folders", False, line)
+            yield Check("places", False, line)
         return
-    yield Check("folders", True, f"{settings.source_path} to {settings.sink_path}, queue in {settings.state_path}")
-    yield _watches(settings.source_path)
-    yield _space(settings.sink_path)
+    queue = "" if settings.queue else f", queue in {settings.state_path}"
+    yield Check("places", True, f"{settings.source_uri} to {settings.sink_uri}{queue}")
+    if settings.source_path:
+        yield _watches(settings.source_path)
+    if settings.sink_path:
+        yield _space(settings.sink_path)
+    yield from remote_checks(settings)
 
 
 def _watches(source: Path) -> Check:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue as stdlib_queue
-import random
 import signal
 import subprocess
 import sys
@@ -15,10 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO
 
 import structlog
 
+from inference.environment import WORKER
+from watcher.backoff import backoff
+from watcher.lines import Lines
 from watcher.reports import DeviceReport, Ready, Report, decode_report
 
 log = structlog.get_logger(__name__)
@@ -83,7 +83,7 @@ class Keeper(threading.Thread):
                 self._fail(f"{type(error).__name__}: {error}")
                 log.error("keeper_failed", device=self.device, problem=str(error), exc_info=True)
             if not self._stopping.is_set():
-                self._stopping.wait(self._back_off())
+                self._stopping.wait(backoff(self.failures, *BACK_OFF))
         self._become(State.STOPPED, "stopped")
 
     def send(self, command: str) -> None:
@@ -138,16 +138,18 @@ class Keeper(threading.Thread):
 
     def _listen(self, process: subprocess.Popen[str]) -> str:
         """Pass on the reports until there are no more; the reason if the worker had to be killed."""
-        reports = Lines(process.stdout)
+        assert process.stdout
+        reports = Lines(process.stdout.fileno())
         while True:
             try:
-                line = reports.get(START_UP if self.state is State.STARTING else self._silence)
+                lines = reports.get(START_UP if self.state is State.STARTING else self._silence)
             except TimeoutError:
                 process.kill()
                 return "silent"
-            if line is None:
+            if not lines:
                 return ""
-            self._hear(line)
+            for line in lines:
+                self._hear(line)
 
     def _hear(self, line: str) -> None:
         try:
@@ -177,11 +179,6 @@ class Keeper(threading.Thread):
         self.death = why
         self._become(State.FAILED, why)
 
-    def _back_off(self) -> float:
-        """Doubles with every failure in a row, with jitter so that not all return at the same time."""
-        first, longest = BACK_OFF
-        return min(longest, first * 2.0 ** min(self.failures, 10)) * random.uniform(0.5, 1.0)
-
     def _signal(self, number: int) -> None:
         with self._lock:
             if self._process and self._process.poll() is None:
@@ -195,33 +192,14 @@ class Keeper(threading.Thread):
 def start_process() -> subprocess.Popen[str]:
     """A worker that waits for its configuration. Raises OSError."""
     command = [sys.executable, "-m", "watcher.worker"]
-    # Where the codecs' threads want the cores too, a model's threads that spin while they wait make all of it slower.
-    # One malloc arena for each of many threads that hold large pictures is memory that is never given back.
-    environment = {"OMP_WAIT_POLICY": "passive", "MALLOC_ARENA_MAX": "2", **os.environ}
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment()
     )
 
 
-class Lines:
-    """Lines of a pipe, with a time limit: a thread reads ahead."""
-
-    def __init__(self, stream: IO[str] | None) -> None:
-        self._lines: stdlib_queue.SimpleQueue[str | None] = stdlib_queue.SimpleQueue()
-        threading.Thread(target=self._read, args=(stream,), daemon=True, name="reports").start()
-
-    def get(self, timeout: float) -> str | None:
-        """The next line, None at the end. Raises TimeoutError."""
-        try:
-            return self._lines.get(timeout=timeout)
-        except stdlib_queue.Empty:
-            raise TimeoutError from None
-
-    def _read(self, stream: IO[str] | None) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            for line in stream or ():
-                self._lines.put(line)
-        self._lines.put(None)
+def environment() -> dict[str, str]:
+    """A worker's: ours, and what it needs besides."""
+    return {**WORKER, **os.environ}
 
 
 class Fleet:

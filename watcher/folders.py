@@ -7,10 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def problems(source: Path, sink: Path, state: Path, *, exclude_sink: bool = False) -> list[str]:
-    """One line for each thing to change, saying what; [] where all is well. The paths are absolute."""
-    alone = [*_source_problems(source), *_target_problems("SINK", sink), *_target_problems("--state", state)]
-    return alone + list(_nesting_problems(source, sink, state, exclude_sink))
+def problems(source: Path | None, sink: Path | None, state: Path | None, *, exclude_sink: bool = False) -> list[str]:
+    """One line for each thing to change, saying what; [] where all is well.
+
+    The paths are absolute, and None where there is no such folder, but a bucket or a broker.
+    """
+    found = list(_source_problems(source)) if source else []
+    for name, path in (("SINK", sink), ("--state", state)):
+        found += _target_problems(name, path) if path else []
+    if source and sink:
+        found += _nesting_problems(source, sink, exclude_sink)
+    if source and state and (_same(state, source) or _inside(state, source)):
+        found.append(
+            f"--state {state} is inside SOURCE {source}, so each write would be an arrival: choose another folder."
+        )
+    return found
 
 
 def _source_problems(source: Path) -> Iterator[str]:
@@ -31,7 +42,7 @@ def _target_problems(name: str, path: Path) -> Iterator[str]:
         yield f"{name} {path} may not be written by this user: give write permission on {nearest}."
 
 
-def _nesting_problems(source: Path, sink: Path, state: Path, exclude_sink: bool) -> Iterator[str]:
+def _nesting_problems(source: Path, sink: Path, exclude_sink: bool) -> Iterator[str]:
     if _same(source, sink):
         yield f"SOURCE and SINK are the same folder, {sink}: choose another sink, or outputs would mix with originals."
     elif _inside(sink, source) and not exclude_sink:
@@ -41,8 +52,6 @@ def _nesting_problems(source: Path, sink: Path, state: Path, exclude_sink: bool)
         )
     elif _inside(source, sink):
         yield f"SOURCE {source} is inside SINK {sink}, so outputs could land among the images: choose another folder."
-    if _same(state, source) or _inside(state, source):
-        yield f"--state {state} is inside SOURCE {source}, so each write would be an arrival: choose another folder."
 
 
 def _inside(path: Path, folder: Path) -> bool:

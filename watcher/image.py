@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -16,15 +17,21 @@ from typing import Protocol
 from inference.codec import decode, encode, probe
 from inference.errors import PictureError
 from inference.picture import Cutout, Picture
-from watcher.errors import Gone, Rejected, Stale, Unavailable
+from watcher.errors import ConfigurationError, Conflict, Gone, Rejected, Stale, Unavailable, WatcherError
+from watcher.peril import Peril, Perils
 from watcher.quarantine import quarantine, release
 from watcher.reports import ImageReport, Report, TroubleReport
-from watcher.stores.base import Held, Store
+from watcher.stores.base import Held, Store, is_made_by
 from watcher.stores.stamp import source_text, stamp
-from watcher.work import Job, Lease, Outcome, Rejection
+from watcher.trip import Occupancy, Trip
+from watcher.work import Facts, ImageRef, Job, Lease, Outcome, Rejection
 
+EVERYTHING = sys.maxsize
+"""More pixels than any budget has."""
 RETRY_DELAY = 5.0
 """Seconds before an image is tried again after the world was in trouble."""
+_RACES = 5
+"""So often an output may be changed by others while one is to be written; then something is wrong with the world."""
 
 
 class Submit(Protocol):
@@ -59,34 +66,14 @@ class PixelBudget:
             self._changed.wait_for(lambda: self._waiting[0] is ticket and self._free >= wanted)
             self._waiting.popleft()
             self._free -= wanted
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
                 self._free += wanted
                 self._changed.notify_all()
-
-
-@dataclass
-class Trip:
-    """What is measured on the way of one image."""
-
-    stages: dict[str, float] = field(default_factory=dict)
-    stage: str = "queue_wait"
-    bytes_in: int = 0
-    bytes_out: int = 0
-    pixels: int = 0
-    coverage: float = 0.0
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Measure a stage; it stays the current one if it fails."""
-        self.stage, started = stage, time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stages[stage] = time.perf_counter() - started
 
 
 @dataclass(frozen=True)
@@ -97,25 +84,34 @@ class ImagePath:
     sink: Store
     engine: Coming
     budget: PixelBudget
+    perils: Perils
     max_pixels: int
     png_level: int
     tell: Callable[[Report], None]
+    after: Callable[[ImageRef], None] = lambda ref: None
+    """What is done to an image whose output is durable. May raise Gone or Stale, which is all right, or Unavailable."""
+    renew: Callable[[ImageRef], None] | None = None
+    """Takes the present version of an image that has changed, where objects appear whole and need not settle."""
+    recheck: bool = False
+    """Look at the image once more when its output is written: where no event may tell that it was overwritten
+    meanwhile, or nothing else keeps an old version from replacing the output of a newer one."""
+    occupancy: Occupancy = field(default_factory=Occupancy)
+    """Is told in which stage each image is."""
     test_hook: str = ""
     """`kill:TEXT` kills the process when a picture whose key holds TEXT is decoded."""
 
     def process(self, lease: Lease) -> None:
         """Make the output, or find out why not; either way the lease ends. Raises only what ends the worker."""
-        trip = Trip()
-        trip.stages["queue_wait"] = max(0.0, time.time() - lease.found_at)
-        try:
-            self._settle(lease, trip)
-        except Unavailable as error:
-            self._give_back(lease, error, trip)
+        with Trip(lease.found_at, self.occupancy) as trip:
+            try:
+                self._settle(lease, trip)
+            except (Unavailable, ConfigurationError) as error:  # a wrong setting is not the image's fault either
+                self._give_back(lease, error, trip)
 
     def _settle(self, lease: Lease, trip: Trip) -> None:
         """One image, one verdict. Unavailable passes, whichever step it comes from."""
         try:
-            outcome = self._make(lease.job, trip)
+            outcome = self._make(lease, trip)
         except Gone:
             outcome = Outcome.GONE
         except Stale:
@@ -128,26 +124,63 @@ class ImagePath:
             return
         self._end(lease, outcome, trip)
 
-    def _make(self, job: Job, trip: Trip) -> Outcome:
+    def _make(self, lease: Lease, trip: Trip) -> Outcome:
+        job = lease.job
         held = self.sink.held(job.output)
-        if held and held.job == job.id:  # the put has happened, its acknowledgement has not
+        if is_made_by(held, job):  # the put has happened, its acknowledgement has not
             return Outcome.ALREADY_DONE
         self._own_output(job, held)
+        peril = self.perils.of(job) if lease.suspect else None
         with trip.timed("read"):
             data = self.source.read(job.ref)
         trip.bytes_in = len(data)
-        trip.stage = "decode"
-        info = probe(data)
-        with self.budget.hold(info.width * info.height):
+        trip.enter("decode")
+        with self._room(data, peril):
             cutout = self._cut_out(data, job, trip)
             del data
             with trip.timed("encode"):
-                png = encode(cutout, text=stamp(job), level=self.png_level)
-            trip.pixels, trip.coverage, trip.bytes_out = info.width * info.height, cutout.coverage, len(png)
+                facts = Facts(cutout.coverage)
+                png = encode(cutout, text=stamp(job, facts), level=self.png_level)
+            trip.coverage, trip.bytes_out = facts.matte_coverage, len(png)
             del cutout
         with trip.timed("put"):
-            self.sink.put(job, png)
-        return Outcome.WRITTEN
+            return self._put(job, png, facts, held)
+
+    @contextmanager
+    def _room(self, data: bytes, peril: Peril | None) -> Iterator[None]:
+        """Wait until the picture may be in memory; one in peril has the worker to itself."""
+        if peril:
+            with self.budget.hold(EVERYTHING), self.perils.entered(peril):
+                probe(data)
+                yield
+        else:
+            info = probe(data)
+            with self.budget.hold(info.width * info.height):
+                yield
+
+    def _put(self, job: Job, png: bytes, facts: Facts, held: Held | None) -> Outcome:
+        """Write the output, and look again where somebody was faster: a newer version's output stays."""
+        for _ in range(_RACES):
+            try:
+                self.sink.put(job, png, held, facts)
+                if self.recheck:
+                    with contextlib.suppress(Gone):
+                        self._require_current(job.ref)
+                return Outcome.WRITTEN
+            except Conflict:
+                held = self.sink.held(job.output)
+                if is_made_by(held, job):  # by another worker, or by us, and the answer was lost
+                    return Outcome.ALREADY_DONE
+                self._own_output(job, held)
+                self._require_current(job.ref)
+        raise Unavailable(f"{job.output} is changed by somebody else again and again")
+
+    def _require_current(self, ref: ImageRef) -> None:
+        now = self.source.stat(ref.key)
+        if now is None:
+            raise Gone(f"{ref.key} is not there any more")
+        if now.version != ref.version:
+            raise Stale(f"{ref.key} has changed since it was read")
 
     def _cut_out(self, data: bytes, job: Job, trip: Trip) -> Cutout:
         """Decode and infer. The engine knows from the start that a picture is on its way."""
@@ -155,13 +188,13 @@ class ImagePath:
             self._trip_wire(job)
             with trip.timed("decode"):
                 picture = decode(data, max_pixels=self.max_pixels)
+            trip.pixels = picture.width * picture.height
             with trip.timed("infer"):
                 promise = submit(picture)
                 del picture, data
                 cutout = promise.result()
         if cutout.stats:
-            trip.stages["batch_wait"] = max(0.0, trip.stages["infer"] - cutout.stats.infer_seconds)
-            trip.stages["infer"] = cutout.stats.infer_seconds
+            trip.split("infer", "batch_wait", cutout.stats.infer_seconds)
         return cutout
 
     def _own_output(self, job: Job, held: Held | None) -> None:
@@ -182,10 +215,20 @@ class ImagePath:
             )
 
     def _end(self, lease: Lease, outcome: Outcome, trip: Trip) -> None:
-        if outcome is not Outcome.STALE:  # of a stale one nothing is known yet
+        if outcome is Outcome.STALE:  # nothing is known yet of what it is now
+            self._renew(lease.job.ref)
+        else:
             release(self.sink, lease.job)
+        if outcome in (Outcome.WRITTEN, Outcome.ALREADY_DONE):
+            with contextlib.suppress(Gone, Stale):
+                self.after(lease.job.ref)
         lease.done(outcome)
         self._tell(lease.job, outcome, trip)
+
+    def _renew(self, ref: ImageRef) -> None:
+        now = self.source.stat(ref.key) if self.renew else None
+        if self.renew and now is not None and now.version != ref.version:
+            self.renew(now)
 
     def _reject(self, lease: Lease, rejection: Rejection, trip: Trip) -> None:
         """Quarantine the image, unless it is another one by now: then it was only early."""
@@ -198,10 +241,12 @@ class ImagePath:
         lease.reject(rejection)
         self._tell(job, Outcome.REJECTED, trip, rejection)
 
-    def _give_back(self, lease: Lease, error: Unavailable, trip: Trip) -> None:
+    def _give_back(self, lease: Lease, error: WatcherError, trip: Trip) -> None:
         """The world is in trouble, which is never the image's fault."""
         lease.release(RETRY_DELAY)
-        self.tell(TroubleReport(lease.job.ref.key, trip.stage, type(error).__name__, str(error)))
+        job, reason = lease.job, type(error).__name__
+        what = (job.ref.key, trip.stage, reason, str(error), job.id)
+        self.tell(TroubleReport(*what, *_times(trip), public=error.public))
 
     def _tell(self, job: Job, outcome: Outcome, trip: Trip, why: Rejection | None = None) -> None:
         self.tell(
@@ -212,7 +257,7 @@ class ImagePath:
                 job.output,
                 why.reason if why else "",
                 why.detail if why else "",
-                {stage: round(seconds, 6) for stage, seconds in trip.stages.items()},
+                *_times(trip),
                 trip.bytes_in,
                 trip.bytes_out,
                 trip.pixels,
@@ -224,3 +269,12 @@ class ImagePath:
     def _trip_wire(self, job: Job) -> None:
         if self.test_hook.startswith("kill:") and self.test_hook[5:] in job.ref.key:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _times(trip: Trip) -> tuple[dict[str, float], dict[str, float], float]:
+    """How long each stage took, when it began, and now; to the microsecond."""
+    return _rounded(trip.stages), _rounded(trip.starts), round(trip.now(), 6)
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {stage: round(value, 6) for stage, value in seconds.items()}

@@ -65,10 +65,15 @@ def _renderers(text: bool, colors: bool) -> Sequence[Processor]:
     """Plain tracebacks in both: prettier ones print local variables, and those hold images."""
     if text:
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+        return [_flat, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
 def _without_bytes(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """An image that slipped into a line is told by its length."""
     return {k: f"<{len(v)} bytes>" if isinstance(v, bytes | bytearray | memoryview) else v for k, v in event.items()}
+
+
+def _flat(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A field with fields in it, as a person reads it: `read:0.003,decode:0.012`."""
+    return {k: ",".join(f"{n}:{x}" for n, x in v.items()) if isinstance(v, dict) else v for k, v in event.items()}

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from watcher.errors import Rejected, Unavailable
+from watcher.errors import Gone, Rejected, Stale, Unavailable
 from watcher.stores.base import FAILED, Store
 from watcher.work import Job, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What an error record says."""
+
+    key: str
+    """The image's key in the source."""
+    rejection: Rejection
 
 
 def record_key(source_key: str) -> str:
@@ -36,5 +47,20 @@ def quarantine(sink: Store, job: Job, rejection: Rejection) -> None:
 
 
 def release(sink: Store, job: Job) -> None:
-    """The image works now (or is gone): its error record, if it has one, is history."""
-    sink.delete(record_key(job.ref.key))
+    """The image works now (or is gone): its error record, if it has one, is history.
+
+    Looked for first: in a versioned bucket, deleting what is not there leaves a marker.
+    """
+    key = record_key(job.ref.key)
+    if sink.stat(sink.recorded_at(key)) is not None:
+        sink.delete(key)
+
+
+def read_records(sink: Store) -> Iterator[Record]:
+    """The error records of a sink, in the order of their keys; what is no record is passed over."""
+    for ref in sink.list(FAILED):
+        try:
+            fields = json.loads(sink.read(ref))
+            yield Record(fields["key"], Rejection(fields["reason"], fields["detail"]))
+        except (Gone, Stale, ValueError, KeyError, TypeError):
+            continue

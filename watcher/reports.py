@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+from watcher.work import Outcome
+
+EMPTY = 0.001
+"""Mean alpha up to which a cut-out shows hardly anything: of a megapixel, less than 32 pixels square."""
 STAGES = ("queue_wait", "read", "decode", "batch_wait", "infer", "encode", "put")
 
 
@@ -18,6 +22,8 @@ class Ready:
     device_name: str
     model: str
     warmup_seconds: float
+    uuid: str = ""
+    """The device's, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,10 @@ class ImageReport:
     detail: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds by stage, those that were reached."""
+    starts: dict[str, float] = field(default_factory=dict)
+    """When each of them began, as Unix times."""
+    ended: float = 0.0
+    """When it was told, as a Unix time; 0 if its worker could not tell any more."""
     bytes_in: int = 0
     bytes_out: int = 0
     pixels: int = 0
@@ -42,6 +52,11 @@ class ImageReport:
     """Mean alpha of the cut-out, 0..1."""
     stage: str = ""
     """The last stage it reached: where it failed, if it was rejected."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether an output was written that shows hardly anything: there is no object, or the model found none."""
+        return self.outcome == Outcome.WRITTEN and self.coverage <= EMPTY
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,12 @@ class TroubleReport:
     reason: str
     """The exception's class name."""
     detail: str
+    job: str = ""
+    stages: dict[str, float] = field(default_factory=dict)
+    starts: dict[str, float] = field(default_factory=dict)
+    ended: float = 0.0
+    public: str = ""
+    """What may be told outside of the log: nothing about which image it was."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +96,39 @@ class DeviceReport:
     kind: ClassVar[str] = "device"
     device: str
     memory: dict[str, int]
-    """Bytes by kind: total, used, allocated, reserved, peak; those that the device knows."""
+    """Bytes by kind: total, used, process, allocated, reserved, peak; those that the device knows."""
     batch_limit: int
     out_of_memory: int
     """How often, since the worker started."""
     busy_seconds: float
     """Since the worker started."""
     in_flight: int
+    stages: dict[str, int] = field(default_factory=dict)
+    """Where those are: images by stage."""
+    card: dict[str, float] = field(default_factory=dict)
+    """Utilization (0..1), power (watts) and temperature (degrees Celsius); those that the device knows."""
+    cpu_seconds: float = 0.0
+    """Of this process, since it started."""
+    resident_bytes: int = 0
 
 
-Report = Ready | ImageReport | TroubleReport | BatchReport | DeviceReport
-_KINDS: dict[str, type[Report]] = {k.kind: k for k in (Ready, ImageReport, TroubleReport, BatchReport, DeviceReport)}
+@dataclass(frozen=True)
+class CountsReport:
+    """With each heartbeat: what was counted since the process started, by name and label (see `counts`)."""
+
+    kind: ClassVar[str] = "counts"
+    counts: dict[str, dict[str, int]]
+
+
+Report = Ready | ImageReport | TroubleReport | BatchReport | DeviceReport | CountsReport
+_KINDS: dict[str, type[Report]] = {
+    k.kind: k for k in (Ready, ImageReport, TroubleReport, BatchReport, DeviceReport, CountsReport)
+}
 
 
 def encode_report(report: Report) -> str:
     """One line, without the line break."""
-    return json.dumps({"kind": report.kind, **asdict(report)}, separators=(",", ":"))
+    return json.dumps({"kind": report.kind, **vars(report)}, separators=(",", ":"))
 
 
 def decode_report(line: str) -> Report:

@@ -1,42 +1,22 @@
-"""What the user can set: flags, ALPHADROP_* variables and a TOML file, all three from one definition.
+"""What can be set: one definition, from which flags, ALPHADROP_* variables, the TOML file and the help are made.
 
-A flag goes before the environment, that before the file, that before the default. No other module reads the
-environment. A `Settings` is a plain value and making one reads nothing; `load_settings` does the reading, once.
+A `Settings` is a plain value and making one reads nothing; `configuration.load_settings` does the reading, once.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import hashlib
 import os
-import re
-from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from watcher import folders, syntax
-from watcher.errors import ConfigurationError
+from inference.models.contracts import CONTRACTS
+from watcher import syntax
 
 PREFIX = "ALPHADROP_"
-CONFIG_FILE = "alphadrop.toml"
-"""Read where it lies in the working folder, unless --config or ALPHADROP_CONFIG names another."""
-
-# What Kubernetes puts into the pods beside a Service that is called alphadrop or alphadrop-something.
-_SERVICE_LINK = re.compile(r"(^|_)(SERVICE_(HOST|PORT)|PORT)(_|$)")
 
 
 def _lower(value: object) -> object:
@@ -48,10 +28,16 @@ Count = Annotated[int, Field(ge=0, title="N")]
 Number = Annotated[float, Field(allow_inf_nan=False, title="N")]
 Seconds = Annotated[Number, Field(ge=0, title="SECONDS")]
 Interval = Annotated[Number, Field(gt=0, title="SECONDS")]
-Folder = Annotated[str, AfterValidator(syntax.folder)]
+Place = Annotated[str, AfterValidator(syntax.place)]
+Broker = Annotated[str, AfterValidator(syntax.broker), Field(title="QUEUE")]
+Events = Annotated[str, AfterValidator(syntax.events), Field(title="listing|queue|webhook|QUEUE")]
+After = Annotated[str, AfterValidator(syntax.after), Field(title="keep|tag|delete|move:PREFIX")]
+Endpoint = Annotated[str, AfterValidator(syntax.endpoint), Field(title="URL")]
+Tags = Annotated[str, AfterValidator(syntax.tags), Field(title="NAME=VALUE,...")]
 Devices = Annotated[str, AfterValidator(syntax.devices), Field(title="LIST")]
 OutputName = Annotated[str, AfterValidator(syntax.output_name), Field(title="PATTERN")]
 Http = Annotated[str, AfterValidator(syntax.http), Field(title="HOST:PORT")]
+Contract = Annotated[str, AfterValidator(syntax.contract), Field(title="NAME")]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 
 
@@ -60,27 +46,76 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, env_ignore_empty=True)
 
-    source: Folder = Field(description="folder to watch for images, with all that are below it")
-    sink: Folder = Field(description="folder for the cut-outs; it is made if it is missing")
+    source: Place = Field(description="folder or s3://BUCKET/PREFIX to watch for images, with all that are below it")
+    sink: Place = Field(description="folder (made if it is missing) or s3://BUCKET/PREFIX for the cut-outs")
     output_name: OutputName = Field(
         default="{dir}{stem}.png",
         description="where an output goes, below the sink: {dir} is the image's folder with its slash, {stem} its name "
         "without the extension, {ext} the extension, {name} the whole name",
     )
     exclude_sink: bool = Field(default=False, description="allow a sink inside the source, and leave it unwatched")
+    after: After = Field(
+        default="keep",
+        description="what becomes of an image in a bucket when its output is durable; a tag is alphadrop=done, a "
+        "prefix begins at the bucket's root",
+    )
     state: Path | None = Field(
         default=None,
         title="FOLDER",
         description="folder for queue and lock, on a local disk; if not given, one for each pair of source and sink "
         "below $XDG_STATE_HOME/alphadrop or ~/.local/state/alphadrop",
     )
+    s3_endpoint: Endpoint = Field(default="", description="address of an S3 that is not Amazon's")
+    s3_region: str = Field(default="", title="NAME", description="region of buckets and SQS queues")
+    s3_profile: str = Field(
+        default="", title="NAME", description="profile of the shared credentials file; else boto3's own order decides"
+    )
+    s3_path_style: bool | None = Field(
+        default=None,
+        description="whether the bucket stands in the path, not in the host's name; with an endpoint it does",
+    )
+    sink_s3_endpoint: Endpoint = Field(default="", description="the same for the sink, where it is another S3's")
+    sink_s3_region: str = Field(default="", title="NAME", description="region of the sink, where it is another one")
+    sink_s3_profile: str = Field(default="", title="NAME", description="profile for the sink, where it is another one")
+    s3_storage_class: str = Field(default="", title="NAME", description="storage class of outputs, e.g. STANDARD_IA")
+    s3_kms_key: str = Field(default="", title="ID", description="KMS key that outputs are encrypted with")
+    s3_tags: Tags = Field(default="", description="tags of outputs")
+    s3_acl: str = Field(default="", title="NAME", description="canned ACL of outputs, e.g. public-read")
+    queue: Broker = Field(
+        default="",
+        repr=False,
+        description="a broker's queue between `watch` and `work`: sqs://NAME, an SQS queue's https:// address, or "
+        "amqp://USER:PASSWORD@HOST/VHOST?queue=NAME; if not given, a queue of this machine's own in the state folder",
+    )
+    events: Events = Field(
+        default="listing",
+        repr=False,
+        description="how new objects of a bucket are noticed besides listings: not at all; by events that the store "
+        "sends to --queue itself, to POST /events, or to another QUEUE, written as for --queue",
+    )
+    events_token: str = Field(
+        default="", repr=False, title="TEXT", description="bearer token that POST /events demands; better a variable"
+    )
+    visibility: Interval = Field(
+        default=60, description="a worker that is silent for so long loses what it has leased from SQS to others"
+    )
     devices: Devices = Field(
         default="auto",
-        description="auto (every GPU, else the CPU) or a list: cuda:0,cuda:1 is a worker on each, cpu:2 is two workers "
-        "on the CPU that share its cores",
+        description="auto (every GPU; else the CPU, with a worker for each core and 2 GiB of memory, but one alone for "
+        "a model of others) or a list: cuda:0,cuda:1 is a worker on each, cpu:2 is two workers on the CPU that share "
+        "its cores",
     )
     model: str = Field(
-        default="nano", min_length=1, title="NAME", description="name of a model, or path of its weights"
+        default="nano",
+        min_length=1,
+        title="NAME",
+        description="name of a model, path of a file (.safetensors of ours, .onnx, .pt2 or TorchScript), or name of a "
+        "model of rembg's, such as isnet-general-use; `alphadrop models` lists what is there",
+    )
+    model_contract: Contract = Field(
+        default="",
+        description="the family of somebody else's model, which says how it is fed, where its file does not: "
+        + ", ".join(CONTRACTS),
     )
     canvas: int | None = Field(
         default=None,
@@ -97,6 +132,11 @@ class Settings(BaseSettings):
     threads: Count = Field(
         default=0, description="CPU threads of a worker's model; 0 shares the cores allowed to this process"
     )
+    cuda_graphs: Literal["auto", "off"] = Field(
+        default="auto",
+        description="whether a GPU's worker records the network's steps and replays them as one; auto falls back by "
+        "itself where that fails, and the log says so",
+    )
     device_timeout: Interval = Field(
         default=300, description="a device that takes longer for one batch is given up, and its worker started again"
     )
@@ -111,7 +151,12 @@ class Settings(BaseSettings):
         default=1, ge=0, le=3, title="N", description="compression, 0 to 3: higher is smaller and slower"
     )
     settle: Seconds = Field(default=2, description="a file that nothing says is whole must have held still for so long")
-    rescan: Interval = Field(default=60, description="time between full listings, which find what events have missed")
+    rescan: Interval | None = Field(
+        default=None,
+        title="SECONDS",
+        description="time between full listings, which find what events have missed; if not given, 60, and 900 for a "
+        "bucket whose events are heard",
+    )
     watch: Literal["auto", "events", "polling"] = Field(
         default="auto", description="how new files are noticed; network filesystems need polling, which auto finds out"
     )
@@ -139,23 +184,44 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @property
-    def source_path(self) -> Path:
-        """The source, absolute and with links resolved."""
-        return syntax.folder_path(self.source)
+    def source_uri(self) -> str:
+        """The source, the same for every way to write it."""
+        return syntax.place_uri(self.source)
 
     @property
-    def sink_path(self) -> Path:
-        """The sink, absolute and with links resolved, whether it exists or not."""
-        return syntax.folder_path(self.sink)
+    def sink_uri(self) -> str:
+        """The sink, the same for every way to write it."""
+        return syntax.place_uri(self.sink)
+
+    @property
+    def source_path(self) -> Path | None:
+        """The source as a folder, absolute and with links resolved; None for a bucket."""
+        return None if syntax.is_bucket(self.source) else syntax.folder_path(self.source)
+
+    @property
+    def sink_path(self) -> Path | None:
+        """The sink as a folder, whether it exists or not; None for a bucket."""
+        return None if syntax.is_bucket(self.sink) else syntax.folder_path(self.sink)
 
     @property
     def state_path(self) -> Path:
-        """Where queue and lock are: the same for every way to write the same two folders."""
+        """Where queue and lock are: the same for every way to write the same source and sink."""
         if self.state is not None:
             return syntax.folder_path(str(self.state))
-        pair = self.source_path.as_uri() + self.sink_path.as_uri()
+        pair = self.source_uri + self.sink_uri
         home = syntax.folder_path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
         return home / "alphadrop" / hashlib.sha256(pair.encode()).hexdigest()[:16]
+
+    @property
+    def rembg_path(self) -> Path:
+        """Where rembg keeps its models."""
+        return rembg_path()
+
+    @property
+    def rescan_seconds(self) -> float:
+        """The time between listings that holds."""
+        heard = self.source_path is None and self.events != "listing"
+        return self.rescan or (900.0 if heard else 60.0)
 
     @property
     def http_address(self) -> tuple[str, int] | None:
@@ -164,147 +230,7 @@ class Settings(BaseSettings):
         return (host.strip("[]"), int(port)) if host else None
 
 
-POSITIONAL = ("source", "sink")
-HIDDEN = ("test_hook",)
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Folders": ("source", "sink", "output_name", "exclude_sink", "state"),
-    "Devices and model": ("devices", "model", "canvas", "batch", "max_wait_ms", "threads", "device_timeout"),
-    "Pace and limits": ("images_in_flight", "megapixels_in_flight", "max_pixels", "png_level", "rescan", "settle"),
-    "Operation": ("watch", "poll", "drain", "http", "log_format", "log_level"),
-}
-# With line breaks, for parsers that keep the text as it is.
-ELSEWHERE = """\
-Everything above can also be a variable, ALPHADROP_MAX_WAIT_MS=20 for
---max-wait-ms 20, or a line of a TOML file, max_wait_ms = 20. A flag goes
-before a variable, and a variable before the file."""
-
-
-def add_settings_arguments(parser: argparse.ArgumentParser, *only: str) -> None:
-    """Give `parser` an option for each field, or for those that `only` names, by field or by group, and --config."""
-    for title, names in GROUPS.items():
-        chosen = [name for name in names if not only or name in only or title in only]
-        group = parser.add_argument_group(title) if chosen else parser
-        for name in chosen:
-            _add_argument(group, name, Settings.model_fields[name])
-    group = parser.add_argument_group("Configuration", ELSEWHERE)
-    group.add_argument("--config", metavar="FILE", help=f"read settings from FILE (default: {CONFIG_FILE}, if present)")
-
-
-def _add_argument(group: argparse._ActionsContainer, name: str, info: FieldInfo) -> None:
-    """Values stay text, and what is not given stays out: pydantic converts, and the other sources come next."""
-    options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(info)}
-    if info.annotation is bool:
-        options["action"] = argparse.BooleanOptionalAction
-    else:
-        options["metavar"] = info.title or "|".join(get_args(info.annotation)) or name.upper()
-    if name in POSITIONAL:
-        group.add_argument(name, nargs="?", **options)
-    else:
-        group.add_argument(_flag(name), **options)
-
-
-def _help(info: FieldInfo) -> str:
-    shown = isinstance(info.default, str | int | float) and not isinstance(info.default, bool)
-    text = f"{info.description} (default: {info.default})" if shown else str(info.description)
-    return text.replace("%", "%%")
-
-
-def _flag(name: str) -> str:
-    return name.upper() if name in POSITIONAL else "--" + name.replace("_", "-")
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """What one place says, and how to name one of its settings in a message."""
-
-    values: Mapping[str, object]
-    label: Callable[[str], str]
-
-
-def load_settings(
-    args: argparse.Namespace | Sequence[str] = (), *, environ: Mapping[str, str] | None = None
-) -> Settings:
-    """Settings from flags, environment and file. Raises ConfigurationError with one line for each problem."""
-    environ = os.environ if environ is None else environ
-    given = vars(args if isinstance(args, argparse.Namespace) else _parse(args))
-    file = given.get("config") or environ.get(PREFIX + "CONFIG") or None
-    layers = [_flags(given), _variables(environ), _file(file)]
-    problems = list(_unknown_keys(layers[-1]))
-    known = {k: v for k, v in ChainMap(*(dict(layer.values) for layer in layers)).items() if k in Settings.model_fields}
-    try:
-        settings = Settings.model_validate(known)
-    except ValidationError as error:
-        problems += [_problem(detail, layers) for detail in error.errors()]
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return settings
-
-
-def check_folders(settings: Settings) -> None:
-    """Look whether source, sink and state can work. Raises ConfigurationError with one line for each problem."""
-    paths = settings.source_path, settings.sink_path, settings.state_path
-    problems = folders.problems(*paths, exclude_sink=settings.exclude_sink)
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-
-
-def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """ALPHADROP_* variables that mean nothing, to be warned of: Kubernetes may set some, so they are no errors."""
-    known = {PREFIX + name.upper() for name in (*Settings.model_fields, "config")}
-    names = (os.environ if environ is None else environ).keys() - known
-    return sorted(n for n in names if n.startswith(PREFIX) and not _SERVICE_LINK.search(n.removeprefix(PREFIX)))
-
-
-def _parse(args: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="alphadrop")
-    add_settings_arguments(parser)
-    return parser.parse_args(args)
-
-
-def _flags(given: Mapping[str, object]) -> _Layer:
-    return _Layer({k: v for k, v in given.items() if k in Settings.model_fields and k not in HIDDEN}, _flag)
-
-
-def _variables(environ: Mapping[str, str]) -> _Layer:
-    """An empty variable counts as not set, as manifests like to have them."""
-    source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value for name, value in environ.items() if value}
-    return _Layer(source(), lambda name: PREFIX + name.upper())
-
-
-def _file(named: str | None) -> _Layer:
-    path = Path(named or CONFIG_FILE)
-    if not path.is_file():
-        if named is None:
-            return _Layer({}, str)
-        raise ConfigurationError(f"{path} is not there: name a TOML file.")
-    try:
-        values = TomlConfigSettingsSource(Settings, path).toml_data
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): name a TOML file.") from error
-    except ValueError as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
-    return _Layer(values, lambda name: f"{path}: {name}")
-
-
-def _unknown_keys(layer: _Layer) -> Iterator[str]:
-    names = [name for name in Settings.model_fields if name not in HIDDEN]
-    for key in layer.values.keys() - set(names):
-        nearest = difflib.get_close_matches(key.lower().replace("-", "_"), names, n=1, cutoff=0)[0]
-        yield f"{layer.label(key)} is no setting; the nearest one is {nearest}."
-
-
-def _problem(detail: ErrorDetails, layers: Sequence[_Layer]) -> str:
-    name = str(detail["loc"][0])
-    if detail["type"] == "missing":
-        first = "first" if name == "source" else "second"
-        return f"{_flag(name)} is missing: give a folder as the {first} argument, or set {PREFIX}{name.upper()}."
-    label = next(layer.label(name) for layer in layers if name in layer.values)
-    return f"{label}: {_reason(detail)}."
-
-
-def _reason(detail: ErrorDetails) -> str:
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
-    wanted = re.split(r", (?:unable|got) ", detail["msg"])[0].replace("Input should be", "must be")
-    return f"{wanted}, not {detail['input']!r}"
+def rembg_path() -> Path:
+    """Where rembg keeps its models, by its own rule: $U2NET_HOME, else .u2net in $XDG_DATA_HOME or the home folder."""
+    home = os.environ.get("U2NET_HOME") or os.path.join(os.environ.get("XDG_DATA_HOME") or "~", ".u2net")
+    return syntax.folder_path(home)

@@ -1,4 +1,4 @@
-"""Fakes for tests, of this package's parts and of yours: a store, a lease and an engine that live in memory."""
+"""Fakes for tests, of this package's parts and of yours: a store, a broker, a lease, an engine that live in memory."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from inference.picture import Cutout, Picture
-from watcher.errors import Gone, Stale, WatcherError
+from watcher.brokers.memory import MemoryBroker
+from watcher.errors import Conflict, Gone, Stale, WatcherError
 from watcher.stores.base import Held
 from watcher.stores.stamp import TAIL_BYTES, read_stamp
-from watcher.work import ImageRef, Job, Outcome, Rejection
+from watcher.work import Facts, ImageRef, Job, Outcome, Rejection
+
+__all__ = ["FakeEngine", "FakeLease", "MemoryBroker", "MemoryStore", "keep_all"]
 
 
 class MemoryStore:
@@ -30,6 +33,10 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._versions = 0
         self._objects: dict[str, tuple[ImageRef, bytes]] = {}
+        self.now = 0.0
+        """When whatever is written is written, as Unix time; a test moves it."""
+        self.facts: dict[str, Facts | None] = {}
+        """What each `put` has told of the output, by its key."""
         self.failing: dict[str, WatcherError] = {}
         self.after_read: Callable[[str], None] = lambda key: None
 
@@ -42,7 +49,7 @@ class MemoryStore:
         """What a user does: put an object there, or another one in its place. Never fails."""
         with self._lock:
             self._versions += 1
-            ref = ImageRef(key, str(self._versions), len(data))
+            ref = ImageRef(key, str(self._versions), len(data), self.now)
             self._objects[key] = ref, data
             return ref
 
@@ -61,10 +68,11 @@ class MemoryStore:
         """The keys of everything there is. Never fails."""
         return set(self._objects)
 
-    def list(self) -> Iterator[ImageRef]:
+    def list(self, below: str = "") -> Iterator[ImageRef]:
         """See `Store.list`."""
         self._fail("list")
-        yield from [ref for ref, _ in self._objects.values()]
+        refs = sorted((ref for ref, _ in self._objects.values()), key=lambda ref: ref.key.encode())
+        yield from (ref for ref in refs if ref.key.startswith(below))
 
     def stat(self, key: str) -> ImageRef | None:
         """See `Store.stat`."""
@@ -86,23 +94,39 @@ class MemoryStore:
     def held(self, key: str) -> Held | None:
         """See `Store.held`."""
         self._fail("held")
-        data = self.content(key)
-        return None if data is None else read_stamp(data, data[-TAIL_BYTES:])
+        return self._held(key)
 
-    def put(self, job: Job, data: bytes) -> None:
+    def put(self, job: Job, data: bytes, over: Held | None = None, facts: Facts | None = None) -> None:
         """See `Store.put`."""
         self._fail("put")
+        present = self._held(job.output)
+        if (over and over.version) != (present and present.version):
+            raise Conflict(f"{job.output} has changed since it was looked at")
         self.write(job.output, data)
+        self.facts[job.output] = facts
 
     def put_record(self, key: str, data: bytes) -> None:
         """See `Store.put_record`."""
         self._fail("put_record")
         self.write(key, data)
 
+    def recorded_at(self, key: str) -> str:
+        """See `Store.recorded_at`: any key will do."""
+        return key
+
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
         self._fail("delete")
         self.remove(key)
+
+    def sweep(self) -> int:
+        """See `Store.sweep`: there is never anything."""
+        return 0
+
+    def _held(self, key: str) -> Held | None:
+        found = self._objects.get(key)
+        held = read_stamp(found[1], found[1][-TAIL_BYTES:]) if found else None
+        return replace(held, version=found[0].version) if found and held else None
 
     def _fail(self, method: str) -> None:
         if method in self.failing:
@@ -115,15 +139,10 @@ class FakeLease:
 
     job: Job
     alone: bool = False
+    suspect: bool = False
     found_at: float = field(default_factory=time.time)
-    extended: int = 0
-    """How often it was extended."""
     end: Outcome | Rejection | float | None = None
     """The outcome, the rejection, or the delay with which it was released; None while it is held."""
-
-    def extend(self) -> None:
-        """See `Lease.extend`."""
-        self.extended += 1
 
     def done(self, outcome: Outcome) -> None:
         """See `Lease.done`."""

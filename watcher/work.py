@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -20,17 +20,42 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
 
 
+class Mode(StrEnum):
+    """Which half of the system runs, and for how long."""
+
+    RUN = "run"
+    """Both halves, until stopped."""
+    ONCE = "once"
+    """Both, until all that is there is done."""
+    WATCH = "watch"
+    """Finding images."""
+    WORK = "work"
+    """Making outputs."""
+
+    @property
+    def watches(self) -> bool:
+        """Whether images are found."""
+        return self is not Mode.WORK
+
+    @property
+    def works(self) -> bool:
+        """Whether outputs are made."""
+        return self is not Mode.WATCH
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRef:
     """One version of one image: `key` is its path below the source, with forward slashes.
 
-    `version` is opaque and changes whenever the bytes may have: size, mtime and inode of a file; versionId or ETag of
-    an object on S3.
+    `version` is opaque and changes whenever the bytes may have: size, mtime and inode of a file; the ETag, without its
+    quotes, of an object on S3.
     """
 
     key: str
     version: str
     size: int
+    modified: float = field(default=0.0, compare=False)
+    """When it was last written, as Unix time; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +66,23 @@ class Job:
     ref: ImageRef
     output: str
     """The output's key in the sink."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an output says of itself besides its job. No part of the job's id: it is known when the output is made."""
+
+    matte_coverage: float
+    """Mean alpha, 0 (nothing is left) to 1 (nothing was removed)."""
+
+    @property
+    def matte_coverage_text(self) -> str:
+        """As outputs carry it: a decimal with four digits.
+
+        >>> Facts(1 / 3).matte_coverage_text
+        '0.3333'
+        """
+        return f"{self.matte_coverage:.4f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +136,17 @@ class Lease(Protocol):
 
     @property
     def alone(self) -> bool:
-        """True for a suspect: a worker died while it held this job, so nothing else may be in flight beside it."""
+        """True for what a worker held that died, where the queue sees workers die: nothing is in flight beside it."""
+        ...
+
+    @property
+    def suspect(self) -> bool:
+        """True for what a process may have died of that nobody saw: what may kill is done of it alone, see `peril`."""
         ...
 
     @property
     def found_at(self) -> float:
         """When the job was put, as Unix time."""
-        ...
-
-    def extend(self) -> None:
-        """Keep the lease from running out, where leases run out."""
         ...
 
     def done(self, outcome: Outcome) -> None:

@@ -8,29 +8,37 @@ whatever it had in hand is still in the queue.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
-import random
+import resource
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TextIO
 
 import structlog
 
 from inference.engine import Engine, EngineOptions
 from inference.errors import ModelError
+from inference.models import open_model
+from inference.models.catalogue import ModelEntry, verify
 from inference.picture import BatchStats
+from watcher.after import aftercare
+from watcher.backoff import backoff
+from watcher.counts import Counts
 from watcher.errors import Unavailable
 from watcher.image import ImagePath, PixelBudget
+from watcher.links import Links
 from watcher.logs import configure
-from watcher.queues import open_queue
+from watcher.peril import Perils
 from watcher.queues.base import Queue
-from watcher.reports import BatchReport, DeviceReport, Ready, Report, TroubleReport, encode_report
-from watcher.stores import open_store
-from watcher.work import Lease
+from watcher.reports import BatchReport, CountsReport, DeviceReport, Ready, Report, TroubleReport, encode_report
+from watcher.work import ImageRef, Lease
 from watcher.workerconfig import WorkerConfig
 
 log = structlog.get_logger(__name__)
@@ -38,8 +46,14 @@ log = structlog.get_logger(__name__)
 HEARTBEAT = 1.0
 SUSPECTS = 60.0
 """Seconds a busy worker may go on before it empties its hands for a suspect, which is only handed out alone."""
+MOMENT = 0.1
+"""Seconds: a queue that has taken longer to say that it has nothing has waited for something."""
+MOST_IN_FLIGHT = 66
+"""Where a GPU chooses its batch: what waits in this worker's hands, no other worker has."""
 IDLE = 2.0
 """Seconds after which an idle worker looks into the queue unasked: wake-ups are hints."""
+BACKOFF, MOST_BACKOFF = 0.25, 15.0
+"""First and longest pause where the queue cannot be asked."""
 EXIT_DEVICE, EXIT_CONFIG, EXIT_STUCK = 70, 78, 75
 
 
@@ -63,32 +77,29 @@ class Reporter:
 class Worker:
     """Keeps as many images in flight as it may, until it is told to drain."""
 
-    def __init__(self, config: WorkerConfig, engine: Engine, queue: Queue, tell: Reporter) -> None:
-        self.config, self.engine, self.queue, self.tell = config, engine, queue, tell
-        self.most = config.images_in_flight or in_flight(engine)
-        self.path = ImagePath(
-            open_store(config.source),
-            open_store(config.sink),
-            engine,
-            PixelBudget(config.pixels_in_flight),
-            config.max_pixels,
-            config.png_level,
-            tell,
-            config.test_hook,
-        )
+    def __init__(self, config: WorkerConfig, path: ImagePath, queue: Queue, most: int, tell: Reporter) -> None:
+        """At most `most` images are in flight."""
+        self.config, self.path, self.queue, self.most, self.tell = config, path, queue, most, tell
         self._changed = threading.Condition()
         self._flying: set[Future[None]] = set()
+        self._few = most // 6 + 1
+        """So many free places are worth a look into the queue, which costs the same for one job as for several."""
         self._alone = self._draining = self._woken = False
         self._empty_at = time.monotonic()
+        self._refusals = 0
+        """How often in a row the queue could not be asked."""
         self._failed: BaseException | None = None
 
     def run(self) -> None:
         """Lease and process until drained. Raises what ended an image's thread unexpectedly (a lost device)."""
         with ThreadPoolExecutor(self.most, thread_name_prefix="image") as pool:
             while not self._stopping():
-                for lease in self._lease():
+                asked = time.monotonic()
+                leases = self._lease()
+                for lease in leases:
                     self._start(pool, lease)
-                self._rest()
+                if leases or time.monotonic() - asked < MOMENT:  # else the queue has waited for work already
+                    self._rest()
         if self._failed:
             raise self._failed
 
@@ -122,17 +133,28 @@ class Worker:
         try:
             if free <= 0 or self._suspects_wait():
                 return []
-            return self.queue.lease(self.config.owner, free, alone=free == self.most)
+            leases = self.queue.lease(self.config.owner, free, alone=free == self.most)
+            self._refusals = 0
+            return leases
         except Unavailable as error:
-            self.tell(TroubleReport("", "queue_wait", type(error).__name__, str(error)))
-            time.sleep(random.uniform(0.2, 1.0))
+            self.tell(TroubleReport("", "queue_wait", type(error).__name__, str(error), public=error.public))
+            self._back_off()
             return []
+
+    def _back_off(self) -> None:
+        """Longer from time to time: a queue that answers too late hands out messages that nobody gets."""
+        self._refusals += 1
+        with self._changed:
+            self._changed.wait_for(self._stopping, backoff(self._refusals, BACKOFF, MOST_BACKOFF))
 
     def _suspects_wait(self) -> bool:
         """Whether to let what is in flight end first: else a suspect would wait for as long as there is other work."""
-        return time.monotonic() - self._empty_at > SUSPECTS and self.queue.stats().suspects > 0
+        return time.monotonic() - self._empty_at > SUSPECTS and self.queue.suspects() > 0
 
     def _start(self, pool: ThreadPoolExecutor, lease: Lease) -> None:
+        if self.config.shared and self._stopping():  # asked to while the broker was
+            lease.release()
+            return
         with self._changed:
             self._alone = lease.alone
             future = pool.submit(self.path.process, lease)
@@ -143,22 +165,64 @@ class Worker:
         with self._changed:
             self._flying.discard(future)
             self._alone = False
-            self._woken = True  # a place is free: worth a look into the queue
             self._failed = self._failed or future.exception()
-            self._changed.notify_all()
+            self._woken = self._woken or self.most - len(self._flying) >= self._few
+            if self._woken or self._failed:
+                self._changed.notify_all()
 
     def _rest(self) -> None:
-        """Until a place is free, or there may be work."""
+        """Until enough places are free, or there may be work."""
         with self._changed:
             self._changed.wait_for(lambda: self._woken or self._stopping(), timeout=IDLE)
 
 
 def in_flight(engine: Engine) -> int:
     """Enough images in flight to have the next batch decoded and the last one encoded while the device works."""
-    return 2 * engine.batch_limit + 2 if engine.options.device != "cpu" else engine.batch_limit + 2
+    if engine.options.device == "cpu":
+        return engine.batch_limit + 2
+    enough = 2 * engine.batch_limit + 2
+    return enough if engine.options.batch else min(MOST_IN_FLIGHT, enough)
 
 
-def beat(config: WorkerConfig, engine: Engine, worker: Worker, tell: Reporter) -> None:
+def warn(engine: Engine) -> None:
+    """What the device could not have, once."""
+    for note in engine.notes:
+        log.warning("device_slower", device=engine.options.device, problem=note)
+
+
+def make_path(
+    config: WorkerConfig, links: Links, engine: Engine, queue: Queue, counts: Counts, tell: Reporter
+) -> ImagePath:
+    """What every image meets on its way."""
+    source, sink = links.open_source(counts), links.open_sink(counts)
+    return ImagePath(
+        source,
+        sink,
+        engine,
+        PixelBudget(config.pixels_in_flight),
+        Perils(sink),
+        config.max_pixels,
+        config.png_level,
+        tell,
+        after=aftercare(config.after, source),
+        renew=renewal(links, queue),
+        recheck=links.source_is_bucket or (links.shared and not links.sink_refuses_races),
+        test_hook=config.test_hook,
+    )
+
+
+def renewal(links: Links, queue: Queue) -> Callable[[ImageRef], None] | None:
+    """Puts what an object has become into the queue. Not for files: one that has changed may still be changing."""
+    if not links.source_is_bucket:
+        return None
+
+    def renew(ref: ImageRef) -> None:
+        queue.put([links.recipe.job(ref)])
+
+    return renew
+
+
+def beat(config: WorkerConfig, engine: Engine, worker: Worker, counts: Counts, tell: Reporter) -> None:
     """Every second: alive, and how the device is. Ends the process when the device hangs or is lost."""
     while True:
         stats = engine.stats()
@@ -170,8 +234,13 @@ def beat(config: WorkerConfig, engine: Engine, worker: Worker, tell: Reporter) -
                 stats.out_of_memory,
                 round(stats.busy_seconds, 3),
                 worker.flying,
+                worker.path.occupancy.snapshot(stats.running),
+                stats.card,
+                round(time.process_time(), 3),
+                resident_bytes(),
             )
         )
+        tell(CountsReport(counts.snapshot()))
         if stats.busy_since and time.monotonic() - stats.busy_since > config.device_timeout:
             log.error("device_stuck", device=config.device, seconds=config.device_timeout)
             os._exit(EXIT_STUCK)
@@ -180,6 +249,12 @@ def beat(config: WorkerConfig, engine: Engine, worker: Worker, tell: Reporter) -
             # The images in flight fail now and end `run`; an idle worker has nobody else to notice.
             time.sleep(HEARTBEAT)
             os._exit(EXIT_DEVICE)
+
+
+def resident_bytes() -> int:
+    """Main memory that this process holds."""
+    pages = Path("/proc/self/statm").read_text("ascii").split()[1]
+    return int(pages) * resource.getpagesize()
 
 
 def obey(worker: Worker, commands: TextIO) -> None:
@@ -198,21 +273,35 @@ def serve(config: WorkerConfig, commands: TextIO, tell: Reporter) -> int:
     def on_batch(stats: BatchStats) -> None:
         tell(BatchReport(config.device, stats.size, stats.slots, stats.trigger, stats.infer_seconds))
 
+    entry = ModelEntry.from_dict(config.model)
     options = EngineOptions(
-        config.device, config.model, config.canvas, config.batch, max_wait=config.max_wait, threads=config.threads
+        config.device,
+        entry.name,
+        batch=config.batch,
+        max_wait=config.max_wait,
+        threads=config.threads,
+        cuda_graphs=config.cuda_graphs,
     )
     try:
-        engine = Engine(options, on_batch=on_batch)
+        verify(entry)
+        engine = Engine(options, model=open_model(entry), on_batch=on_batch)
         warm = engine.start()
     except ModelError as error:
         log.error("model_unusable", problem=str(error))
         return EXIT_CONFIG
-    worker = Worker(config, engine, open_queue(config.queue), tell)
+    warn(engine)
+    most, counts = config.images_in_flight or in_flight(engine), Counts()
+    links = Links.from_dict(config.links).for_threads(most)
+    queue = links.open_queue(counts, capacity=most)
+    worker = Worker(config, make_path(config, links, engine, queue, counts, tell), queue, most, tell)
     signal.signal(signal.SIGTERM, lambda *_: worker.drain())
-    tell(Ready(config.device, engine.device_name, config.model, round(warm, 3)))
-    for target, args in ((obey, (worker, commands)), (beat, (config, engine, worker, tell))):
+    tell(Ready(config.device, engine.device_name, entry.name, round(warm, 3), engine.uuid))
+    for target, args in ((obey, (worker, commands)), (beat, (config, engine, worker, counts, tell))):
         threading.Thread(target=target, args=args, daemon=True, name=target.__name__).start()
+    gc.freeze()  # torch's objects stay; to look at them again and again takes longer than what an image leaves
     worker.run()
+    queue.close()
+    tell(CountsReport(counts.snapshot()))
     engine.close()
     return 0
 

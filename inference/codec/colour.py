@@ -86,7 +86,10 @@ def _flat(image: Image.Image) -> Image.Image:
 
 def _managed(image: Image.Image, icc: bytes) -> Image.Image:
     transform = _to_srgb(icc, image.mode)
-    return image if transform is None else ImageCms.applyTransform(image, transform) or image
+    if transform is None:
+        return image
+    in_place = image.mode in ("RGB", "RGBA")  # the picture is ours, and the mode stays
+    return ImageCms.applyTransform(image, transform, inPlace=in_place) or image
 
 
 @lru_cache(maxsize=16)

@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from inference.codec.colour import is_srgb, to_rgb
-from inference.codec.header import READABLE, identify, require_end, webp_size
+from inference.codec.header import READABLE, identify, jpeg_size, require_end, require_few_scans, webp_size
 from inference.errors import PictureError, PictureTooLarge, TruncatedPicture, UnsupportedPicture
 from inference.picture import Picture
 
@@ -40,6 +40,8 @@ _READERS: Mapping[str, Callable[[io.BytesIO], ImageFile]] = MappingProxyType(
         "AVIF": AvifImageFile,
     }
 )
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_USUAL_TILE = 4096 * 4096
 _FAST_JPEG = MappingProxyType({"RGB": "RGB", "L": "GRAY"})
 # What libjpeg calls a warning, and would replace by grey (messages of jerror.h). Stray bytes are no such thing.
 _JPEG_DAMAGE = ("premature end", "bad huffman", "found marker", "inconsistent progression")
@@ -63,8 +65,14 @@ def probe(data: bytes | memoryview) -> PictureInfo:
     content = bytes(data)
     format = identify(content)
     with _explained(format):
-        size = webp_size(content) if format == "WEBP" else _READERS[format](io.BytesIO(content)).size
-        return PictureInfo(format, *size)
+        return PictureInfo(format, *_size(format, content))
+
+
+def _size(format: str, content: bytes) -> tuple[int, int]:
+    if format == "WEBP":
+        return webp_size(content)
+    size = jpeg_size(content) if format == "JPEG" else None
+    return size or _READERS[format](io.BytesIO(content)).size
 
 
 def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -88,8 +96,19 @@ def _opened(format: str, content: bytes, max_pixels: int) -> ImageFile:
         _admit(*webp_size(content), max_pixels)
     image = _READERS[format](io.BytesIO(content))
     _admit(*image.size, max_pixels)
+    if isinstance(image, TiffImageFile):
+        _admit_tiles(image)
+    if format == "JPEG":
+        require_few_scans(content)
     require_end(format, content)
     return image
+
+
+def _admit_tiles(image: TiffImageFile) -> None:
+    """A tile is unpacked whole, even where it is a thousand times as large as the picture."""
+    width, height = (image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
+    if width * height > max(image.width * image.height, _USUAL_TILE):
+        raise UnsupportedPicture(f"tiles of {width} x {height} pixels are larger than the TIFF's picture; save it anew")
 
 
 def _admit(width: int, height: int, max_pixels: int) -> None:

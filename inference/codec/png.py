@@ -1,8 +1,9 @@
 """A fast PNG writer for RGBA (PNG third edition, W3C 2025), 10 to 30 times as fast as Pillow's default.
 
-One fixed filter, Sub, and a SIMD deflate: on photos with noise the size is that of a search among all five filters,
-within a few percent; what costs time in other writers is that search and the deflate. Rows go through in stripes, so
-the scratch memory is about one megabyte whatever the picture's size.
+One fixed filter, Up, which is the quickest, and a SIMD deflate that looks back no farther than half a kilobyte: in
+what a photo's noise leaves, a match from far away costs more bits than the bytes that it stands for, and this deflate
+takes any match that it finds. What costs time in other writers is the search among filters and the search for matches.
+Rows go through in stripes, so the scratch memory is about half a megabyte whatever the picture's size.
 """
 
 import re
@@ -22,10 +23,13 @@ HEAD_BYTES = 4096
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
 
 _RGBA = 6
-_SUB = 1
+_UP = 2
 _PERCEPTUAL = b"\0"
-_STRIPE_BYTES = 1 << 20
-_OPAQUE_BYTE = 0x00FFFFFF
+_STRIPE_BYTES = 1 << 19
+_LARGEST_COLOUR = 0x00FFFFFF
+"""Of a pixel as one word, whose highest byte is alpha."""
+_WINDOW_BITS, _BLOCKS = 9, 5
+"""How far back the deflate looks, and how long its blocks are: zlib's wbits and memLevel."""
 _KEYWORD = re.compile(rb"(?! )[\x20-\x7e\xa1-\xff]{1,79}(?<! )")
 
 
@@ -51,13 +55,18 @@ def zero_hidden(pixels: NDArray[np.uint8]) -> None:
     """Make the colour of fully transparent pixels black, in place; H x W x 4 uint8, the channels adjacent."""
     _require_rgba(pixels)
     words = pixels.view("<u4")
-    words *= words > _OPAQUE_BYTE
+    words *= words > _LARGEST_COLOUR
 
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
     """Frame a payload: length, type, payload, CRC-32 of type and payload."""
+    return b"".join(_framed(kind, payload))
+
+
+def _framed(kind: bytes, payload: bytes) -> tuple[bytes, bytes, bytes]:
+    """What stands before the payload, the payload itself, what stands behind it: joined once, with all others."""
     checksum = isal_zlib.crc32(payload, isal_zlib.crc32(kind))
-    return b"".join((struct.pack(">I", len(payload)), kind, payload, struct.pack(">I", checksum)))
+    return struct.pack(">I4s", len(payload), kind), payload, struct.pack(">I", checksum)
 
 
 def _require_rgba(pixels: NDArray[np.uint8]) -> None:
@@ -85,12 +94,12 @@ def _international(keyword: str, value: str) -> bytes:
 
 
 def _image_data(pixels: NDArray[np.uint8], level: int, keep_hidden: bool) -> Iterator[bytes]:
-    deflate = isal_zlib.compressobj(level)
+    deflate = isal_zlib.compressobj(level, isal_zlib.DEFLATED, _WINDOW_BITS, _BLOCKS)
     for rows in _filtered(pixels, keep_hidden):
         packed = deflate.compress(rows)
         if packed:
-            yield chunk(b"IDAT", packed)
-    yield chunk(b"IDAT", deflate.flush())
+            yield from _framed(b"IDAT", packed)
+    yield from _framed(b"IDAT", deflate.flush())
 
 
 def _filtered(pixels: NDArray[np.uint8], keep_hidden: bool) -> Iterator[NDArray[np.uint8]]:
@@ -98,16 +107,21 @@ def _filtered(pixels: NDArray[np.uint8], keep_hidden: bool) -> Iterator[NDArray[
     height, width = pixels.shape[:2]
     step = max(1, _STRIPE_BYTES // (width * 4))
     buffer = np.empty((min(step, height), 1 + width * 4), np.uint8)
-    buffer[:, 0] = _SUB
+    buffer[:, 0] = _UP
+    above = np.zeros(width * 4, np.uint8)
     for top in range(0, height, step):
         stripe = np.ascontiguousarray(pixels[top : top + step])
         rows = (stripe if keep_hidden else _revealed(stripe)).reshape(len(stripe), -1)
         filtered = buffer[: len(rows)]
-        filtered[:, 1:5] = rows[:, :4]
-        np.subtract(rows[:, 4:], rows[:, :-4], out=filtered[:, 5:])
+        np.subtract(rows[0], above, out=filtered[0, 1:])
+        np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+        above = rows[-1]
         yield filtered.reshape(-1)
 
 
 def _revealed(stripe: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Without hidden colour: itself, where there is none, as in every cut-out that the engine has made."""
     words = stripe.view("<u4")
-    return (words * (words > _OPAQUE_BYTE)).view(np.uint8)
+    if (words - 1).min() >= _LARGEST_COLOUR:  # 0, nothing at all, wraps to the largest
+        return stripe
+    return (words * (words > _LARGEST_COLOUR)).view(np.uint8)

@@ -11,10 +11,15 @@ if TYPE_CHECKING:
 
 def open_model(entry: ModelEntry) -> MattingModel:
     """The model of a catalogue entry, not loaded yet."""
+    if entry.contract:
+        from inference.models.adapter import ContractModel
+        from inference.models.runners import make_runner
+
+        return ContractModel(entry, make_runner(entry))
     if entry.kind == "fake":
         from inference.models.fake import FakeModel, parse_options
 
         return FakeModel(parse_options(entry.name.partition(":")[2]))
-    from inference.models.cvunet import CVUNetModel
+    from inference.models.native import CVUNetModel
 
     return CVUNetModel(entry)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from inference.errors import ModelError
+from inference.models.contracts import REMBG
 
 FORMAT = "alphadrop.cvunet/1"
 """What a weights file of ours says in its safetensors metadata, with `size` and `canvas`."""
 
-PIPELINE = 1
+PIPELINE = 3
 """Counts up whenever the same weights would make different outputs: part of every job id."""
 
 MAX_HEADER = 16 << 20
@@ -41,11 +44,38 @@ class ModelEntry:
     """A model that can be loaded. `digest` is the sha256 of its weights (or of its options, for the fake)."""
 
     kind: str
+    """cvunet, fake, onnx, torchscript or exported."""
     name: str
     size: str
     canvas: int
     digest: str
     path: Path | None
+    contract: str = ""
+    """What somebody else's model is fed, see `contracts`."""
+    fixed: tuple[int, int, int] = (0, 0, 0)
+    """Batch, height and width that the file insists on; 0 where any will do."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can carry it, to another process."""
+        return asdict(self) | {"path": self.path and str(self.path)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelEntry:
+        """What `to_dict` has written."""
+        path = Path(values["path"]) if values["path"] else None
+        return cls(**{**values, "path": path, "fixed": tuple(values["fixed"])})
+
+    @property
+    def options(self) -> dict[str, str | int]:
+        """What decides an output besides the weights."""
+        canvas: dict[str, str | int] = {"canvas": self.canvas}
+        return canvas | ({"contract": self.contract} if self.contract else {})
+
+    @property
+    def limits(self) -> str:
+        """What there is to know about its speed, empty if nothing."""
+        batch = self.fixed[0]
+        return f"the file is made for batches of {batch} alone, which limits throughput" if batch else ""
 
 
 def shipped_path(size: str) -> Path:
@@ -53,19 +83,65 @@ def shipped_path(size: str) -> Path:
     return Path(str(importlib.resources.files("inference.models"))) / "weights" / f"cvunet-{size}.safetensors"
 
 
-def resolve(model: str, canvas: int | None = None) -> ModelEntry:
-    """The entry for a size's name, a .safetensors path, or `fake[:options]`. Raises ModelError, saying what to do."""
+def resolve(model: str, canvas: int | None = None, contract: str = "", folder: Path | None = None) -> ModelEntry:
+    """The entry for a size's name, a file's path, a name of rembg's, or `fake[:options]`.
+
+    `contract` says what somebody else's model is fed, where its file does not; `folder` is where rembg keeps
+    its models.
+    Raises ModelError, saying what to do.
+    """
     if model == "fake" or model.startswith("fake:"):
         return ModelEntry("fake", model, "fake", canvas or 128, hashlib.sha256(model.encode()).hexdigest(), None)
     names = [size.name for size in CATALOGUE]
-    path = shipped_path(model) if model in names else Path(model)
+    path = shipped_path(model) if model in names else Path(model).expanduser()
+    if model in REMBG and not path.is_file():
+        path, contract = _rembg_file(model, folder), contract or REMBG[model]
     if not path.is_file():
         raise ModelError(_missing(model, names))
+    if is_ours(path):
+        return _ours(model, path, canvas, contract)
+    from inference.models.foreign import resolve_foreign
+
+    return resolve_foreign(model, path, canvas, contract)
+
+
+def known_files(folder: Path) -> dict[str, Path]:
+    """The models of rembg's that are there, by name."""
+    return {name: folder / f"{name}.onnx" for name in REMBG if (folder / f"{name}.onnx").is_file()}
+
+
+def verify(entry: ModelEntry) -> None:
+    """Raises ModelError where the file is another one by now than when the entry was made."""
+    if entry.path is not None and resolve(str(entry.path), contract=entry.contract).digest != entry.digest:
+        raise ModelError(f"{entry.path} has changed since alphadrop was started: start it again.")
+
+
+def _rembg_file(name: str, folder: Path | None) -> Path:
+    path = (folder or Path("~/.u2net").expanduser()) / f"{name}.onnx"
+    if not path.is_file():
+        raise ModelError(
+            f"{path} is not there: rembg puts it there when it first uses {name!r}; or give a file's path."
+        )
+    return path
+
+
+def is_ours(path: Path) -> bool:
+    """Whether to take a file for safetensors: by its name, or by its first bytes."""
+    if path.suffix in (".onnx", ".pt", ".pth", ".pt2", ".ts", ".torchscript"):
+        return False
+    with path.open("rb") as file:
+        head = file.read(9)
+    return path.suffix == ".safetensors" or head[8:] == b"{"
+
+
+def _ours(model: str, path: Path, canvas: int | None, contract: str) -> ModelEntry:
+    if contract:
+        raise ModelError(f"--model-contract {contract}: {path} is a CV-UNet of ours, which needs no contract.")
     metadata = read_metadata(path)
     side = canvas or int(metadata["canvas"])
     if side < 64 or side % 64:
         raise ModelError(f"--canvas {side}: the canvas must be a multiple of 64, for example 320.")
-    return ModelEntry("cvunet", model, metadata["size"], side, _digest(path), path)
+    return ModelEntry("cvunet", model, metadata["size"], side, digest_of(path), path)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -82,7 +158,8 @@ def read_metadata(path: Path) -> dict[str, str]:
         ) from error
     if metadata.get("format") != FORMAT or not {"size", "canvas"} <= metadata.keys():
         raise ModelError(
-            f"{path} is a safetensors file, but not of the format {FORMAT}; other models are not supported yet."
+            f"{path} is a safetensors file, but not of the format {FORMAT}: it has weights alone, so give the network "
+            "with them, as ONNX, TorchScript or a torch.export archive."
         )
     return dict(metadata)
 
@@ -95,9 +172,13 @@ def _missing(model: str, names: list[str]) -> str:
             f"`python -m inference.training train --size {model} --device cuda --out runs/{model}`, write them with "
             f"`python -m inference.training export --out runs/{model}`, or use --model nano."
         )
-    return f"There is no model {model!r}: give one of {', '.join(names)}, or the path of a .safetensors file."
+    return (
+        f"There is no model {model!r}: give one of {', '.join(names)}, a name of rembg's ({', '.join(REMBG)}), or the "
+        "path of a file (.safetensors, .onnx, .pt2 or TorchScript)."
+    )
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """The sha256 of a file, as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,16 +4,19 @@ Two parts, because they want different resolutions:
 
 * `UNet` looks at the whole picture on a small canvas (some hundred pixels) and says *what* the object is.
 * `EdgeHead` looks at the picture's own pixels and says *where* exactly the object ends. It doubles the matte's
-  resolution; the same head, with the same weights, is applied until the picture's own resolution is reached.
+  resolution; the same head, with the same weights, is applied level by level. It also says how alpha depends on
+  colour around every pixel, so that `lift` can follow the edges of a picture several times as large without it.
 
 Attention gates: Oktay et al., "Attention U-Net", 2018. Residual blocks: He et al., 2016. Refining a coarse matte by a
-shared head along a pyramid follows the idea of Lin et al., "Real-Time High-Resolution Background Matting", 2021.
+shared head along a pyramid follows the idea of Lin et al., "Real-Time High-Resolution Background Matting", 2021. That
+alpha is nearly linear in colour within a small window: Levin et al., "A Closed-Form Solution to Natural Image Matting",
+2008; that such a relation, found at a small size, holds at a larger one: He and Sun, "Fast Guided Filter", 2015.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +25,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from inference.errors import ModelError
-from inference.models.base import MattingModel
 from inference.models.catalogue import ModelEntry
 
 STRIDE = 32
@@ -49,9 +51,9 @@ SIZES = {
 class ConvBN(nn.Module):
     """3x3 (or 1x1) convolution and batch norm, which `fold` merges into one convolution for inference."""
 
-    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1) -> None:
+    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1, padded: bool = True) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
+        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2 if padded else 0, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(cout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,25 +153,51 @@ class UNet(nn.Module):
         return self.matte(y), y
 
 
-class EdgeHead(nn.Module):
-    """Corrects a matte's logits at the resolution of the picture beside it.
+class Level(NamedTuple):
+    """What the edge head says at one level of the pyramid."""
 
-    Works on 2x2 blocks of pixels (pixel-unshuffle): a quarter of the memory traffic for the same receptive field.
+    picture: Tensor
+    """B x 3 x h x w, normalised."""
+    logits: Tensor
+    """B x 1 x h x w."""
+    slopes: Tensor
+    """B x 3 x h x w: by how much alpha changes with each channel of the normalised picture, hereabouts."""
+
+
+RIM = 6
+"""How far the edge head sees beyond a pixel: three 3x3 convolutions on blocks of 2x2 pixels."""
+
+
+class EdgeHead(nn.Module):
+    """Corrects a matte's logits at the resolution of the picture beside it, and says how alpha depends on colour.
+
+    Works on 2x2 blocks of pixels (pixel-unshuffle): a quarter of the memory traffic for the same receptive field. Its
+    convolutions pad nothing: what it is given is wider by RIM on each side than what it answers for.
     """
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__()
         self.guide = nn.Conv2d(features, width, 1)
-        self.see = ConvBN(16, width)
-        self.think = ConvBN(width, width)
-        self.correct = nn.Conv2d(width, 4, 3, padding=1)
+        self.see = ConvBN(16, width, padded=False)
+        self.think = ConvBN(width, width, padded=False)
+        self.correct = nn.Conv2d(width, 16, 3)
 
-    def forward(self, picture: Tensor, logits: Tensor, features: Tensor) -> Tensor:
-        """Picture B x 3 x H x W (even sides), logits and features at any coarser size; returns B x 1 x H x W logits."""
-        logits = enlarge(logits, picture)
-        y = self.see(F.pixel_unshuffle(torch.cat((picture, logits), 1), 2))  # [B, width, H/2, W/2]
-        y = F.relu(y + enlarge(self.guide(features), y))
-        return logits + F.pixel_shuffle(self.correct(F.relu(self.think(y))), 2)
+    def forward(self, picture: Tensor, logits: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Picture B x 3 x H x W (even sides), logits and features at any coarser size.
+
+        Returns B x 1 x H x W logits and B x 3 x H x W slopes.
+        """
+        guide = F.interpolate(self.guide(features), size=[side // 2 for side in picture.shape[-2:]], mode="bilinear")
+        return self.better(widen(picture, RIM), widen(enlarge(logits, picture), RIM), widen(guide, RIM // 2 - 1))
+
+    def better(self, picture: Tensor, logits: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
+        """The same where logits are enlarged already and all is wider by RIM on each side.
+
+        The guide, which is of half the size and comes in after the first convolution, is wider by RIM / 2 - 1.
+        """
+        y = self.see(F.pixel_unshuffle(torch.cat((picture, logits.to(picture.dtype)), 1), 2))  # [B, width, h, w]
+        found = F.pixel_shuffle(self.correct(F.relu(self.think(F.relu(y + guide)))), 2)  # [B, 4, H, W]
+        return logits[..., RIM:-RIM, RIM:-RIM] + found[:, :1], found[:, 1:]
 
 
 class CVUNet(nn.Module):
@@ -185,18 +213,17 @@ class CVUNet(nn.Module):
         """B x 3 x h x w in 0..1 to logits B x 1 x h/2 x w/2 and features B x C x h/2 x w/2."""
         return self.unet(normalise(canvas))  # type: ignore[no-any-return]
 
-    def refine(self, picture: Tensor, logits: Tensor, features: Tensor) -> list[Tensor]:
-        """The logits at every level of the pyramid, coarsest first; the last one has the picture's size.
+    def refine(self, picture: Tensor, logits: Tensor, features: Tensor) -> list[Level]:
+        """Every level of the pyramid, coarsest first; the last one has the picture's size.
 
         `picture` is B x 3 x H x W in 0..1 of any size: odd sides are extended by a repeated pixel for the head.
         """
-        levels = pyramid(picture, floor=2 * max(logits.shape[-2:]))
         results = []
-        for level in levels:
+        for level in pyramid(normalise(picture), floor=max(logits.shape[-2:])):
             h, w = level.shape[-2:]
-            even = F.pad(normalise(level), (0, w % 2, 0, h % 2), mode="replicate")
-            logits = self.edge(even, logits, features)[..., :h, :w]
-            results.append(logits)
+            even = F.pad(level, (0, w % 2, 0, h % 2), mode="replicate")
+            logits, slopes = (plane[..., :h, :w] for plane in self.edge(even, logits, features))
+            results.append(Level(level, logits, slopes))
         return results
 
     def fold(self) -> CVUNet:
@@ -212,14 +239,29 @@ def channels_last(network: CVUNet) -> CVUNet:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+CONTRAST = 4.0
+
+
 def normalise(picture: Tensor) -> Tensor:
     """0..1 to about -2..2; one mean and deviation for all channels is enough for a network with batch norm."""
-    return (picture - 0.5) * 4.0
+    return (picture - 0.5) * CONTRAST
 
 
 def enlarge(x: Tensor, like: Tensor) -> Tensor:
     """Bilinear to the height and width of `like`."""
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def widen(x: Tensor, rim: int) -> Tensor:
+    """With its border repeated on all sides."""
+    return F.pad(x, (rim, rim, rim, rim), mode="replicate")
+
+
+def lift(low: Level, picture: Tensor) -> Tensor:
+    """Alpha B x 1 x H x W, about 0..1, for a normalised picture of any larger size, by the colours at the lower one."""
+    offset = low.logits.sigmoid() - (low.slopes * low.picture).sum(1, keepdim=True)
+    line = enlarge(torch.cat((offset, low.slopes), 1), picture)
+    return line[:, :1] + (line[:, 1:] * picture).sum(1, keepdim=True)
 
 
 def pyramid(picture: Tensor, floor: int) -> list[Tensor]:
@@ -228,34 +270,6 @@ def pyramid(picture: Tensor, floor: int) -> list[Tensor]:
     while max(levels[0].shape[-2:]) > floor:
         levels.insert(0, F.avg_pool2d(levels[0], 2, ceil_mode=True, count_include_pad=False))
     return levels
-
-
-CLEAN = 0.02
-"""Alpha this near to 0 or 1 is taken for it: haze of a few per mille is never the object and costs bytes."""
-
-
-class CVUNetModel(MattingModel):
-    """CV-UNet with weights from a safetensors file of ours."""
-
-    def __init__(self, entry: ModelEntry) -> None:
-        self.entry = entry
-        self.side = entry.canvas
-
-    def load(self, device: torch.device) -> None:
-        """32 bits on the CPU, where half precision is slower; 16 on a GPU. Raises ModelError."""
-        self.dtype = torch.float32 if device.type == "cpu" else torch.float16
-        network = load_network(self.entry).eval().requires_grad_(False).fold()
-        self.network: CVUNet = channels_last(network.to(device, self.dtype))
-
-    def coarse(self, batch: Tensor) -> Sequence[Tensor]:
-        """The matte's logits and the features, at half of the canvas."""
-        return self.network.coarse(batch.contiguous(memory_format=torch.channels_last))
-
-    def refine(self, picture: Tensor, coarse: Sequence[Tensor]) -> Tensor:
-        """Alpha H x W from the edge head's last level."""
-        picture = picture.contiguous(memory_format=torch.channels_last)
-        logits = self.network.refine(picture, coarse[0], coarse[1])[-1]
-        return ((logits[0, 0].float().sigmoid() - CLEAN) / (1 - 2 * CLEAN)).clamp_(0, 1)
 
 
 def load_network(entry: ModelEntry) -> CVUNet:

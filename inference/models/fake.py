@@ -14,7 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inference.errors import ModelError
-from inference.models.base import MattingModel
+from inference.models.base import MattingModel, as_bytes
+
+ROWS = 512
+"""Of a picture that are looked at at a time: bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,10 @@ class FakeModel(MattingModel):
 
     def refine(self, picture: Tensor, coarse: Sequence[Tensor]) -> Tensor:
         """The same question, asked of every pixel."""
-        if self.options.oom_pixels and picture[0, 0].numel() > self.options.oom_pixels:
+        if self.options.oom_pixels and picture[..., 0].numel() > self.options.oom_pixels:
             raise torch.OutOfMemoryError("the fake device has no memory for so large a picture")
-        return difference(picture, coarse[1])[0, 0]
+        pieces = torch.split(picture.permute(2, 0, 1)[None, :3], ROWS, dim=2)
+        return torch.cat([as_bytes(difference(some / 255, coarse[1])[0, 0]) for some in pieces])
 
 
 def difference(picture: Tensor, background: Tensor) -> Tensor:

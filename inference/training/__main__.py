@@ -9,8 +9,10 @@ EPILOG = """examples:
   python -m inference.training render --out samples.png           look at what the network is taught with
   python -m inference.training train --out runs/nano --minutes 120
   python -m inference.training train --out runs/nano --minutes 180  resumes, with an hour more
+  python -m inference.training train --out runs/edge --edge --start nano.safetensors --minutes 15
   python -m inference.training export --out runs/nano               write the weights that alphadrop loads
   python -m inference.training evaluate --out evaluation            score the shipped weights
+  python -m inference.training evaluate --split solid --out solid   score them on solid objects
 """
 
 
@@ -45,6 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     train.add_argument("--threads", type=int, default=2, help="torch threads on the CPU")
     train.add_argument("--workers", type=int, default=1, help="processes that render samples")
+    train.add_argument("--start", type=Path, help="weights to begin with, as export writes them")
+    train.add_argument("--edge", action="store_true", help="the edge head alone, on larger pictures: wants --start")
+    train.add_argument("--rate", type=float, default=2.0e-3, help="the highest learning rate")
     train.add_argument("--seed", type=int, default=1, help="seed of samples and weights")
     train.set_defaults(command=run_train)
 
@@ -53,10 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--to", type=Path, help="the file to write; default: where the package ships its weights")
     export.set_defaults(command=run_export)
 
-    evaluate = commands.add_parser("evaluate", help="score weights on the held-out split", formatter_class=shape)
+    evaluate = commands.add_parser("evaluate", help="score weights on a held-out split", formatter_class=shape)
     evaluate.add_argument("--out", type=Path, default=Path("evaluation"), help="folder for the table and the sheets")
     evaluate.add_argument("--model", default="nano", help="a size with weights, or a .safetensors file")
     evaluate.add_argument("--count", type=int, default=400, help="how many of the held-out pictures")
+    evaluate.add_argument("--split", default="drawn", choices=("drawn", "solid"), help="flat or solid objects")
     evaluate.set_defaults(command=run_evaluate)
     return parser
 
@@ -81,6 +87,9 @@ def run_train(args: argparse.Namespace) -> None:
         threads=args.threads,
         workers=args.workers,
         seed=args.seed,
+        start=args.start,
+        edge=args.edge,
+        learning_rate=args.rate,
     )
     Trainer(options).run()
 
@@ -97,7 +106,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
     """Score a model and draw the sheets."""
     from inference.training.evaluate import evaluate
 
-    evaluate(args.model, args.out, count=args.count)
+    evaluate(args.model, args.out, count=args.count, split=args.split)
 
 
 if __name__ == "__main__":

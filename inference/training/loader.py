@@ -14,17 +14,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from inference.training.data import SampleStream
-from inference.training.plan import Shape, shape_at
+from inference.training.plan import Shape, edge_shape, shape_at
 
 if TYPE_CHECKING:
     Batch = tuple[Tensor, Tensor, int]
 
 
 class Batches(IterableDataset[Any]):
-    """Endless (pictures B x H x W x 3 uint8, alphas B x H x W uint8, ratio); shapes follow the shared progress."""
+    """Endless (pictures B x H x W x 3 uint8, alphas B x H x W uint8, ratio); shapes follow the shared progress.
 
-    def __init__(self, seed: int, progress: Synchronized[float]) -> None:
-        self.seed = seed
+    With `edge`, they are those that teach the edge head alone.
+    """
+
+    def __init__(self, seed: int, progress: Synchronized[float], edge: bool) -> None:
+        self.seed, self.edge = seed, edge
         self.progress = progress
 
     def __iter__(self) -> Iterator[Batch]:
@@ -32,7 +35,7 @@ class Batches(IterableDataset[Any]):
         seed = self.seed * 1000 + (info.id if info else 0)
         rng, stream = np.random.default_rng(seed), SampleStream(seed)
         while True:
-            yield render_batch(stream, shape_at(self.progress.value, rng))
+            yield render_batch(stream, edge_shape(rng) if self.edge else shape_at(self.progress.value, rng))
 
 
 def render_batch(stream: SampleStream, shape: Shape) -> Batch:
@@ -43,12 +46,12 @@ def render_batch(stream: SampleStream, shape: Shape) -> Batch:
     return pictures, alphas, shape.ratio
 
 
-def batches(seed: int, workers: int) -> tuple[Iterator[Batch], Synchronized[float]]:
+def batches(seed: int, workers: int, edge: bool = False) -> tuple[Iterator[Batch], Synchronized[float]]:
     """An endless iterator over batches, and the progress (0..1) that decides their shapes."""
     context = multiprocessing.get_context("spawn")
     progress: Synchronized[float] = context.Value("d", 0.0)
     loader: DataLoader[Batch] = DataLoader(
-        Batches(seed, progress),
+        Batches(seed, progress, edge),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=3,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from inference.models.cvunet import Level, lift
 
 BAND_WEIGHT = 4.0
 """How much more a pixel of the transition band counts: a few percent of the pixels decide how a matte looks."""
 
 
-def matting_loss(logits: Tensor, alpha: Tensor) -> Tensor:
+def matting_loss(logits: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
     """Weighted cross-entropy and L1 plus a Laplacian-pyramid L1, for B x 1 x H x W logits and alpha in 0..1.
 
     The Laplacian loss is that of Hou and Liu, "Context-Aware Image Matting", 2019.
     """
     matte = torch.sigmoid(logits)
-    weight = 1.0 + BAND_WEIGHT * transition_band(alpha)
-    weight = weight / weight.mean()
     cross_entropy = F.binary_cross_entropy_with_logits(logits, alpha, weight)
     return cross_entropy + 2.0 * (weight * (matte - alpha).abs()).mean() + laplacian_loss(matte, alpha)
 
@@ -28,9 +30,15 @@ def transition_band(alpha: Tensor, radius: int = 3) -> Tensor:
 
 
 def widest(x: Tensor, radius: int) -> Tensor:
-    """The maximum over squares of 2 radius + 1, one dimension after the other."""
+    """The maximum over squares of 2 radius + 1; far quicker than pooling, which also notes where each one was."""
     size = 2 * radius + 1
-    return F.max_pool2d(F.max_pool2d(x, (size, 1), 1, (radius, 0)), (1, size), 1, (0, radius))
+    for dim, edges in ((-1, (radius, radius)), (-2, (0, 0, radius, radius))):
+        x, reach = F.pad(x, edges, value=-math.inf), 1
+        while reach < size:
+            step = min(reach, size - reach)
+            length, reach = x.shape[dim] - step, reach + step
+            x = torch.maximum(x.narrow(dim, 0, length), x.narrow(dim, step, length))
+    return x
 
 
 def laplacian_loss(matte: Tensor, alpha: Tensor, levels: int = 5) -> Tensor:
@@ -46,13 +54,29 @@ def laplacian_loss(matte: Tensor, alpha: Tensor, levels: int = 5) -> Tensor:
     return total
 
 
-def network_loss(coarse: Tensor, levels: list[Tensor], alpha: Tensor) -> Tensor:
-    """The loss of every output against alpha B x 1 x H x W: the last level counts whole, the earlier ones half."""
-    outputs = [coarse, *levels]
-    weights = [0.5] * (len(outputs) - 1) + [1.0]
-    return torch.stack(
-        [w * matting_loss(out, shrink(alpha, out)) for w, out in zip(weights, outputs, strict=True)]
-    ).sum()
+def network_loss(coarse: Tensor, levels: list[Level], alpha: Tensor) -> Tensor:
+    """The loss of every output against alpha B x 1 x H x W.
+
+    The last level counts whole; the coarse matte, earlier levels, and what is lifted from these to the last one, half.
+    """
+    picture, weight = levels[-1].picture, band_weight(alpha)
+    halves = [lifting_loss(lift(level, picture), alpha, weight) for level in levels[:-1]]
+    for logits in (coarse, *(level.logits for level in levels[:-1])):
+        small = shrink(alpha, logits)
+        halves.append(matting_loss(logits, small, band_weight(small)))
+    return matting_loss(levels[-1].logits, alpha, weight) + 0.5 * torch.stack(halves).sum()
+
+
+def lifting_loss(matte: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
+    """Weighted L1 and the Laplacian-pyramid L1 for a matte that is cut to 0..1 afterwards: beyond is as good as at."""
+    matte = torch.where(alpha >= 1, matte.clamp(max=1), torch.where(alpha <= 0, matte.clamp(min=0), matte))
+    return 2.0 * (weight * (matte - alpha).abs()).mean() + laplacian_loss(matte, alpha)
+
+
+def band_weight(alpha: Tensor) -> Tensor:
+    """What every pixel counts, 1 in the mean."""
+    weight = 1.0 + BAND_WEIGHT * transition_band(alpha)
+    return weight / weight.mean()
 
 
 def shrink(alpha: Tensor, like: Tensor) -> Tensor:

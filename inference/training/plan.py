@@ -31,8 +31,8 @@ class Phase:
 
 PHASES = (
     Phase(until=0.30, sides=(160, 192), ratio_two=0.0),
-    Phase(until=0.70, sides=(192, 256), ratio_two=0.15),
-    Phase(until=1.00, sides=(256, 320, 320), ratio_two=0.15),
+    Phase(until=0.70, sides=(192, 256), ratio_two=0.25),
+    Phase(until=1.00, sides=(256, 320, 320), ratio_two=0.25),
 )
 PIXELS_PER_BATCH = 10 * 256 * 256
 
@@ -48,3 +48,18 @@ def shape_at(progress: float, rng: np.random.Generator) -> Shape:
     height, width = (long_side, short_side) if rng.random() < 0.5 else (short_side, long_side)
     pixels = height * width * (2 if ratio == 2 else 1)
     return Shape(height * ratio, width * ratio, ratio, batch=int(np.clip(PIXELS_PER_BATCH // pixels, 8, 48)))
+
+
+EDGE_SIDES = (192, 256, 320)
+EDGE_RATIOS = (2, 3, 4)
+LARGEST_PICTURE = 768
+
+
+def edge_shape(rng: np.random.Generator) -> Shape:
+    """The shape of a batch for the edge head alone: pictures several times as large as the canvas."""
+    ratio = int(rng.choice(EDGE_RATIOS))
+    long_side = int(rng.choice([side for side in EDGE_SIDES if side * ratio <= LARGEST_PICTURE]))
+    short_side = long_side if rng.random() < 0.5 else round(long_side * rng.uniform(0.5, 1.0) / STEP) * STEP
+    height, width = (long_side, short_side) if rng.random() < 0.5 else (short_side, long_side)
+    batch = int(np.clip(PIXELS_PER_BATCH * 3 // (height * width * ratio * ratio), 4, 16))
+    return Shape(height * ratio, width * ratio, ratio, batch)

@@ -51,6 +51,11 @@ def on_checkerboard(rgba: Image.Image) -> Image.Image:
     return Image.alpha_composite(_checkerboard(*rgba.size), rgba).convert("RGB")
 
 
+def on_colour(rgba: Image.Image, colour: str) -> Image.Image:
+    """The picture as RGB, over one colour."""
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, colour), rgba.convert("RGBA")).convert("RGB")
+
+
 def _checkerboard(width: int, height: int) -> Image.Image:
     small = Image.new("RGB", (-(-width // SQUARE), -(-height // SQUARE)), LIGHT_SQUARE)
     for y in range(small.height):

@@ -14,9 +14,11 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file
 from torch import Tensor
 
-from inference.models.cvunet import SIZES, CVUNet, channels_last
+from inference.models.cvunet import SIZES, CVUNet, Level, channels_last
+from inference.models.native import quickest
 from inference.training.curve import draw_curve
 from inference.training.loader import batches
 from inference.training.losses import network_loss
@@ -33,6 +35,10 @@ class TrainOptions:
     threads: int = 2
     workers: int = 1
     seed: int = 1
+    start: Path | None = None
+    """Weights to begin with, safetensors; the phases with the smallest pictures are left out then."""
+    edge: bool = False
+    """Train the edge head alone, on pictures several times as large as the canvas."""
     learning_rate: float = 2.0e-3
     checkpoint_seconds: float = 120.0
 
@@ -45,14 +51,19 @@ class Trainer:
         torch.manual_seed(options.seed)
         torch.set_num_threads(options.threads)
         self.device = torch.device(options.device)
+        self.half = quickest(self.device) != torch.float32
         self.network = channels_last(CVUNet(SIZES[options.size]).to(self.device))
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=options.learning_rate, weight_decay=0.01)
+        self.network.unet.requires_grad_(not options.edge).train(not options.edge)
+        parameters = (self.network.edge if options.edge else self.network).parameters()
+        self.optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=0.01)
         self.seconds, self.steps, self.samples = 0.0, 0, 0
         self.history: list[dict[str, float]] = []
         options.out.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self.restore()
+        elif options.start:
+            self.begin_with(options.start)
 
     @property
     def checkpoint(self) -> Path:
@@ -67,13 +78,13 @@ class Trainer:
     def run(self) -> None:
         """Train until the budget is spent; safe to kill at any time and to start again."""
         # A resumed run must not see the first run's samples again.
-        stream, shown = batches(self.options.seed + self.steps, self.options.workers)
+        stream, shown = batches(self.options.seed + self.steps, self.options.workers, self.options.edge)
         losses: list[float] = []
         saved = last = time.monotonic()
         with progress_bar() as bar:
             task = bar.add_task("training", total=1.0, loss=float("nan"))
             while self.progress < 1.0:
-                shown.value = self.progress
+                shown.value = self.progress if self.options.start is None else 0.3 + 0.7 * self.progress
                 pictures, alphas, ratio = next(stream)
                 losses.append(self.step(pictures, alphas, ratio))
                 bar.update(task, completed=self.progress, loss=losses[-1])
@@ -91,9 +102,10 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
         canvas = picture if ratio == 1 else F.avg_pool2d(picture, ratio)
-        logits, features = self.network.coarse(canvas.contiguous(memory_format=torch.channels_last))
-        levels = self.network.refine(picture, logits, features)
-        loss = network_loss(logits, levels, alpha)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            logits, features = self.network.coarse(canvas.contiguous(memory_format=torch.channels_last))
+            levels = self.network.refine(picture, logits, features)
+        loss = network_loss(logits.float(), [Level(*map(Tensor.float, level)) for level in levels], alpha)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -140,6 +152,11 @@ class Trainer:
         temporary = self.checkpoint.with_suffix(".part")
         torch.save(state, temporary)
         os.replace(temporary, self.checkpoint)
+
+    def begin_with(self, weights: Path) -> None:
+        """Take the weights that an earlier run has exported; they are of the same size, or it raises RuntimeError."""
+        for network in (self.network, self.average):
+            network.load_state_dict({name: w.float() for name, w in load_file(weights).items()}, strict=False)
 
     def restore(self) -> None:
         """Continue where the last run stopped."""

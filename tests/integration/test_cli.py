@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable
+import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from inference.models.catalogue import shipped_path
-from tests.pictures import cut_short, flaws, photo, place
-from tests.support import STUCK, Finished, alphadrop, daemon, error_records, files_below, log_events, wait_until
-from watcher.cli import EXAMPLES, main
+from tests.pages import blocks
+from tests.pictures import BACKGROUND, cut_short, flaws, photo, place
+from tests.support import (
+    ROOT,
+    STUCK,
+    Call,
+    Finished,
+    alphadrop,
+    daemon,
+    error_records,
+    files_below,
+    log_events,
+    wait_until,
+)
+from watcher.cli import EXAMPLES
+from watcher.devices import plan_workers
 
 pytestmark = pytest.mark.timeout(1200)
 
 SIZE, RED = (96, 72), (200, 30, 40)
-Call = Callable[..., Finished]
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run a command within this process: quicker, for those that start nothing and set up no log."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "250")
-    for name in [name for name in os.environ if name.startswith("ALPHADROP_")]:
-        monkeypatch.delenv(name)
-
-    def run(*arguments: object) -> Finished:
-        try:
-            code: object = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-        out, err = capsys.readouterr()
-        assert isinstance(code, int)
-        return Finished(code, out, err)
-
-    return run
+OBSERVABILITY = ROOT / "docs" / "observability.md"
 
 
 @pytest.fixture
@@ -61,7 +55,7 @@ def test_every_command_has_help_with_an_example(call: Call, command: str) -> Non
 def test_the_help_of_it_all_names_every_command(call: Call) -> None:
     help = call("--help")
     assert help.code == 0
-    assert all(re.search(rf"^ +{command} +\w", help.out, re.MULTILINE) for command in EXAMPLES)
+    assert all(re.search(rf"^ +{command}(?: +\w|\n)", help.out, re.MULTILINE) for command in EXAMPLES)
 
 
 def test_without_a_command_there_is_usage() -> None:
@@ -138,15 +132,20 @@ def test_the_doctor_looks_at_the_machine(call: Call) -> None:
         assert re.search(rf"OK +{check}", report.out)
 
 
+def test_the_doctor_says_which_workers_there_will_be(call: Call) -> None:
+    report = call("doctor", "--model", "fake")
+    assert re.search(rf"OK +devices +{plan_workers('auto', 0, foreign=False)}", report.out)
+
+
 def test_the_doctor_looks_at_folders_that_are_given(call: Call, photos: Path, tmp_path: Path) -> None:
     well = call("doctor", photos, tmp_path / "cutouts", "--model", "fake", "--devices", "cpu")
     assert well.code == 0, well.out
-    for check in ("folders", "events", "space"):
+    for check in ("places", "events", "space"):
         assert re.search(rf"OK +{check}", well.out)
     assert not (tmp_path / "cutouts").exists()
     ill = call("doctor", tmp_path / "no [where]", tmp_path / "cutouts", "--model", "lite", "--devices", "cuda:77")
     assert ill.code == 2
-    assert re.search(r"TO DO +folders .*no \[where\] does not exist", ill.out)
+    assert re.search(r"TO DO +places .*no \[where\] does not exist", ill.out)
     assert re.search(r"TO DO +devices .*cuda:77", ill.out)
 
 
@@ -224,6 +223,27 @@ def test_retry_without_a_pattern_takes_up_all(retried: Retried) -> None:
     assert retried.third_run.code == 0
     assert retried.third_run.outcomes == {"hats/b.jpg": "written"}
     assert files_below(retried.sink) == {"fine/c.png", "shoes/a.png", "hats/b.png"}
+
+
+# Empty cut-outs.
+
+
+def test_an_empty_picture_is_cut_out_and_named_in_summary_log_and_output(photos: Path, tmp_path: Path) -> None:
+    place(photos, "shoes/a.png", photo("a.png", SIZE, colour=BACKGROUND))
+    folders = (photos, tmp_path / "cutouts", "--state", tmp_path / "state")
+    run = alphadrop("once", *folders, "--model", "fake", "--settle", "0")
+    assert run.code == 0, run.err[-2000:]
+    assert " ".join(run.words("empty")) == "empty 1 show hardly anything: shoes/a.png"
+    assert [event["key"] for event in run.events if event.get("empty")] == ["shoes/a.png"]
+    assert asked_as_the_page_says(tmp_path) == "0.0000\n"
+
+
+def asked_as_the_page_says(folder: Path) -> str:
+    """What `cutouts/shoes/a.png` says of itself."""
+    lines = [line for block in blocks(OBSERVABILITY, "sh") for line in block.text.splitlines()]
+    (line,) = [line for line in lines if line.startswith("python3 ")]
+    command = [sys.executable, *shlex.split(line)[1:]]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 # Settings.

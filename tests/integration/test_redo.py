@@ -220,7 +220,7 @@ def test_an_image_that_was_away_when_its_turn_came_is_taken_up_when_it_is_back(t
     source, sink = MemoryStore(), MemoryStore()
     arrivals = [Arrival(source.write("a.jpg", b"bytes"), hint)]
     with closing(open_queue(f"sqlite://{tmp_path / 'queue.sqlite'}")) as queue:
-        reconciler = Reconciler(Recipe(source.uri, "digest", {}), source, sink, queue)
+        reconciler = Reconciler(Recipe(source.uri, "digest", {}), source, sink, queue, queue)
         assert reconciler.accept(arrivals) == 1
         (lease,) = queue.lease("worker", 1, alone=False)
         lease.done(Outcome.GONE)

@@ -96,6 +96,21 @@ def test_it_is_ready_when_every_part_is(client: httpx.Client, health: Health) ->
     assert (response.status_code, response.json()) == (200, {"ready": True, "missing": []})
 
 
+def test_metrics_say_what_readyz_says(client: httpx.Client, health: Health) -> None:
+    def shown() -> dict[str, float]:
+        samples = [s for f in parse(client.get("/metrics").text) for s in f.samples]
+        missing = {s.labels["part"]: s.value for s in samples if s.name == "alphadrop_unready" and s.value}
+        return {"ready": next(s.value for s in samples if s.name == "alphadrop_ready"), **missing}
+
+    assert shown() == {"ready": 0, "source": 1, "workers": 1}
+    health.set("workers", True)
+    assert shown() == {"ready": 0, "source": 1}
+    health.set("source", True)
+    assert shown() == {"ready": 1}
+    health.set("stopping", False, "the daemon is stopping")
+    assert shown() == {"ready": 0, "stopping": 1}
+
+
 def test_readiness_has_nothing_to_do_with_being_alive(client: httpx.Client, health: Health) -> None:
     health.set("source", False, "not mounted")
     assert client.get("/livez").status_code == 200

@@ -27,8 +27,10 @@ WORK = f"""
 import json, sys
 from watcher.settings import Settings
 from watcher.supervisor import Supervisor
-supervisor = Supervisor(Settings(source="photos", sink="cutouts", state="state", model="fake", settle=0))
-assert supervisor.run(once=True), supervisor.why
+from watcher.work import Mode
+settings = Settings(source="photos", sink="cutouts", state="state", model="fake", settle=0)
+supervisor = Supervisor(settings, mode=Mode.ONCE)
+assert supervisor.run(), supervisor.why
 assert supervisor.tally.outcomes == {{"written": 1, "rejected": 1}}, supervisor.tally
 {LOADED}
 """

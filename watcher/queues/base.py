@@ -10,6 +10,11 @@ from watcher.work import Job, Lease, Rejection
 
 DEATHS_TO_QUARANTINE = 3
 """A job that was alone in a worker when the worker died, this many times, is what kills it."""
+KILLS_WORKER = Rejection(
+    "kills_worker",
+    f"A worker died {DEATHS_TO_QUARANTINE} times while this image was the only one it held. "
+    "See the worker's log for the cause; once it is removed, hand the image out again with `alphadrop retry`.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,7 @@ class QueueStats:
     pending: int = 0
     in_flight: int = 0
     suspects: int = 0
-    """Of the pending, those that a dying worker had in hand: they are replayed one at a time."""
+    """Those that a dying worker had in hand; of a broker, those that wait in this process."""
     pending_bytes: int = 0
     oldest_pending: float | None = None
     ended: dict[str, int] = field(default_factory=dict)
@@ -34,26 +39,37 @@ class QueueStats:
 
 
 class Queue(Protocol):
-    """Jobs, each handed to one worker at a time. Every method may raise `Unavailable`."""
+    """Jobs, each handed to one worker at a time. Every method but `close` may raise `Unavailable`."""
 
     def put(self, jobs: Sequence[Job]) -> int:
-        """Add jobs; how many were new. A job that is known (by id, in whatever state) is not added again.
+        """Add jobs; how many were new, as far as the queue knows.
 
-        A new version of a key, or the same version under another recipe, replaces the older jobs of the key that have
-        not been leased; a leased one runs on and the new one waits until it has ended.
+        The embedded queue knows every job: one that it has (by id, in whatever state) is not added again, and a new
+        version of a key, or the same version under another recipe, replaces the older jobs of the key that have not
+        been leased; a leased one runs on and the new one waits until it has ended. A broker adds whatever it is given:
+        the sink says what is done already, the source what is stale.
         """
         ...
 
     def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
-        """Up to `limit` jobs for the worker `owner`; never waits, [] where there is nothing to do.
+        """Up to `limit` jobs for the worker `owner`; [] where there is nothing to do, after a moment at a broker.
 
-        No two leased jobs have the same key or the same output. Where only suspects are left (or have waited long) and
-        `alone` is True (the worker has nothing in flight), one suspect is handed out by itself, with `Lease.alone` set.
+        No two leased jobs have the same key or the same output; of a broker, no two in this process. The embedded queue
+        hands a suspect out by itself, with `Lease.alone` set, and only where `alone` is True (the worker has nothing in
+        flight); a broker's queue hands it out like others, with `Lease.suspect` set.
         """
         ...
 
     def stats(self) -> QueueStats:
-        """What is in the queue now."""
+        """What is in the queue now; a broker knows numbers of messages only, and not all of them exactly."""
+        ...
+
+    def suspects(self) -> int:
+        """How many wait for a worker with empty hands; cheap enough for every look into the queue."""
+        ...
+
+    def close(self) -> None:
+        """End the use of it: what was leased and has not ended is given back, or comes back in time."""
         ...
 
 

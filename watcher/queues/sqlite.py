@@ -14,17 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from watcher.queues.base import DEATHS_TO_QUARANTINE, QueueStats
+from watcher.queues.base import DEATHS_TO_QUARANTINE, KILLS_WORKER, QueueStats
 from watcher.queues.sqlite_file import SQL, SqliteFile, to_blob, to_text
 from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
 
 SUSPECT_PATIENCE = 60.0
 """Seconds after which a suspect no longer waits for the queue to run dry."""
-KILLS_WORKER = Rejection(
-    "kills_worker",
-    f"A worker died {DEATHS_TO_QUARANTINE} times while this image was the only one it held. "
-    "See the worker's log for the cause; once it is removed, hand the image out again with `alphadrop retry`.",
-)
 _IDS_PER_QUERY = 5000
 
 
@@ -65,6 +60,10 @@ class SqliteQueue:
             tally = connection.execute(SQL["read_tally"]).fetchall()
             oldest = connection.execute(SQL["oldest_pending"]).fetchone()[0]
         return _stats(tally, oldest)
+
+    def suspects(self) -> int:
+        """See `Queue.suspects`."""
+        return self.stats().suspects
 
     def abandon(self, owner: str, *, blame: bool) -> list[tuple[Job, Rejection]]:
         """See `EmbeddedQueue.abandon`."""
@@ -155,8 +154,10 @@ class SqliteLease:
         """What tells this lease from every other, of the same job too."""
         return {"seq": self.seq, "claim": self.claim}
 
-    def extend(self) -> None:
-        """Leases of this queue do not run out."""
+    @property
+    def suspect(self) -> bool:
+        """See `Lease.suspect`: whoever is alone need not take turns."""
+        return False
 
     def done(self, outcome: Outcome) -> None:
         """See `Lease.done`. The same job ends once, whoever says so."""

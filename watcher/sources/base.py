@@ -19,6 +19,8 @@ class Hint(StrEnum):
     """Nothing said that it is whole, but it held still."""
     SCAN = "scan"
     """A listing found it; after start-up, this is what events have missed."""
+    RECONCILE = "reconcile"
+    """A listing found it, and the sink has nothing to show for it."""
 
 
 @dataclass(frozen=True, slots=True)

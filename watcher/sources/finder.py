@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from watcher.errors import Unavailable
 from watcher.sources.base import Arrival, Hint, Stop
@@ -111,15 +111,3 @@ class Finder:
         self.settling.forget(ref.key)
         self._handed_out[ref.key] = hash(ref.version)
         return Arrival(ref, hint)
-
-
-def in_batches(arrivals: Iterable[Arrival], size: int) -> Iterator[list[Arrival]]:
-    """Lists of at most `size`, none empty."""
-    batch: list[Arrival] = []
-    for arrival in arrivals:
-        batch.append(arrival)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -12,9 +12,10 @@ from typing import Literal
 
 import structlog
 
-from watcher.errors import Unavailable
+from watcher.batches import in_batches
+from watcher.errors import SourceMissing, Unavailable
 from watcher.sources.base import Arrival, SourceNews, Stop
-from watcher.sources.finder import Finder, in_batches
+from watcher.sources.finder import Finder
 from watcher.sources.mounts import gives_events
 from watcher.sources.names import SourceFilter
 from watcher.sources.observe import Change, Inbox, LimitReachedError, Mail, Watch
@@ -110,8 +111,10 @@ class _Run:
                 continue
             try:
                 yield from self._turn()
-            except Unavailable as error:
+            except SourceMissing as error:
                 self._lose(str(error))
+            except Unavailable as error:  # which may name a file
+                self._lose(str(error), error.public)
 
     def close(self) -> None:
         """End the threads."""
@@ -214,7 +217,7 @@ class _Run:
         except LimitReachedError as error:
             self._poll_instead(str(error), _SYSCTL)
         except FileNotFoundError as error:
-            self._lose(str(error))
+            self._lose(str(error), "a folder went while it was to be watched")
             return
         except OSError as error:
             self._poll_instead(str(error), "see the system log")
@@ -226,14 +229,14 @@ class _Run:
         self._rescan_at = self._clock()
         log.warning("polling_instead_of_events", path=self._source.store.root, problem=problem, cure=cure)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, public: str = "") -> None:
         """The root cannot be listed: wait for it, and take nothing for deleted."""
         self.close()
         self._identity = None
         if why != self._trouble:
             self._trouble = why
             log.warning("source_lost", problem=why)
-            self._source.news.healthy(False, why)
+            self._source.news.healthy(False, public or why)
 
     def _recovered(self) -> None:
         if self._trouble:

@@ -5,9 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from watcher.aws import is_amazon, make_client
+from watcher.counts import Counts
+from watcher.stores.base import Store
 from watcher.stores.local import LocalStore
+from watcher.stores.s3_config import NOTHING_ENFORCED, Conditions, PutOptions, S3Config
+
+__all__ = ["Conditions", "PutOptions", "S3Config", "open_store"]
 
 
-def open_store(uri: str) -> LocalStore:
-    """The store of a `file://` URI."""
+def open_store(uri: str, s3: S3Config | None = None, counts: Counts | None = None) -> Store:
+    """The store of a `file://` or an `s3://` URI. Raises ConfigurationError."""
+    if uri.startswith("s3://"):
+        return _open_bucket(uri, s3 or S3Config(), counts or Counts())
     return LocalStore(Path(unquote(urlsplit(uri).path)))
+
+
+def _open_bucket(uri: str, config: S3Config, counts: Counts) -> Store:
+    from watcher.stores.s3 import S3Store  # loads boto3, which a folder does without
+
+    client = make_client("s3", config.aws, counts)
+    assumed = Conditions() if is_amazon(client) else NOTHING_ENFORCED
+    return S3Store(uri, client, config.put, config.conditions or assumed)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from watcher.work import ImageRef, Job
+from watcher.work import Facts, ImageRef, Job
 
 FAILED = "_failed/"
 """Error records live below this prefix of the sink, as `_failed/<source key>.json`."""
+MARKS = "_alphadrop/"
+"""Small objects that alphadrop itself needs live below this prefix of the sink."""
+
+LARGEST = 512 * 2**20
+"""Bytes of an image that are read into memory; whoever may write into a source could fill that up otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,14 @@ class Held:
 
     job: str | None
     source_key: str | None
+    """As `stamp.source_text` writes it."""
+    version: str = field(default="", compare=False)
+    """Which version of the output says so, where a `put` can be told to replace that one only."""
+
+
+def is_made_by(held: Held | None, job: Job) -> bool:
+    """Whether an output, of which `held` was said, was made by that very job."""
+    return held is not None and held.job == job.id
 
 
 class Store(Protocol):
@@ -28,8 +41,11 @@ class Store(Protocol):
         """The absolute address, the same for every way to write it."""
         ...
 
-    def list(self) -> Iterator[ImageRef]:
-        """Every object of the store, in no given order. Raises SourceMissing rather than yield nothing."""
+    def list(self, below: str = "") -> Iterator[ImageRef]:
+        """Every object whose key starts with `below` (empty, or ending in a slash), in the order of the keys' UTF-8.
+
+        Memory does not grow with the number of objects. Raises SourceMissing rather than yield nothing.
+        """
         ...
 
     def stat(self, key: str) -> ImageRef | None:
@@ -44,14 +60,26 @@ class Store(Protocol):
         """Which job the output at `key` was made by; None where there is no whole output."""
         ...
 
-    def put(self, job: Job, data: bytes) -> None:
-        """Make `data`, which carries the job's id, the output of the job: durable, and whole or not at all."""
+    def put(self, job: Job, data: bytes, over: Held | None, facts: Facts | None = None) -> None:
+        """Make `data`, which carries the job's id and the facts, the output of the job: durable, whole or not at all.
+
+        `over` is what `held` has said of the output. Raises Conflict where it is another one by now, if the store can
+        tell; whoever asks must then look again. A store that keeps words beside its objects keeps `facts` there too.
+        """
         ...
 
     def put_record(self, key: str, data: bytes) -> None:
         """Write a small object (an error record), whole or not at all."""
         ...
 
+    def recorded_at(self, key: str) -> str:
+        """The key at which `put_record(key)` puts a record: itself, or one close to it where that cannot be."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
+        ...
+
+    def sweep(self) -> int:
+        """Remove what dead writers have left behind; how many pieces that were."""
         ...

@@ -83,31 +83,81 @@ class Listing:
     """The regular files below `below` (a key that ends in a slash; empty for all) of a root that ends in a slash.
 
     Hidden names are left out, directories that are symlinks too, and those that `enter` refuses by their key. A file
-    that is a symlink counts if its target is below the root. Iterating raises SourceMissing or Unavailable.
+    that is a symlink counts if its target is below the root. Ordered, they come in the order of their keys' UTF-8, at
+    the price of the names of one directory on each level. Iterating raises SourceMissing or Unavailable.
     """
 
-    def __init__(self, root: str, below: str, enter: Callable[[str], bool], odd: OddNames) -> None:
+    def __init__(
+        self, root: str, below: str, enter: Callable[[str], bool], odd: OddNames, *, ordered: bool = False
+    ) -> None:
         self._root = root
         self._below = below
         self._enter = enter
         self._odd = odd
+        self._walk = self._in_order if ordered else self._as_found
+        self._passed_over = False
         self.complete = False
         """After the last item: whether every directory could be read."""
 
     def __iter__(self) -> Iterator[ImageRef]:
         started = identity(self._root)
-        complete, stack = True, [self._below]
+        self._passed_over = False
+        yield from self._walk()
+        if identity(self._root) != started:
+            raise SourceMissing(f"{self._root} became another directory while it was listed")
+        self.complete = not self._passed_over
+
+    def _as_found(self) -> Iterator[ImageRef]:
+        stack = [self._below]
         while stack:
             prefix = stack.pop()
             try:
                 yield from self._directory(prefix, stack)
             except OSError as error:
-                if error.errno not in VANISHED:
-                    complete = False
-                    self._unreadable(prefix, error)
-        if identity(self._root) != started:
-            raise SourceMissing(f"{self._root} became another directory while it was listed")
-        self.complete = complete
+                self._pass_over(prefix, error)
+
+    def _in_order(self) -> Iterator[ImageRef]:
+        stack = [(self._below, self._names(self._below))]
+        while stack:
+            prefix, names = stack[-1]
+            if not names:
+                stack.pop()
+                continue
+            key = prefix + names.pop()
+            if not key.endswith("/"):
+                yield from self._file(key)
+            elif self._enter(key):
+                stack.append((key, self._names(key)))
+
+    def _names(self, prefix: str) -> list[str]:
+        """What is in a directory, the last one first; directories compare with their slash, as in a key."""
+        try:
+            with os.scandir(self._root + prefix) as entries:
+                names = [
+                    entry.name + "/" * entry.is_dir(follow_symlinks=False)
+                    for entry in entries
+                    if self._is_visible(prefix, entry.name)
+                ]
+        except OSError as error:
+            self._pass_over(prefix, error)
+            return []
+        names.sort(reverse=True)  # by code points, whose order is that of their UTF-8
+        return names
+
+    def _file(self, key: str) -> Iterator[ImageRef]:
+        try:
+            status = os.lstat(self._root + key)
+        except OSError as error:
+            self._pass_over(key, error)
+            return
+        found = linked_status(self._root + key, self._root) if stat.S_ISLNK(status.st_mode) else status
+        if found is not None and stat.S_ISREG(found.st_mode):
+            yield ImageRef(key, version_of(found), found.st_size, found.st_mtime)
+
+    def _pass_over(self, key: str, error: OSError) -> None:
+        if error.errno not in VANISHED:
+            self._passed_over = True
+            self._unreadable(key, error)
 
     def _unreadable(self, prefix: str, error: OSError) -> None:
         if not prefix:
@@ -119,18 +169,20 @@ class Listing:
             for entry in entries:
                 name = entry.name
                 key = prefix + name
-                if name[0] == "." or not (name.isascii() or self._is_key(key)):
+                if not self._is_visible(prefix, name):
                     continue
                 status = self._status(entry)
                 if status is not None:
-                    yield ImageRef(key, version_of(status), status.st_size)
+                    yield ImageRef(key, version_of(status), status.st_size, status.st_mtime)
                 elif entry.is_dir(follow_symlinks=False) and self._enter(key + "/"):
                     stack.append(key + "/")
 
-    def _is_key(self, path: str) -> bool:
-        if is_text(path):
+    def _is_visible(self, prefix: str, name: str) -> bool:
+        if name[0] == ".":
+            return False
+        if name.isascii() or is_text(name):
             return True
-        self._odd.tell(self._root + path)
+        self._odd.tell(self._root + prefix + name)
         return False
 
     def _status(self, entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -13,10 +13,10 @@ from urllib.parse import quote
 from inference.codec import HEAD_BYTES
 from watcher.errors import Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
 from watcher.stores import atomic
-from watcher.stores.base import FAILED, Held
+from watcher.stores.base import FAILED, LARGEST, Held
 from watcher.stores.listing import VANISHED, Identity, Listing, OddNames, identity, is_text, linked_status, version_of
 from watcher.stores.stamp import TAIL_BYTES, read_stamp
-from watcher.work import ImageRef, Job
+from watcher.work import Facts, ImageRef, Job
 
 # O_NONBLOCK: a pipe that has taken a file's place must not block the reader.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -42,12 +42,15 @@ class LocalStore:
         """Device and inode of the root: another pair is another directory. Raises SourceMissing."""
         return identity(self.root)
 
-    def list(self) -> Iterator[ImageRef]:
-        """Every visible file. Raises SourceMissing when the root is not a directory, or no more the same at the end."""
-        return iter(self.listing())
+    def list(self, below: str = "") -> Iterator[ImageRef]:
+        """Every visible file, in the order of the keys.
+
+        Raises SourceMissing when the root is not a directory, or no more the same at the end.
+        """
+        return iter(Listing(self._top, below, lambda key: True, self._odd, ordered=True))
 
     def listing(self, below: str = "", enter: Callable[[str], bool] = lambda key: True) -> Listing:
-        """The files below a key that ends in a slash, without the directories that `enter` refuses."""
+        """The files below a key that ends in a slash, in no order, without the directories that `enter` refuses."""
         return Listing(self._top, below, enter, self._odd)
 
     def stat(self, key: str) -> ImageRef | None:
@@ -61,13 +64,15 @@ class LocalStore:
                 self._require_root()
                 return None
             raise Unavailable(f"{self._top + key}: {error.strerror}") from error
-        return ImageRef(key, version_of(status), status.st_size) if status else None
+        return ImageRef(key, version_of(status), status.st_size, status.st_mtime) if status else None
 
     def read(self, ref: ImageRef) -> bytes:
         """The bytes of exactly that version. Raises Gone, Stale, Rejected (unreadable) or Unavailable."""
         try:
             with open(self._open(ref.key), "rb", buffering=0) as file:
                 _require(ref, file.fileno())
+                if ref.size > LARGEST:
+                    raise Rejected("too_large", f"{ref.key} is larger than the {LARGEST >> 20} MiB that are read")
                 data = file.read()
                 _require(ref, file.fileno())
         except OSError as error:
@@ -91,8 +96,11 @@ class LocalStore:
                 return None
             raise Unavailable(f"{self._top + key}: {error.strerror}; let this user read the outputs") from error
 
-    def put(self, job: Job, data: bytes) -> None:
-        """Make `data` the output of the job. Raises Rejected where nothing can ever stand at its key, Unavailable."""
+    def put(self, job: Job, data: bytes, over: Held | None = None, facts: Facts | None = None) -> None:
+        """Make `data` the output of the job. Raises Rejected where nothing can ever stand at its key, Unavailable.
+
+        What it replaces is not looked at: one daemon at a time writes to a folder. The facts stand in the PNG alone.
+        """
         if not _is_key(job.output):
             raise Rejected("bad_name", f"{job.output!r} is no path below {self.root}; rename the image")
         self._write(self._top + job.output, data)
@@ -103,6 +111,11 @@ class LocalStore:
         if path is None:
             raise ValueError(f"{key!r} is no path below {self.root}")
         self._write(path, data)
+
+    def recorded_at(self, key: str) -> str:
+        """The key of a record as a path: long or odd parts have other names."""
+        path = self._record_path(key)
+        return key if path is None else path.removeprefix(self._top)
 
     def delete(self, key: str) -> None:
         """Remove a file, and the directories below `_failed/` that are empty by that. Raises Unavailable."""
@@ -138,7 +151,7 @@ class LocalStore:
         """Open a file below the root; one that a symlink leads out of it is not there. Raises OSError."""
         if not _is_key(key):
             raise FileNotFoundError(errno.ENOENT, "not a key", key)
-        real = os.path.realpath(self._top + key)
+        real = self._resolved(key)
         if not real.startswith(self._top):
             raise FileNotFoundError(errno.ENOENT, "leads out of the store", key)
         fd = os.open(real, _READ)
@@ -149,13 +162,22 @@ class LocalStore:
         code = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENOENT
         raise OSError(code, "not a regular file", real)
 
+    def _resolved(self, key: str) -> str:
+        """The real path of what is below the root, which is real itself: only the rest is looked at for symlinks."""
+        path = self.root
+        for part in key.split("/") if key else ():
+            path = os.path.join(path, part)
+            if os.path.islink(path):
+                return os.path.realpath(self._top + key)
+        return path
+
     def _write(self, path: str, data: bytes) -> None:
         self.identity()  # never create the root: an unmounted disk's outputs would land beneath its mount point
         directory = os.path.dirname(path)
         for attempt in range(1, _DIRECTORY_RETRIES + 1):
             try:
+                self._require_inside(directory)  # before anything is made there
                 self._make_durable(directory)
-                self._require_inside(directory)
                 atomic.replace_file(path, data)
                 return
             except OSError as error:
@@ -165,7 +187,7 @@ class LocalStore:
 
     def _require_inside(self, directory: str) -> None:
         """A symlink out of the root is refused: what it leads to would not be found again."""
-        if not (os.path.realpath(directory) + "/").startswith(self._top):
+        if not (self._resolved(directory[len(self._top) :]) + "/").startswith(self._top):
             raise Rejected("output_outside", f"{directory} leads out of {self.root}; replace the symlink, then retry")
 
     def _make_durable(self, directory: str) -> None:
@@ -234,7 +256,7 @@ def _read_trouble(error: OSError, path: str) -> WatcherError:
             return Rejected("unreadable", f"this user may not read {path}; change its permissions, then retry")
         case errno.EISDIR:
             return Rejected("is_directory", f"{path} is a directory now; move it away, then retry")
-    return Unavailable(f"{path}: {error.strerror}")
+    return Unavailable(f"{path}: {error.strerror}", public=error.strerror or "")
 
 
 _CURES = {
@@ -257,4 +279,5 @@ def _write_trouble(error: OSError, path: str) -> WatcherError:
             return Rejected("name_too_long", f"{path} is too long for this file system; rename the image")
         case errno.EILSEQ:
             return Rejected("bad_name", f"this file system does not allow the name {path}; rename the image")
-    return Unavailable(f"cannot write {path}: {error.strerror}; {_CURES.get(error.errno or 0, 'trying again')}")
+    why = f"{error.strerror}; {_CURES.get(error.errno or 0, 'trying again')}"
+    return Unavailable(f"cannot write {path}: {why}", public=why)

@@ -1,4 +1,4 @@
-"""What an output says of itself: the job that made it and the image it was made from, as text inside the PNG."""
+"""What an output says of itself: its job, the image it was made from, how much it shows; as text inside the PNG."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import hashlib
 from inference.codec import HEAD_BYTES, is_complete_png, read_text
 from inference.codec.png import SIGNATURE
 from watcher.stores.base import Held
-from watcher.work import Job
+from watcher.work import Facts, Job
 
 JOB = "alphadrop:job"
 SOURCE = "alphadrop:source"
+MATTE_COVERAGE = "alphadrop:matte_coverage"
 TAIL_BYTES = 12
 _LONGEST_KEY = HEAD_BYTES // 2
 
 
-def stamp(job: Job) -> dict[str, str]:
+def stamp(job: Job, facts: Facts | None = None) -> dict[str, str]:
     """The text to be written into the output of a job."""
-    return {JOB: job.id, SOURCE: source_text(job.ref.key)}
+    said = {JOB: job.id, SOURCE: source_text(job.ref.key)}
+    return said | {MATTE_COVERAGE: facts.matte_coverage_text} if facts else said
 
 
 def source_text(key: str) -> str:

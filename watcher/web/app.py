@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -56,13 +56,15 @@ class Health:
         return (self.clock() if now is None else now) - self._beat <= FRESH
 
 
-def create_app(metrics: Metrics, health: Health) -> Starlette:
-    """The application. Its pages answer at once: they wait for nothing, least of all for storage."""
+def create_app(metrics: Metrics, health: Health, extra: Sequence[Route] = ()) -> Starlette:
+    """The application, with `extra` routes. Its own pages wait for nothing, least of all for storage."""
+    text = INDEX + "".join(f"{route.path:<9} takes {', '.join(sorted(route.methods or ()))}\n" for route in extra)
 
     async def index(_: Request) -> Response:
-        return PlainTextResponse(INDEX)
+        return PlainTextResponse(text)
 
     def show_metrics(request: Request) -> Response:  # in a thread of the pool: it reads /proc
+        metrics.readiness(health.ready())  # now, not when it was last looked at
         content, kind = metrics.render(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": kind})
 
@@ -75,4 +77,4 @@ def create_app(metrics: Metrics, health: Health) -> Starlette:
         return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
     pages = {"/": index, "/metrics": show_metrics, "/livez": livez, "/readyz": readyz}
-    return Starlette(routes=[Route(path, page) for path, page in pages.items()])
+    return Starlette(routes=[*(Route(path, page) for path, page in pages.items()), *extra])

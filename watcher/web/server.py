@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from watcher.errors import ConfigurationError
+from watcher.web.patience import PatientProtocol
 
 STOP_SECONDS = 5
 
@@ -23,6 +24,8 @@ class HttpServer:
         self.host, self.port = host, port
         config = uvicorn.Config(
             app,
+            http=PatientProtocol,
+            server_header=False,
             log_config=None,  # the standard library's logging is ours already
             log_level="warning",
             access_log=False,

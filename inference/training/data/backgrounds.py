@@ -163,6 +163,25 @@ def cluttered(rng: Rng, height: int, width: int) -> Float:
     return picture.astype(np.float32)
 
 
+def room(rng: Rng, height: int, width: int) -> Float:
+    """A patterned floor or table in perspective, and what is behind it."""
+    behind = (wall, sweep, defocused, cluttered)[int(rng.integers(4))](rng, height, width)
+    kind = rng.random()
+    if kind < 0.6:
+        pattern = (_tiles if kind < 0.3 else _planks)(rng, height, width)
+    else:
+        pattern = surface(rng, height, width, colour(rng))
+    horizon, widening = between(rng, 0.05, 0.65) * height, between(rng, 0.3, 1.5) * width
+    flat = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
+    seen = np.array([(0, horizon), (width, horizon), (width + widening, height), (-widening, height)], np.float32)
+    matrix = cv2.getPerspectiveTransform(flat, seen)
+    floor = np.asarray(cv2.warpPerspective(pattern, matrix, (width, height), borderMode=cv2.BORDER_REFLECT), np.float32)
+    y = np.arange(height, dtype=np.float32)[:, None]
+    weight = np.clip((y - np.float32(horizon)) / np.float32(between(rng, 1, 6)), 0, 1) * np.ones(width, np.float32)
+    picture = mix(behind, floor, weight)
+    return np.clip(blur(picture, between(rng, 0.6, 3)) if chance(rng, 0.5) else picture, 0, 1).astype(np.float32)
+
+
 _KINDS = (uniform, sweep, wall, defocused, cluttered)
 _SHARES = np.array([0.3, 0.25, 0.15, 0.15, 0.15])
 

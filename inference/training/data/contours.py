@@ -30,6 +30,12 @@ def to_pixels(points: Float, size: int) -> Float:
     return pixels
 
 
+def from_pixels(pixels: Float, size: int) -> Float:
+    """Pixels of a square canvas of `size` to the unit frame."""
+    points: Float = ((pixels / size - 0.5) / _UNIT).astype(np.float32)
+    return points
+
+
 def _fixed(points: Float, size: int) -> NDArray[np.int32]:
     fixed: NDArray[np.int32] = np.round(to_pixels(points, size) * (_SUPERSAMPLE << _SHIFT)).astype(np.int32)
     return fixed
@@ -76,11 +82,11 @@ def hair_coverage(hairs: Float, size: int) -> Float:
 
 
 def chaikin(points: Float, rounds: int = 3, closed: bool = True) -> Float:
-    """Corner cutting: a smooth curve from a control polygon (Chaikin, 1974)."""
+    """Corner cutting: a smooth curve from a control polygon, in the plane or in space (Chaikin, 1974)."""
     for _ in range(rounds):
         following = np.roll(points, -1, axis=0)
         pairs = np.stack((0.75 * points + 0.25 * following, 0.25 * points + 0.75 * following), axis=1)
-        inner = pairs.reshape(-1, 2) if closed else pairs[:-1].reshape(-1, 2)
+        inner = pairs.reshape(-1, pairs.shape[-1]) if closed else pairs[:-1].reshape(-1, pairs.shape[-1])
         points = inner if closed else np.concatenate((points[:1], inner, points[-1:]))
     return points.astype(np.float32)
 
@@ -191,15 +197,20 @@ _PROFILES: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = (
 )
 
 
-def lathe(rng: Rng) -> tuple[Float, Float]:
-    """A turned shape: its outline and the ellipse of its upper rim."""
+def profile(rng: Rng) -> Float:
+    """The right side of a turned shape from its rim down to its base, n x 2 (radius, y)."""
     radii, heights = _PROFILES[int(rng.integers(len(_PROFILES)))]
     if chance(rng, 0.3):
         heights = tuple(np.linspace(-1, 1, 6).tolist())
         radii = tuple((0.15 + rng.random(6) * 0.55).tolist())
     jitter = np.exp(rng.normal(0, 0.12, len(radii)))
     side = np.stack((np.array(radii) * jitter * between(rng, 0.8, 1.2), np.array(heights)), axis=1).astype(np.float32)
-    side = chaikin(side, int(rng.integers(1, 4)), closed=False)
+    return chaikin(side, int(rng.integers(1, 4)), closed=False)
+
+
+def lathe(rng: Rng) -> tuple[Float, Float]:
+    """A turned shape: its outline and the ellipse of its upper rim."""
+    side = profile(rng)
     tilt = between(rng, 0.0, 0.3) if chance(rng, 0.8) else between(rng, 0.3, 0.5)
     side[:, 0] = np.minimum(side[:, 0], 1.0)
     a = np.linspace(0, np.pi, 24)

@@ -1,29 +1,18 @@
 """Objects as cut-outs: parts of different material laid over each other on a square canvas."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from . import contours as shape
 from .canvas import Canvas
 from .contours import Float, Rng, between, chance
 from .creatures import animal, figure, fluffy, portrait
-from .pixels import blur, grid, times, to_bytes
+from .cutout import Cutout, visible_part
+from .pixels import blur, grid, times
 from .shading import Finish, random_finish
 from .textures import colour, fibres, related
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """An object cropped to what is visible of it, straight alpha."""
-
-    rgb: NDArray[np.uint8]  # H x W x 3
-    alpha: NDArray[np.uint8]  # H x W
-    stands: bool  # has a base that can touch a floor
-    cut_below: bool  # a portrait: belongs to the lower edge of the frame
 
 
 def _label(canvas: Canvas, outline: Float) -> None:
@@ -276,15 +265,6 @@ _KINDS: tuple[tuple[Callable[[Canvas], None], float, bool], ...] = (
 _WEIGHTS = np.array([k[1] for k in _KINDS]) / sum(k[1] for k in _KINDS)
 
 
-def _crop(canvas: Canvas, stands: bool, cut_below: bool) -> Cutout | None:
-    alpha = to_bytes(canvas.alpha)
-    x, y, w, h = cv2.boundingRect((alpha > 8).astype(np.uint8))
-    if w * h < canvas.size**2 * 0.05 or float(alpha.mean()) < 255 * 0.03:
-        return None
-    area = np.s_[max(0, y - 2) : y + h + 2, max(0, x - 2) : x + w + 2]
-    return Cutout(to_bytes(np.ascontiguousarray(canvas.rgb[area])), alpha[area].copy(), stands, cut_below)
-
-
 def render_object(rng: Rng, size: int) -> Cutout:
     """A random object drawn on a size x size canvas and cropped."""
     while True:
@@ -293,5 +273,5 @@ def render_object(rng: Rng, size: int) -> Cutout:
         kind(canvas)
         if kind is not portrait and chance(rng, 0.06):
             canvas.alpha = blur(canvas.alpha, between(rng, 0.8, size * 0.012))
-        if (cutout := _crop(canvas, stands, kind is portrait)) is not None:
+        if (cutout := visible_part(canvas.rgb, canvas.alpha, stands, kind is portrait)) is not None:
             return cutout

@@ -1,6 +1,7 @@
 """The engine with the shipped fake model: results, batches, out of memory, death."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import wait
 
 import numpy as np
@@ -12,6 +13,7 @@ from inference import BatchStats, Engine, EngineOptions, Picture
 from inference.device import CLEAN_BATCHES
 from inference.errors import DeviceLost, EngineClosed, ModelError, PictureTooLargeForDevice
 from inference.models.fake import FakeModel, FakeOptions, parse_options
+from tests.support import wait_until
 
 
 def picture(height: int = 60, width: int = 80, colour: tuple[int, int, int] = (200, 20, 20)) -> Picture:
@@ -121,6 +123,23 @@ def test_close_finishes_what_was_submitted() -> None:
     assert all(p.done() for p in promises)
     with pytest.raises(EngineClosed):
         engine.submit(picture())
+
+
+def test_pictures_on_the_device_are_told_until_they_are_done() -> None:
+    seen: list[int] = []
+
+    class Looking(FakeModel):
+        def coarse(self, pixels: torch.Tensor) -> Sequence[torch.Tensor]:
+            seen.append(engine.stats().running)
+            return super().coarse(pixels)
+
+    engine = Engine(EngineOptions(batch=3, max_wait=30), model=Looking())
+    promises = [engine.submit(picture()) for _ in range(3)]
+    with engine:
+        wait(promises)
+        assert seen[-1] == 3
+        wait_until(lambda: engine.stats().running == 0)
+        assert (engine.uuid, engine.stats().card, engine.stats().memory) == ("", {}, {})
 
 
 def test_a_cancelled_promise_harms_nobody() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from watcher import devices
-from watcher.devices import count_gpus, expand
+from watcher.devices import Workers, count_gpus, expand, plan_workers
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,40 @@ def test_a_list_is_one_worker_for_each_place_in_it(text: str, expected: list[str
 @pytest.mark.parametrize(("gpus", "expected"), [(0, ["cpu"]), (1, ["cuda:0"]), (3, ["cuda:0", "cuda:1", "cuda:2"])])
 def test_auto_is_every_gpu_or_else_the_cpu(gpus: int, expected: list[str]) -> None:
     assert expand("auto", lambda: gpus) == expected
+
+
+def test_auto_without_a_gpu_is_as_many_workers_as_the_cpu_has_room_for() -> None:
+    assert expand("auto", lambda: 0, on_cpu=3) == ["cpu", "cpu", "cpu"]
+    assert expand("auto", lambda: 1, on_cpu=3) == ["cuda:0"]
+    assert expand("cpu", on_cpu=3) == ["cpu"]
+
+
+def of(monkeypatch: pytest.MonkeyPatch, cores: float, gibibytes: int) -> None:
+    """This machine has so much."""
+    monkeypatch.setattr(devices, "available_cores", lambda: cores)
+    monkeypatch.setattr(devices, "available_memory", lambda: gibibytes << 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus", "foreign", "said"),
+    [
+        ("auto", 0, False, "4 workers on cpu, with 2 threads each"),
+        ("auto", 0, True, "1 worker on cpu, with 8 threads each"),
+        ("auto", 2, False, "1 worker on cuda:0, 1 worker on cuda:1, with 4 threads each"),
+        ("cpu:8", 2, False, "8 workers on cpu, with 1 thread each"),
+        ("cuda:0,cuda:0,cpu", 1, False, "2 workers on cuda:0, 1 worker on cpu, with 2 threads each"),
+    ],
+)
+def test_a_plan_says_what_is_started_on_a_machine_of_eight_cores_and_eight_gibibytes(
+    monkeypatch: pytest.MonkeyPatch, text: str, gpus: int, foreign: bool, said: str
+) -> None:
+    of(monkeypatch, 8, 8)
+    assert str(plan_workers(text, 0, foreign=foreign, count=lambda: gpus)) == said
+
+
+def test_a_plan_keeps_to_the_threads_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    of(monkeypatch, 8, 8)
+    assert plan_workers("cpu:2", 3, foreign=False) == Workers(["cpu", "cpu"], 3)
 
 
 # Counting.

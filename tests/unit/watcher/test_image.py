@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from inference.codec import decode
+from inference.codec import decode, encode, read_text
 from inference.errors import DeviceLost, PictureTooLargeForDevice
 from inference.picture import Cutout, Picture
 from tests.pictures import cut_short, photo, png_that_claims
 from tests.support import wait_until
-from watcher.errors import Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
+from watcher.errors import ConfigurationError, Conflict, Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
 from watcher.image import RETRY_DELAY, ImagePath, PixelBudget
+from watcher.peril import Perils, mark_key
 from watcher.quarantine import record_key
+from watcher.queues.base import DEATHS_TO_QUARANTINE, KILLS_WORKER
 from watcher.reports import ImageReport, Report, TroubleReport
 from watcher.stores.base import Held
-from watcher.testing import FakeEngine, FakeLease, MemoryStore
-from watcher.work import ImageRef, Job, Outcome, Recipe, Rejection
+from watcher.stores.stamp import stamp
+from watcher.testing import FakeEngine, FakeLease, MemoryStore, keep_all
+from watcher.work import Facts, ImageRef, Job, Outcome, Recipe, Rejection
 
 KEY, OUTPUT, RECORD = "shoes/a.png", "shoes/a.png", record_key("shoes/a.png")
 PHOTO = photo(KEY)
@@ -37,14 +43,18 @@ class Bench:
     engine: FakeEngine = field(default_factory=FakeEngine)
     reports: list[Report] = field(default_factory=list)
     max_pixels: int = 1_000_000
+    renewed: list[ImageRef] | None = None
+    """Takes what a changed image has become, if it is a list."""
+    after: Callable[[ImageRef], None] = lambda ref: None
+    recheck: bool = False
 
     def given(self, data: bytes = PHOTO, key: str = KEY) -> Job:
         """An image in the source and the job that was made of it."""
         return RECIPE.job(self.source.write(key, data))
 
-    def process(self, job: Job) -> FakeLease:
+    def process(self, job: Job, *, suspect: bool = False) -> FakeLease:
         """The image's whole way; its lease has ended."""
-        lease = FakeLease(job)
+        lease = FakeLease(job, suspect=suspect)
         self.path.process(lease)
         assert self.engine.announced == 0
         return lease
@@ -52,8 +62,19 @@ class Bench:
     @property
     def path(self) -> ImagePath:
         """A path through this bench."""
+        budget, renewed = PixelBudget(2_000_000), self.renewed
         return ImagePath(
-            self.source, self.sink, self.engine, PixelBudget(2_000_000), self.max_pixels, 1, self.reports.append
+            self.source,
+            self.sink,
+            self.engine,
+            budget,
+            Perils(self.sink),
+            self.max_pixels,
+            1,
+            self.reports.append,
+            after=self.after,
+            renew=None if renewed is None else renewed.append,
+            recheck=self.recheck,
         )
 
     @property
@@ -94,6 +115,23 @@ def test_a_picture_becomes_a_cut_out_that_names_its_job(bench: Bench) -> None:
     assert bench.sink.keys == {OUTPUT}
 
 
+@pytest.mark.parametrize(("alpha", "said"), [(0, "0.0000"), (51, "0.2000"), (255, "1.0000")])
+def test_a_cut_out_says_how_much_of_the_picture_is_left(bench: Bench, alpha: int, said: str) -> None:
+    bench.engine = FakeEngine(lambda picture: Cutout(np.full((picture.height, picture.width, 4), alpha, np.uint8)))
+    bench.process(bench.given())
+    made = bench.sink.content(OUTPUT)
+    assert made is not None
+    assert read_text(made)["alphadrop:matte_coverage"] == said
+    assert bench.sink.facts == {OUTPUT: Facts(float(said))}
+    assert bench.report.coverage == float(said)
+
+
+def test_an_output_that_does_not_say_how_much_is_left_is_made_all_the_same(bench: Bench) -> None:
+    job = bench.given()
+    bench.sink.write(OUTPUT, encode(keep_all(decode(PHOTO)), text=stamp(job)))
+    assert bench.process(job).end is Outcome.ALREADY_DONE
+
+
 def test_a_written_image_is_reported_with_what_was_measured(bench: Bench) -> None:
     job = bench.given()
     bench.process(job)
@@ -104,6 +142,37 @@ def test_a_written_image_is_reported_with_what_was_measured(bench: Bench) -> Non
     assert (report.coverage, report.stage, report.reason, report.detail) == (1.0, "put", "", "")
     assert {*report.stages} == {"queue_wait", "read", "decode", "infer", "encode", "put"}
     assert min(report.stages.values()) >= 0
+
+
+def test_a_report_tells_when_each_stage_was_and_the_stages_follow_each_other(bench: Bench) -> None:
+    before = time.time()
+    bench.process(bench.given())
+    starts, stages = bench.report.starts, bench.report.stages
+    assert starts.keys() == stages.keys()
+    inside = sorted((starts[stage], starts[stage] + stages[stage]) for stage in stages if stage != "queue_wait")
+    assert all(end <= start + 1e-5 for (_, end), (start, _) in pairwise(inside))
+    assert before - 0.1 <= inside[0][0] and inside[-1][1] <= bench.report.ended + 1e-5 <= time.time() + 0.1
+
+
+def test_an_image_given_back_is_reported_with_the_times_of_what_was_tried(bench: Bench) -> None:
+    job = bench.given()
+    bench.sink.failing["put"] = NO_NETWORK
+    bench.process(job)
+    assert bench.trouble.job == job.id
+    assert bench.trouble.starts.keys() == bench.trouble.stages.keys() >= {"read", "put"}
+    assert bench.trouble.ended >= max(bench.trouble.starts.values())
+
+
+def test_an_image_is_in_the_stage_that_it_is_in_and_in_none_when_it_has_ended(bench: Bench) -> None:
+    seen: list[dict[str, int]] = []
+    bench.after = lambda ref: seen.append(path.occupancy.snapshot(0))
+    path = bench.path
+    for key, data in ((KEY, PHOTO), ("b.png", b"no picture")):
+        path.process(FakeLease(bench.given(data, key)))
+    bench.sink.failing["put"] = NO_NETWORK
+    path.process(FakeLease(bench.given(key="c.png")))
+    assert seen == [{"put": 1}]
+    assert path.occupancy.snapshot(0) == {}
 
 
 def test_an_older_version_s_output_is_replaced(bench: Bench) -> None:
@@ -287,6 +356,147 @@ def test_somebody_elses_file_is_not_overwritten(bench: Bench, foreign: bytes) ->
     assert bench.engine.submitted == 0
 
 
+# Races with other workers, where the store can tell.
+
+
+def meanwhile(bench: Bench, what: Callable[[], object]) -> None:
+    """Have something happen once, between a worker's look at the output and its put."""
+
+    def happen(picture: Picture) -> Cutout:
+        bench.engine = FakeEngine()
+        what()
+        return keep_all(picture)
+
+    bench.engine = FakeEngine(happen)
+
+
+def test_another_worker_that_was_faster_with_the_same_job_has_done_it(bench: Bench) -> None:
+    job = bench.given()
+    meanwhile(bench, lambda: bench.process(job))
+    assert bench.process(job).end is Outcome.ALREADY_DONE
+    assert [report.outcome for report in bench.reports if isinstance(report, ImageReport)] == [
+        "written",
+        "already_done",
+    ]
+
+
+def test_the_output_of_a_newer_version_stays(bench: Bench) -> None:
+    old = bench.given()
+    new: list[Job] = []
+
+    def replace_and_finish() -> None:
+        new.append(bench.given(photo(KEY, colour=(1, 2, 3))))
+        bench.process(new[0])
+
+    meanwhile(bench, replace_and_finish)
+    assert bench.process(old).end is Outcome.STALE
+    assert bench.sink.held(OUTPUT) == Held(new[0].id, KEY)
+
+
+def test_the_output_of_an_older_version_gives_way(bench: Bench) -> None:
+    old = Job("0" * 64, ImageRef(KEY, "0", 1), OUTPUT)
+    job = bench.given()
+    made = encode(Cutout(np.zeros((4, 4, 4), np.uint8)), text=stamp(old))
+    meanwhile(bench, lambda: bench.sink.write(OUTPUT, made))
+    assert bench.process(job).end is Outcome.WRITTEN
+    assert bench.sink.held(OUTPUT) == Held(job.id, KEY)
+
+
+def test_somebody_elses_file_that_appears_meanwhile_is_not_overwritten(bench: Bench) -> None:
+    job = bench.given()
+    meanwhile(bench, lambda: bench.sink.write(OUTPUT, b"mine"))
+    assert rejection(bench.process(job)).reason == "output_exists"
+    assert bench.sink.content(OUTPUT) == b"mine"
+
+
+def test_an_output_that_changes_for_ever_is_trouble_in_the_world(bench: Bench) -> None:
+    bench.sink.failing["put"] = Conflict("changed")
+    assert bench.process(bench.given()).end == RETRY_DELAY
+    assert "again and again" in bench.trouble.detail
+
+
+def test_where_the_store_cannot_tell_the_image_is_looked_at_once_more(bench: Bench) -> None:
+    bench.recheck, bench.renewed = True, []
+    old = bench.given()
+    meanwhile(bench, lambda: bench.source.write(KEY, photo(KEY, colour=(1, 2, 3))))
+    assert bench.process(old).end is Outcome.STALE
+    assert bench.renewed == [bench.source.stat(KEY)]
+    assert bench.process(bench.given()).end is Outcome.WRITTEN
+
+
+def test_an_image_that_is_deleted_when_its_output_stands_is_written(bench: Bench) -> None:
+    bench.recheck = True
+    job = bench.given()
+    meanwhile(bench, lambda: bench.source.remove(KEY))
+    assert bench.process(job).end is Outcome.WRITTEN
+
+
+# What is done about images that have changed, and after success.
+
+
+def test_what_a_stale_object_has_become_is_done_next(bench: Bench) -> None:
+    bench.renewed = []
+    old = bench.given()
+    bench.given()
+    assert bench.process(old).end is Outcome.STALE
+    assert bench.renewed == [bench.source.stat(KEY)]
+
+
+def test_a_stale_object_is_kept_while_nobody_takes_what_it_has_become(bench: Bench) -> None:
+    bench.renewed = []
+    old = bench.given()
+    bench.given()
+    bench.source.failing["stat"] = NO_NETWORK
+    assert bench.process(old).end == RETRY_DELAY
+    assert bench.renewed == []
+
+
+def test_after_success_and_only_then_something_is_done_to_the_image(bench: Bench) -> None:
+    done: list[str] = []
+
+    def after(ref: ImageRef) -> None:
+        assert bench.sink.held(OUTPUT), "the output must be durable before the image is touched"
+        done.append(ref.key)
+
+    bench.after = after
+    job = bench.given()
+    bench.process(job)
+    bench.process(job)
+    bench.process(bench.given(b"Dear all", "bad.png"))
+    assert done == [KEY, KEY]
+
+
+@pytest.mark.parametrize("error", [Gone("moved by another"), Stale("changed")])
+def test_an_image_that_has_moved_on_by_then_is_left_alone(bench: Bench, error: WatcherError) -> None:
+    def after(ref: ImageRef) -> None:
+        raise error
+
+    bench.after = after
+    assert bench.process(bench.given()).end is Outcome.WRITTEN
+
+
+def test_what_cannot_be_done_after_success_is_tried_again(bench: Bench) -> None:
+    def after(ref: ImageRef) -> None:
+        raise NO_NETWORK
+
+    bench.after = after
+    job = bench.given()
+    assert bench.process(job).end == RETRY_DELAY
+    bench.after = lambda ref: None
+    assert bench.process(job).end is Outcome.ALREADY_DONE
+
+
+def test_what_has_no_record_is_not_deleted(bench: Bench) -> None:
+    bench.sink.failing["delete"] = AssertionFailure()
+    assert bench.process(bench.given()).end is Outcome.WRITTEN
+
+
+def test_a_setting_that_is_wrong_is_not_the_images_fault(bench: Bench) -> None:
+    bench.sink.failing["put"] = ConfigurationError("--s3-acl: no such ACL")
+    assert bench.process(bench.given()).end == RETRY_DELAY
+    assert bench.trouble.reason == "ConfigurationError"
+
+
 # Trouble in the world is nobody's fault.
 
 
@@ -296,7 +506,7 @@ def test_somebody_elses_file_is_not_overwritten(bench: Bench, foreign: bytes) ->
         ("sink", "held", "queue_wait"),
         ("source", "read", "read"),
         ("sink", "put", "put"),
-        ("sink", "delete", "put"),
+        ("sink", "stat", "put"),
     ],
 )
 @pytest.mark.parametrize("error", [NO_NETWORK, SourceMissing("not mounted")], ids=["unavailable", "source missing"])
@@ -328,7 +538,7 @@ def test_an_image_that_is_no_more_is_given_back_or_ended_but_never_ends_the_work
     bench: Bench, missing: WatcherError
 ) -> None:
     bench.source.failing["read"] = missing
-    bench.sink.failing["delete"] = NO_NETWORK
+    bench.sink.failing["stat"] = NO_NETWORK
     end = bench.process(bench.given()).end
     assert end == (RETRY_DELAY if isinstance(missing, Gone) else Outcome.STALE)
 
@@ -343,7 +553,7 @@ def test_once_the_world_is_well_again_the_image_is_written(bench: Bench) -> None
 
 def test_trouble_after_the_put_costs_no_second_inference(bench: Bench) -> None:
     job = bench.given()
-    bench.sink.failing["delete"] = NO_NETWORK
+    bench.sink.failing["stat"] = NO_NETWORK
     assert bench.process(job).end == RETRY_DELAY
     bench.sink.failing.clear()
     assert bench.process(job).end is Outcome.ALREADY_DONE
@@ -365,6 +575,135 @@ def test_a_lost_device_ends_the_worker_and_the_image_keeps_its_lease(bench: Benc
     assert lease.end is None
     assert bench.reports == [] and bench.sink.keys == set()
     assert bench.engine.announced == 0
+
+
+# Suspects.
+
+
+def deaths(bench: Bench, job: Job) -> int:
+    """What the sink says that the image was begun and not survived."""
+    return int(bench.sink.content(mark_key(job)) or 0)
+
+
+def die_of(bench: Bench, job: Job, times: int = 1) -> None:
+    """Whoever does the job alone dies of it, so many times: to a test, a lost device is as good as a kill."""
+    engine = bench.engine
+    for _ in range(times):
+        bench.engine = FakeEngine(lost)
+        with pytest.raises(DeviceLost):
+            bench.path.process(FakeLease(job, suspect=True))
+    bench.engine = engine
+
+
+def lost(picture: Picture) -> Cutout:
+    raise DeviceLost("cuda:0 has failed")
+
+
+def test_a_suspect_leaves_a_mark_while_it_does_what_may_kill(bench: Bench) -> None:
+    marks: list[int] = []
+
+    def cut(picture: Picture) -> Cutout:
+        marks.append(deaths(bench, job))
+        return keep_all(picture)
+
+    bench.engine, job = FakeEngine(cut), bench.given()
+    assert bench.process(job, suspect=True).end is Outcome.WRITTEN
+    assert marks == [1]
+    assert bench.sink.keys == {OUTPUT}
+
+
+def test_nobody_else_does(bench: Bench) -> None:
+    marks: list[int] = []
+
+    def cut(picture: Picture) -> Cutout:
+        marks.append(deaths(bench, job))
+        return keep_all(picture)
+
+    bench.engine, job = FakeEngine(cut), bench.given()
+    bench.process(job)
+    assert marks == [0]
+
+
+def test_a_suspect_that_is_no_picture_has_survived(bench: Bench) -> None:
+    job = bench.given(cut_short(KEY))
+    assert rejection(bench.process(job, suspect=True)).reason == "truncated"
+    assert bench.sink.keys == {RECORD}
+
+
+def test_whoever_has_killed_three_times_alone_is_rejected_and_not_touched(bench: Bench) -> None:
+    job = bench.given()
+    die_of(bench, job, DEATHS_TO_QUARANTINE - 1)
+    assert deaths(bench, job) == DEATHS_TO_QUARANTINE - 1
+    die_of(bench, job)
+    assert bench.process(job, suspect=True).end == KILLS_WORKER
+    assert bench.engine.submitted == 0
+    assert (bench.report.outcome, bench.report.reason) == ("rejected", "kills_worker")
+
+
+def test_who_survives_has_a_clean_record(bench: Bench) -> None:
+    job = bench.given()
+    die_of(bench, job, DEATHS_TO_QUARANTINE - 1)
+    bench.sink.failing["put"] = NO_NETWORK
+    assert bench.process(job, suspect=True).end == RETRY_DELAY
+    assert deaths(bench, job) == 0
+
+
+def test_a_mark_that_cannot_be_deleted_is_not_held_against_anyone(bench: Bench) -> None:
+    job, path = bench.given(), bench.path
+    bench.sink.failing |= {"delete": NO_NETWORK, "put": NO_NETWORK}
+    for _ in range(DEATHS_TO_QUARANTINE + 1):
+        path.process(FakeLease(job, suspect=True))
+    assert deaths(bench, job) == 1
+    bench.sink.failing.clear()
+    path.process(FakeLease(job, suspect=True))
+    assert bench.sink.keys == {OUTPUT}
+
+
+def test_what_another_version_has_done_counts_for_nothing(bench: Bench) -> None:
+    die_of(bench, bench.given(photo(KEY, colour=(1, 2, 3))), DEATHS_TO_QUARANTINE)
+    assert bench.process(bench.given(), suspect=True).end is Outcome.WRITTEN
+
+
+def test_a_killer_that_is_handed_out_anew_is_tried(bench: Bench) -> None:
+    job = bench.given()
+    die_of(bench, job, DEATHS_TO_QUARANTINE)
+    assert bench.process(job).end is Outcome.WRITTEN
+
+
+def test_a_killer_whose_output_is_there_is_done(bench: Bench) -> None:
+    job = bench.given()
+    bench.process(job)
+    bench.sink.write(mark_key(job), b"3")
+    assert bench.process(job, suspect=True).end is Outcome.ALREADY_DONE
+
+
+def test_a_mark_that_says_nothing_is_none(bench: Bench) -> None:
+    job = bench.given()
+    bench.sink.write(mark_key(job), b"many")
+    assert bench.process(job, suspect=True).end is Outcome.WRITTEN
+
+
+def test_nobody_is_decoded_beside_a_suspect(bench: Bench) -> None:
+    cutting, leave = threading.Event(), threading.Event()
+
+    def cut(picture: Picture) -> Cutout:
+        cutting.set()
+        assert leave.wait(60)
+        return keep_all(picture)
+
+    bench.engine = FakeEngine(cut)
+    leases = [FakeLease(bench.given(), suspect=True), FakeLease(bench.given(key="other.png"))]
+    path = bench.path
+    first, second = (threading.Thread(target=path.process, args=(lease,)) for lease in leases)
+    first.start()
+    assert cutting.wait(60)
+    second.start()
+    second.join(0.1)
+    assert bench.engine.submitted == bench.engine.announced == 1
+    leave.set()
+    first.join(60)
+    second.join(60)
+    assert [lease.end for lease in leases] == [Outcome.WRITTEN] * 2
 
 
 # The pixel budget.
@@ -442,7 +781,6 @@ def test_images_fly_beside_each_other_in_any_number_of_threads(bench: Bench) -> 
 def test_the_fakes_keep_the_words_promises() -> None:
     """A lease that ends twice, and a store that is read at the wrong version, are errors here too."""
     lease = FakeLease(Job("id", ImageRef("a.jpg", "1", 1), "a.png"))
-    lease.extend()
     lease.done(Outcome.GONE)
     with pytest.raises(AssertionError, match="has ended"):
         lease.release()

@@ -136,6 +136,16 @@ def test_a_terminal_gets_colours_and_text() -> None:
     assert not text.startswith("{")
 
 
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_a_name_forges_no_line_and_steers_no_terminal(format: str) -> None:
+    stream = io.StringIO()
+    configure(format, "info", stream)
+    log = structlog.get_logger("watcher.tally")
+    log.warning("image", key="a\x1b[2J\n2026-01-01 forged.jpg", detail="b\r\x9b31m", nested={"c\n": ["d\x1b"]})
+    assert stream.getvalue().count("\n") == 1
+    assert stream.getvalue().rstrip("\n").isprintable()
+
+
 def test_text_in_a_file_has_no_colours_and_json_on_a_terminal_is_json() -> None:
     file, terminal = io.StringIO(), Terminal()
     configure("text", "info", file)
@@ -145,6 +155,16 @@ def test_text_in_a_file_has_no_colours_and_json_on_a_terminal_is_json() -> None:
     configure("json", "info", terminal)
     structlog.get_logger("watcher.x").info("started", devices=2)
     assert lines(terminal)[0]["devices"] == 2
+
+
+def test_fields_within_a_field_are_short_in_text_and_an_object_in_json() -> None:
+    text, container = io.StringIO(), io.StringIO()
+    configure("text", "info", text)
+    structlog.get_logger("watcher.x").info("image", stages={"read": 0.003, "decode": 0.012})
+    assert "stages=read:0.003,decode:0.012" in text.getvalue()
+    configure("json", "info", container)
+    structlog.get_logger("watcher.x").info("image", stages={"read": 0.003, "decode": 0.012})
+    assert lines(container)[0]["stages"] == {"read": 0.003, "decode": 0.012}
 
 
 def test_a_traceback_in_text_shows_no_local_variables() -> None:

@@ -2,16 +2,27 @@
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
-from prometheus_client import Metric
+from prometheus_client import Histogram, Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from watcher import metrics as vocabulary
-from watcher.metrics import Metrics
+from watcher.metrics import Metrics, words
+from watcher.metrics.catalogue import ALL
+from watcher.metrics.series import Series
 from watcher.queues.base import QueueStats
-from watcher.reports import STAGES, BatchReport, DeviceReport, ImageReport, Ready, Report, TroubleReport
+from watcher.reports import (
+    STAGES,
+    BatchReport,
+    CountsReport,
+    DeviceReport,
+    ImageReport,
+    Ready,
+    Report,
+    TroubleReport,
+)
 from watcher.sources.base import Hint
 from watcher.work import Outcome
 
@@ -28,7 +39,64 @@ WRITTEN = ImageReport(
     pixels=2000,
     coverage=0.4,
 )
-READY = Ready("cuda:0", "NVIDIA H200", "nano", 3.5)
+UUID = "5c1d9b9e-0000-4000-8000-000000000001"
+READY = Ready("cuda:0", "NVIDIA H200", "nano", 3.5, UUID)
+CARD = {"utilization": 0.75, "power": 310.5, "temperature": 61.0}
+
+PUBLISHED: dict[str, set[str]] = {
+    "alphadrop_batch_limit": {"device"},
+    "alphadrop_batch_size": {"device"},
+    "alphadrop_batch_slots_total": {"device"},
+    "alphadrop_batches_total": {"device", "trigger"},
+    "alphadrop_build_info": set(),
+    "alphadrop_decoded_pixels_total": set(),
+    "alphadrop_device_busy_seconds_total": {"device"},
+    "alphadrop_device_info": {"device"},
+    "alphadrop_device_memory_bytes": {"device", "kind"},
+    "alphadrop_device_power_watts": {"device"},
+    "alphadrop_device_temperature_celsius": {"device"},
+    "alphadrop_device_utilization_ratio": {"device"},
+    "alphadrop_failures_total": {"stage", "reason"},
+    "alphadrop_image_duration_seconds": set(),
+    "alphadrop_images_discovered_total": {"hint"},
+    "alphadrop_images_in_flight": {"stage"},
+    "alphadrop_images_processed_total": {"outcome"},
+    "alphadrop_last_written_timestamp_seconds": set(),
+    "alphadrop_lease_extensions_total": {"result"},
+    "alphadrop_matte_coverage_ratio": set(),
+    "alphadrop_messages_total": {"result"},
+    "alphadrop_out_of_memory_total": {"device"},
+    "alphadrop_pixels_total": set(),
+    "alphadrop_quarantined_images": {"reason"},
+    "alphadrop_queue_ended_images": {"outcome"},
+    "alphadrop_queue_images": {"state"},
+    "alphadrop_queue_oldest_pending_timestamp_seconds": set(),
+    "alphadrop_queue_pending_bytes": set(),
+    "alphadrop_queue_suspect_images": set(),
+    "alphadrop_read_bytes_total": set(),
+    "alphadrop_ready": set(),
+    "alphadrop_reconcile_duration_seconds": set(),
+    "alphadrop_reconcile_found_total": set(),
+    "alphadrop_reconcile_interval_seconds": set(),
+    "alphadrop_reconcile_last_success_timestamp_seconds": set(),
+    "alphadrop_reconcile_last_timestamp_seconds": set(),
+    "alphadrop_reconcile_runs_total": {"result"},
+    "alphadrop_retries_total": {"stage"},
+    "alphadrop_source_healthy": set(),
+    "alphadrop_stage_duration_seconds": {"stage"},
+    "alphadrop_store_capability": {"feature"},
+    "alphadrop_store_throttled_total": {"op"},
+    "alphadrop_unready": {"part"},
+    "alphadrop_watch_overflows_total": set(),
+    "alphadrop_worker_cpu_seconds_total": {"device"},
+    "alphadrop_worker_images_in_flight": {"device"},
+    "alphadrop_worker_resident_memory_bytes": {"device"},
+    "alphadrop_worker_restarts_total": {"device", "reason"},
+    "alphadrop_worker_warmup_seconds": {"device"},
+    "alphadrop_workers": {"state"},
+    "alphadrop_written_bytes_total": set(),
+}
+"""What others have built on. A series may be added; one that is here keeps its name and its labels."""
 
 
 @pytest.fixture
@@ -53,13 +121,23 @@ def beat(busy: float, out_of_memory: int = 0, in_flight: int = 0) -> DeviceRepor
     return DeviceReport("cuda:0", {"total": 1000, "used": 10}, 8, out_of_memory, busy, in_flight)
 
 
+def whereabouts(**stages: int) -> DeviceReport:
+    return DeviceReport("cuda:0", {}, 8, 0, 0, sum(stages.values()), stages)
+
+
+def card(**figures: float) -> DeviceReport:
+    return DeviceReport("cuda:0", dict.fromkeys(words.MEMORY, 7), 8, 0, 0, 0, {}, figures, 2.5, 4096)
+
+
 def everything() -> Iterable[Report]:
     yield READY
     yield WRITTEN
     yield from (ImageReport("secret-name", "j", o, reason="truncated", stage="decode") for o in Outcome)
     yield TroubleReport("secret-name", "put", "Unavailable", "disk full")
+    yield CountsReport({"store_throttled": {"put": 2, "secret-op": 1}, "lease_extensions": {"lost": 1}})
     yield BatchReport("cuda:0", 3, 4, "full", 0.1)
     yield beat(1.5, 1, 5)
+    yield card(**CARD)
 
 
 def test_every_set_of_labels_is_there_at_0_from_the_start(metrics: Metrics) -> None:
@@ -67,9 +145,11 @@ def test_every_set_of_labels_is_there_at_0_from_the_start(metrics: Metrics) -> N
     assert labels_of(metrics, "images_processed_total", "outcome") == {(o,) for o in Outcome}
     assert labels_of(metrics, "stage_duration_seconds_count", "stage") == {(s,) for s in STAGES}
     assert labels_of(metrics, "retries_total", "stage") == {(s,) for s in (*STAGES, "other")}
-    assert labels_of(metrics, "workers", "state") == {(s,) for s in vocabulary.WORKER_STATES}
+    assert labels_of(metrics, "workers", "state") == {(s,) for s in words.WORKER_STATES}
     assert labels_of(metrics, "queue_images", "state") == {("pending",), ("in_flight",)}
-    assert labels_of(metrics, "quarantined_images", "reason") == {(r,) for r in vocabulary.REJECTIONS}
+    assert labels_of(metrics, "quarantined_images", "reason") == {(r,) for r in words.REJECTIONS}
+    assert labels_of(metrics, "images_in_flight", "stage") == {(s,) for s in (*STAGES, "other")}
+    assert labels_of(metrics, "unready", "part") == {(p,) for p in words.PARTS}
     assert {("decode", "truncated"), ("put", "unavailable")} <= labels_of(metrics, "failures_total", "stage", "reason")
     ours = [
         s
@@ -83,17 +163,21 @@ def test_every_set_of_labels_is_there_at_0_from_the_start(metrics: Metrics) -> N
 
 def test_nothing_that_is_counted_makes_a_set_of_labels_that_was_not_there(metrics: Metrics) -> None:
     metrics.report("cuda:0", READY)
-    metrics.report("cuda:0", beat(0))
+    metrics.report("cuda:0", card(**CARD))
     before = {(s.name, *s.labels.items()) for f in families(metrics) for s in f.samples}
     for report in everything():
         metrics.report("cuda:0", report)
     for reason in ("sigkill", "boredom"):
-        metrics.restarted("cuda:0", reason)
+        metrics.died("cuda:0", reason)
     metrics.report("cuda:0", TroubleReport("k", "lunch", "SoupTooHot", ""))
     metrics.report("cuda:0", ImageReport("k", "j", "rejected", reason="ugly", stage="encode"))
     metrics.report("cuda:0", BatchReport("cuda:0", 1, 1, "whim", 0.1))
     metrics.workers({"sleeping": 2})
+    metrics.report("cuda:0", whereabouts(lunch=1))
+    metrics.report("cuda:0", CountsReport({"messages": {"sung": 1}}))
     metrics.queue(QueueStats(ended={"lost": 1}, reasons={"ugly": 2}))
+    metrics.readiness(["weather"])
+    metrics.report("cuda:0", card(**CARD, mood=1.0))
     assert {(s.name, *s.labels.items()) for f in families(metrics) for s in f.samples} == before
 
 
@@ -157,17 +241,28 @@ def test_batches_show_their_size_their_padding_and_why_they_were_closed(metrics:
 
 def test_counters_of_a_device_never_go_backwards_when_its_worker_starts_anew(metrics: Metrics) -> None:
     seen = []
-    for report in (READY, beat(5, 2), beat(8, 2), READY, beat(1, 0), beat(2, 1), beat(0.5, 0), READY, beat(3, 3)):
+    for report in (READY, beat(5, 2), beat(8, 2), READY, beat(1, 0), beat(2, 1), READY, beat(3, 3)):
         metrics.report("cuda:0", report)
         busy = value(metrics, "device_busy_seconds_total", device="cuda:0")
         seen.append((busy, value(metrics, "out_of_memory_total", device="cuda:0")))
-    assert [s[0] for s in seen] == [0, 5, 8, 8, 9, 10, 10.5, 10.5, 13.5]
-    assert [s[1] for s in seen] == [0, 2, 2, 2, 2, 3, 3, 3, 6]
+    assert [s[0] for s in seen] == [0, 5, 8, 8, 9, 10, 10, 13]
+    assert [s[1] for s in seen] == [0, 2, 2, 2, 2, 3, 3, 6]
+
+
+def test_a_report_that_says_less_than_the_last_one_is_late_and_counts_nothing_twice(metrics: Metrics) -> None:
+    seen = []
+    for busy in (5, 8, 7.5, 8, 9):
+        metrics.report("cuda:0", beat(busy))
+        seen.append(value(metrics, "device_busy_seconds_total", device="cuda:0"))
+    for throttled in (4, 3, 4):
+        metrics.report("cuda:0", CountsReport({"store_throttled": {"put": throttled}}))
+    assert seen == [5, 8, 8, 8, 9]
+    assert value(metrics, "store_throttled_total", op="put") == 4
 
 
 def test_a_new_worker_that_soon_was_busier_than_the_old_one_counts_whole(metrics: Metrics) -> None:
     metrics.report("cuda:0", beat(1))
-    metrics.restarted("cuda:0", "sigkill")
+    metrics.died("cuda:0", "sigkill")
     metrics.report("cuda:0", beat(4))
     assert value(metrics, "device_busy_seconds_total", device="cuda:0") == 5
 
@@ -182,16 +277,81 @@ def test_two_workers_of_one_device_are_told_apart(metrics: Metrics) -> None:
 def test_a_device_shows_what_it_is_and_how_it_is(metrics: Metrics) -> None:
     metrics.report("cuda:0", READY)
     metrics.report("cuda:0", beat(1, in_flight=6))
-    assert value(metrics, "device_info", device="cuda:0", name="NVIDIA H200", model="nano") == 1
+    assert value(metrics, "device_info", device="cuda:0", name="NVIDIA H200", model="nano", uuid=UUID) == 1
     assert value(metrics, "worker_warmup_seconds", device="cuda:0") == 3.5
     assert value(metrics, "batch_limit", device="cuda:0") == 8
     assert value(metrics, "device_memory_bytes", device="cuda:0", kind="used") == 10
     assert value(metrics, "worker_images_in_flight", device="cuda:0") == 6
 
 
+def test_a_card_shows_what_its_driver_tells_and_each_kind_of_memory_apart(metrics: Metrics) -> None:
+    report = DeviceReport("cuda:0", {kind: n for n, kind in enumerate(words.MEMORY)}, 8, 0, 0, 0, {}, CARD, 2.5, 4096)
+    metrics.report("cuda:0", report)
+    assert value(metrics, "device_utilization_ratio", device="cuda:0") == 0.75
+    assert value(metrics, "device_power_watts", device="cuda:0") == 310.5
+    assert value(metrics, "device_temperature_celsius", device="cuda:0") == 61
+    assert value(metrics, "worker_cpu_seconds_total", device="cuda:0") == 2.5
+    assert value(metrics, "worker_resident_memory_bytes", device="cuda:0") == 4096
+    for number, kind in enumerate(("total", "used", "process", "allocated", "reserved", "peak")):
+        assert value(metrics, "device_memory_bytes", device="cuda:0", kind=kind) == number
+
+
+def test_what_a_device_does_not_tell_is_not_shown_as_0(metrics: Metrics) -> None:
+    metrics.report("cpu", DeviceReport("cpu", {}, 4, 0, 0, 0))
+    for name in ("utilization_ratio", "power_watts", "temperature_celsius", "memory_bytes"):
+        assert labels_of(metrics, f"device_{name}", "device") == set()
+
+
+def test_a_card_that_tells_no_more_shows_no_old_figures(metrics: Metrics) -> None:
+    metrics.report("cuda:0", card(**CARD))
+    metrics.report("cuda:0", card(power=300))
+    assert value(metrics, "device_power_watts", device="cuda:0") == 300
+    assert value(metrics, "device_utilization_ratio", device="cuda:0") is None
+
+
+def test_images_in_flight_are_those_of_all_workers_by_stage(metrics: Metrics) -> None:
+    metrics.report("cuda:0", whereabouts(read=2, infer=4))
+    metrics.report("cuda:1", whereabouts(infer=3, put=1))
+    assert value(metrics, "images_in_flight", stage="read") == 2
+    assert value(metrics, "images_in_flight", stage="infer") == 7
+    metrics.died("cuda:0", "sigkill")
+    assert value(metrics, "images_in_flight", stage="read") == 0
+    assert value(metrics, "images_in_flight", stage="infer") == 3
+    assert value(metrics, "images_in_flight", stage="put") == 1
+
+
+def test_figures_of_a_dead_workers_device_are_not_shown_until_the_next_one_tells_them(metrics: Metrics) -> None:
+    metrics.report("cuda:0", card(**CARD))
+    metrics.died("cuda:0", "sigkill")
+    assert value(metrics, "device_utilization_ratio", device="cuda:0") is None
+    assert value(metrics, "device_memory_bytes", device="cuda:0", kind="used") is None
+    assert value(metrics, "worker_cpu_seconds_total", device="cuda:0") == 2.5
+    metrics.report("cuda:0", card(**CARD))
+    assert value(metrics, "device_utilization_ratio", device="cuda:0") == 0.75
+    assert value(metrics, "worker_cpu_seconds_total", device="cuda:0") == 5
+
+
+def test_a_worker_that_was_asked_to_end_is_no_restart(metrics: Metrics) -> None:
+    metrics.report("cuda:0", beat(1, in_flight=6))
+    metrics.died("cuda:0")
+    assert value(metrics, "worker_images_in_flight", device="cuda:0") == 0
+    assert all(value(metrics, "worker_restarts_total", device="cuda:0", reason=r) == 0 for r in words.DEATHS)
+
+
+def test_it_is_ready_when_no_part_is_missing(metrics: Metrics) -> None:
+    metrics.readiness(["workers", "weather", "moon"])
+    assert value(metrics, "ready") == 0
+    assert value(metrics, "unready", part="workers") == 1
+    assert value(metrics, "unready", part="other") == 1
+    assert value(metrics, "unready", part="queue") == 0
+    metrics.readiness([])
+    assert value(metrics, "ready") == 1
+    assert value(metrics, "unready", part="workers") == 0
+
+
 def test_a_dead_worker_has_nothing_in_hand(metrics: Metrics) -> None:
     metrics.report("cuda:0", beat(1, in_flight=6))
-    metrics.restarted("cuda:0", "sigkill")
+    metrics.died("cuda:0", "sigkill")
     assert value(metrics, "worker_images_in_flight", device="cuda:0") == 0
     assert value(metrics, "worker_restarts_total", device="cuda:0", reason="sigkill") == 1
     assert value(metrics, "worker_restarts_total", device="cuda:0", reason="silent") == 0
@@ -210,6 +370,24 @@ def test_the_queue_shows_what_waits_and_what_has_gone(metrics: Metrics) -> None:
     metrics.queue(QueueStats())
     assert value(metrics, "queue_oldest_pending_timestamp_seconds") == 0
     assert value(metrics, "quarantined_images", reason="truncated") == 0
+
+
+def test_what_each_process_counts_is_summed_up_and_never_goes_backwards(metrics: Metrics) -> None:
+    metrics.report("cuda:0", CountsReport({"store_throttled": {"put": 2}}))
+    metrics.report("cuda:1", CountsReport({"store_throttled": {"put": 5}}))
+    metrics.counts("supervisor", {"store_throttled": {"list": 1}})
+    metrics.report("cuda:0", CountsReport({"store_throttled": {"put": 3}}))
+    metrics.died("cuda:0", "sigkill")
+    metrics.report("cuda:0", CountsReport({"store_throttled": {"put": 4}}))
+    assert value(metrics, "store_throttled_total", op="put") == 12
+    assert value(metrics, "store_throttled_total", op="list") == 1
+
+
+def test_what_the_store_enforces_is_shown(metrics: Metrics) -> None:
+    assert labels_of(metrics, "store_capability", "feature") == {("if_none_match",), ("if_match",)}
+    metrics.capabilities({"if_none_match": True, "if_match": False})
+    assert value(metrics, "store_capability", feature="if_none_match") == 1
+    assert value(metrics, "store_capability", feature="if_match") == 0
 
 
 def test_workers_are_counted_by_state(metrics: Metrics) -> None:
@@ -232,7 +410,17 @@ def test_arrivals_listings_and_lost_events_are_counted(metrics: Metrics) -> None
     assert value(metrics, "reconcile_found_total") == 4
     assert value(metrics, "reconcile_duration_seconds_count") == 1
     assert value(metrics, "reconcile_last_timestamp_seconds") == NOW
+    assert value(metrics, "reconcile_last_success_timestamp_seconds") == NOW
     assert value(metrics, "source_healthy") == 1
+
+
+def test_a_listing_that_failed_is_no_success(metrics: Metrics) -> None:
+    metrics.listings(900)
+    metrics.scan_failed()
+    assert value(metrics, "reconcile_interval_seconds") == 900
+    assert value(metrics, "reconcile_runs_total", result="failed") == 1
+    assert value(metrics, "reconcile_last_timestamp_seconds") == NOW
+    assert value(metrics, "reconcile_last_success_timestamp_seconds") == 0
 
 
 def test_the_page_says_what_runs(metrics: Metrics) -> None:
@@ -262,6 +450,22 @@ def test_names_keep_to_the_conventions(metrics: Metrics) -> None:
     assert "_created" not in page
     names = [(s.name, *sorted(s.labels.items())) for f in families(metrics) for s in f.samples]
     assert len(names) == len(set(names))
+
+
+def test_no_series_that_dashboards_are_built_on_is_missing_or_renamed(metrics: Metrics) -> None:
+    now = {series.full_name: set(series.labels) for series in ALL}
+    assert {name: labels for name, labels in PUBLISHED.items() if now.get(name) != labels} == {}
+    shown = {f"alphadrop_{series.name}" for series in ALL}
+    assert {f.name for f in metrics.registry.collect() if f.name.startswith("alphadrop_")} == shown
+    assert len(shown) == len(ALL)
+
+
+@pytest.mark.parametrize("series", ALL, ids=lambda series: series.name)
+def test_every_series_is_explained(series: Series[Any]) -> None:
+    assert series.text.endswith(".") and (series.use or series.name.startswith("reconcile_"))
+    assert series.unit == "" or not series.name.endswith(("_seconds", "_bytes"))
+    assert (series.kind is Histogram) == bool(series.buckets)
+    assert list(series.buckets) == sorted(set(series.buckets))
 
 
 def test_a_scraper_that_asks_for_openmetrics_gets_it(metrics: Metrics) -> None:

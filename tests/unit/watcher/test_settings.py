@@ -7,16 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from watcher.configuration import load_settings, unknown_variables
 from watcher.errors import ConfigurationError
-from watcher.settings import (
-    GROUPS,
-    HIDDEN,
-    Settings,
-    add_settings_arguments,
-    check_folders,
-    load_settings,
-    unknown_variables,
-)
+from watcher.flags import GROUPS, HIDDEN, Parser, add_settings_arguments
+from watcher.places import check_places
+from watcher.settings import Settings
+from watcher.work import Mode
 
 FOLDERS = ("in", "out")
 
@@ -47,6 +43,12 @@ def test_two_folders_are_enough() -> None:
     settings = load()
     assert settings == Settings(source="in", sink="out")
     assert (settings.devices, settings.batch, settings.canvas, settings.settle) == ("auto", 0, None, 2)
+
+
+def test_cuda_graphs_are_used_unless_they_are_off() -> None:
+    assert load().cuda_graphs == "auto"
+    assert load("--cuda-graphs", "off").cuda_graphs == "off"
+    assert "--cuda-graphs" in complaint("--cuda-graphs", "perhaps")
 
 
 def test_a_flag_goes_before_the_environment_and_that_before_the_file_and_that_before_the_default(
@@ -117,12 +119,40 @@ def test_every_problem_has_a_line_that_says_where_it_is(tmp_path: Path) -> None:
     }
 
 
+def test_a_contract_is_one_of_those_that_are_known() -> None:
+    assert load("--model-contract", "modnet").model_contract == "modnet"
+    assert "--model-contract: must be one of u2net, isnet," in complaint("--model-contract", "sam")
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"U2NET_HOME": "/srv/models", "XDG_DATA_HOME": "/data"}, "/srv/models"),
+        ({"XDG_DATA_HOME": "/data"}, "/data/.u2net"),
+        ({"HOME": "/home/me"}, "/home/me/.u2net"),
+        ({"HOME": "/home/me", "U2NET_HOME": ""}, "/home/me/.u2net"),
+        ({"HOME": "/home/me", "U2NET_HOME": "~/models"}, "/home/me/models"),
+    ],
+)
+def test_rembgs_models_are_looked_for_where_rembg_puts_them(
+    monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str], folder: str
+) -> None:
+    for name in ("U2NET_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert str(load().rembg_path) == folder
+
+
 def test_missing_folders_are_asked_for() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings([], environ={})
     source, sink = str(caught.value).splitlines()
-    assert source == "SOURCE is missing: give a folder as the first argument, or set ALPHADROP_SOURCE."
-    assert sink == "SINK is missing: give a folder as the second argument, or set ALPHADROP_SINK."
+    assert (
+        source
+        == "SOURCE is missing: give a folder or s3://BUCKET/PREFIX as the first argument, or set ALPHADROP_SOURCE."
+    )
+    assert sink == "SINK is missing: give a folder or s3://BUCKET/PREFIX as the second argument, or set ALPHADROP_SINK."
 
 
 @pytest.mark.parametrize(
@@ -151,6 +181,14 @@ def test_missing_folders_are_asked_for() -> None:
         ("--max-wait-ms", "nan", "finite"),
         ("--log-level", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("--model", "", "at least 1 character"),
+        ("--after", "burn", "must be keep, tag, delete, or move:PREFIX"),
+        ("--after", "move:", "move:PREFIX"),
+        ("--after", "move:/x", "move:PREFIX"),
+        ("--events", "sometimes", "listing, queue, webhook"),
+        ("--queue", "redis://x", "sqs://NAME"),
+        ("--s3-endpoint", "minio:9000", "https://minio.example:9000"),
+        ("--s3-endpoint", "http://minio:9000/x", "without a path"),
+        ("--s3-tags", "a=b,c", "team=shop"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(flag: str, value: str, words: str) -> None:
@@ -163,12 +201,15 @@ def test_a_wrong_value_is_named_with_what_would_be_right(flag: str, value: str, 
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("s3://bucket/key", "s3:// is not supported yet"),
+        ("gs://bucket/key", "gs:// is not supported"),
         ("file://host/x", "file:///path"),
+        ("s3://", "must be s3://BUCKET"),
+        ("s3://_/x", "must be s3://BUCKET"),
+        ("s3://bucket//x", "two slashes"),
         (" ", "must name a folder"),
     ],
 )
-def test_only_folders_of_this_machine_are_taken(address: str, words: str) -> None:
+def test_only_folders_of_this_machine_and_buckets_are_taken(address: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words) as caught:
         load_settings(["in", address], environ={})
     assert str(caught.value).startswith("SINK: ")
@@ -204,7 +245,7 @@ def test_the_hook_of_the_tests_is_a_variable_alone(tmp_path: Path, capsys: pytes
     assert "test_hook is no setting" in complaint()
     with pytest.raises(SystemExit):
         load("--help")
-    assert "hook" not in capsys.readouterr().out
+    assert "test-hook" not in capsys.readouterr().out
 
 
 def test_help_tells_of_every_setting_its_default_and_the_other_ways_to_set_it(
@@ -239,7 +280,7 @@ def test_a_command_can_have_some_of_the_settings_only() -> None:
 
 def test_a_command_can_have_a_group() -> None:
     parser = argparse.ArgumentParser()
-    add_settings_arguments(parser, "Folders", "devices")
+    add_settings_arguments(parser, "Source and sink", "devices")
     assert parser.parse_args(["--devices", "cpu", "--state", "q"]).devices == "cpu"
     with pytest.raises(SystemExit):
         parser.parse_args(["--model", "nano"])
@@ -283,13 +324,141 @@ def test_a_file_address_is_a_path(tmp_path: Path) -> None:
     assert Settings(source="in", sink="out").sink_path == tmp_path / "out"
 
 
+@pytest.mark.parametrize("address", ["s3://box/in", "s3://box/in/", "S3://box/in//"])
+def test_a_bucket_has_one_address(address: str) -> None:
+    settings = Settings(source=address, sink="out")
+    assert (settings.source_uri, settings.source_path) == ("s3://box/in/", None)
+
+
+@pytest.mark.parametrize(
+    ("address", "uri"),
+    [("s3://box", "s3://box/"), ("s3://box/", "s3://box/"), ("s3://box/a b/ü%", "s3://box/a%20b/%C3%BC%25/")],
+)
+def test_a_prefix_is_taken_as_it_stands(address: str, uri: str) -> None:
+    assert Settings(source=address, sink="out").source_uri == uri
+
+
+def test_a_password_is_never_shown(tmp_path: Path) -> None:
+    secret = "s3cr3t"
+    assert secret not in complaint("--queue", f"rabbit://me:{secret}@host/")
+    assert secret not in complaint("--events", f"amqp//me:{secret}@host/")
+    environ = {"ALPHADROP_EVENTS_TOKEN": secret, "ALPHADROP_QUEUE": f"amqp://me:{secret}@host/?queue=q"}
+    assert secret not in repr(load(environ=environ))
+
+
+@pytest.mark.parametrize("line", ['events_token = ["s3cr3t"]', 'queue = {a = "s3cr3t"}', 'events = ["s3cr3t"]'])
+def test_a_password_of_the_wrong_type_is_not_shown_either(tmp_path: Path, line: str) -> None:
+    write(tmp_path / "alphadrop.toml", f"{line}\n")
+    assert "s3cr3t" not in complaint() and "must be a valid string" in complaint()
+
+
+@pytest.mark.parametrize(
+    "place", ["s3://KEY:s3cr3t@b/in", "s3://KEY:s3/cr3t@b", "s3n://KEY:s3cr3t@b", "file://me:s3cr3t@h/x"]
+)
+def test_a_place_takes_no_password_and_does_not_repeat_it(place: str) -> None:
+    with pytest.raises(ConfigurationError, match="takes no user, key or password") as caught:
+        load_settings([place, "out"], environ={})
+    assert "cr3t" not in str(caught.value)
+
+
+def test_an_endpoint_takes_no_password_and_does_not_repeat_it() -> None:
+    message = complaint("--s3-endpoint", "https://KEY:s3cr3t@minio:9000")
+    assert "takes no user, key or password" in message and "s3cr3t" not in message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--quue=amqp://me:s3cr3t@h/?queue=q"], ["--events_token", "s3cr3t"], ["--event-token=s3cr3t"], ["--q", "a"]],
+)
+def test_a_command_line_that_is_not_understood_is_quoted_without_passwords(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser(prog="alphadrop")
+    add_settings_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["in", "out", "more", *words])
+    said = capsys.readouterr().err
+    assert words[0].partition("=")[0] in said or "more" in said
+    assert "s3cr3t" not in said
+
+
+def test_listings_are_rarer_where_events_are_heard() -> None:
+    def seconds(source: str, *args: str) -> float:
+        return load_settings([source, "out", *args], environ={}).rescan_seconds
+
+    assert seconds("in") == seconds("s3://box") == 60
+    assert seconds("s3://box", "--events", "sqs://q") == seconds("s3://box", "--events", "webhook") == 900
+    assert seconds("s3://box", "--events", "sqs://q", "--rescan", "5") == 5
+
+
+class TestBuckets:
+    """What must be so before the daemon starts, as far as addresses tell."""
+
+    def check(self, source: str, sink: str, *args: str) -> str:
+        try:
+            check_places(load_settings([source, sink, "--state", "state", *args], environ={}))
+        except ConfigurationError as error:
+            return str(error)
+        return ""
+
+    def test_two_prefixes_or_two_buckets_are_fine(self) -> None:
+        for source, sink in (
+            ("s3://box/in", "s3://box/out"),
+            ("s3://box", "s3://cup"),
+            ("s3://box/in", "s3://box/in-out"),
+        ):
+            assert self.check(source, sink) == ""
+
+    def test_a_bucket_and_a_folder_are_fine(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        assert self.check("in", "s3://box/out") == self.check("s3://box/in", "out") == ""
+        assert "does not exist" in self.check("none", "s3://box/out")
+
+    def test_one_prefix_cannot_be_both_and_neither_may_hold_the_other(self) -> None:
+        assert "are the same" in self.check("s3://box/x", "s3://box/x/")
+        assert "--exclude-sink" in self.check("s3://box", "s3://box/out")
+        assert self.check("s3://box", "s3://box/out", "--exclude-sink") == ""
+        assert "is inside SINK" in self.check("s3://box/in", "s3://box", "--exclude-sink")
+
+    def test_only_a_buckets_images_are_touched_after_success(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        assert "--after is for a bucket" in self.check("in", "out", "--after", "delete")
+        assert self.check("s3://box/in", "out", "--after", "move:done") == ""
+        assert "choose another prefix" in self.check("s3://box/done/in", "out", "--after", "move:done")
+
+    def test_images_are_not_moved_onto_outputs(self) -> None:
+        for prefix, sink in (("out", "out"), ("out/done", "out"), ("all", "all/out")):
+            refused = self.check("s3://box/in", f"s3://box/{sink}", "--after", f"move:{prefix}")
+            assert "over them" in refused
+
+    def test_a_queue_is_not_to_fill_itself(self) -> None:
+        refused = self.check("s3://box/in", "s3://box/out", "--events", "sqs://jobs", "--queue", "sqs://jobs")
+        assert "say --events queue" in refused
+
+    def test_a_brokers_address_must_be_whole(self) -> None:
+        for flag in ("--queue", "--events"):
+            refused = self.check("s3://box/in", "s3://box/out", flag, "amqp://me:s3cr3t@rabbit/")
+            assert refused.startswith(f"{flag}: ") and "queue=NAME" in refused and "s3cr3t" not in refused
+
+    def test_events_need_what_they_come_through(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        assert "see --watch" in self.check("in", "out", "--events", "webhook", "--events-token", "x")
+        once = load_settings(["s3://box/in", "out", "--events", "webhook"], environ={})
+        check_places(once, Mode.ONCE)
+        assert "needs --queue" in self.check("s3://box/in", "out", "--events", "queue")
+        assert "ALPHADROP_EVENTS_TOKEN" in self.check("s3://box/in", "out", "--events", "webhook")
+        assert "--http" in self.check(
+            "s3://box/in", "out", "--events", "webhook", "--events-token", "x", "--http", "off"
+        )
+
+
 class TestFolders:
     """What must be so before the daemon starts."""
 
     def check(self, source: str, sink: str, *args: str) -> str:
         """The complaint, or nothing; nothing is made by looking."""
         try:
-            check_folders(load_settings([source, sink, "--state", "state", *args], environ={}))
+            check_places(load_settings([source, sink, "--state", "state", *args], environ={}))
         except ConfigurationError as error:
             return str(error)
         finally:

@@ -1,14 +1,18 @@
 """What cannot be decoded is refused with the right reason; nothing else ever comes out."""
 
+import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from inference.codec import decode, probe
+from inference.codec.header import jpeg_size
 from inference.codec.png import SIGNATURE, chunk
 from inference.errors import (
     NotAPicture,
@@ -123,6 +127,31 @@ def test_a_bomb_is_refused_by_its_header(bomb: bytes) -> None:
         decode(bomb)
 
 
+def tiled(side: int) -> bytes:
+    """A TIFF of 100 x 100 pixels in one deflated tile of `side` x `side`, all black."""
+    squeeze = zlib.compressobj()
+    data = b"".join(squeeze.compress(bytes(3 * side)) for _ in range(side)) + squeeze.flush()
+    end = 8 + 2 + 11 * 12 + 4
+    tags = {256: 100, 257: 100, 258: end, 259: 8, 262: 2, 277: 3, 284: 1, 322: side, 323: side, 324: end + 6}
+    entries = [(tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, value) for tag, value in tags.items()]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in [*entries, (325, 4, 1, len(data))])
+    head = b"II*\0" + struct.pack("<IH", 8, 11) + directory + bytes(4)
+    return head + struct.pack("<HHH", 8, 8, 8) + data
+
+
+def test_a_tile_that_is_a_bomb_behind_a_small_header_is_refused() -> None:
+    assert decode(tiled(512)).width == 100
+    with pytest.raises(UnsupportedPicture, match="tiles of 5000 x 5000 pixels are larger"):
+        decode(tiled(5000))
+
+
+def test_a_jpeg_whose_many_scans_would_keep_a_core_busy_is_refused_before_it_is_decoded() -> None:
+    data = FILES["JPEG progressive"]
+    last = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(UnsupportedPicture, match="of more than 100 scans is not read here"):
+        decode(data[:-2] + last * 10_000 + data[-2:])
+
+
 def test_pillows_own_pixel_limit_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
     for name in ("JPEG", "PNG", "BMP", "WEBP", "AVIF"):
@@ -171,3 +200,19 @@ def test_damage_gives_a_picture_or_a_picture_error(seed: bytes, data: st.DataObj
 def test_junk_behind_a_signature_is_refused(head: bytes, junk: bytes) -> None:
     with pytest.raises(PictureError):
         decode(head + junk)
+
+
+def test_the_size_of_a_jpeg_is_found_whatever_stands_before_it() -> None:
+    for name, data in FILES.items():
+        if name.startswith("JPEG"):
+            assert jpeg_size(data) == JpegImageFile(io.BytesIO(data)).size
+            filled = data[:2] + b"\xff\xfe\x00\x06\xff\xc0ab" + b"\xff" + data[2:]
+            assert jpeg_size(filled) == jpeg_size(data)
+
+
+def test_a_jpeg_without_a_frame_has_no_size() -> None:
+    data = FILES["JPEG"]
+    frame = data.index(b"\xff\xc0")
+    for end in range(2, frame + 9):
+        assert jpeg_size(data[:end]) is None
+    assert jpeg_size(data[:frame] + data[data.index(b"\xff\xda") :]) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from inference.training.sheet import DARK_SQUARE, LIGHT_SQUARE, SQUARE, Row, contact_sheet, on_checkerboard
+from inference.training.sheet import DARK_SQUARE, LIGHT_SQUARE, SQUARE, Row, contact_sheet, on_checkerboard, on_colour
 
 RED, GREEN = (255, 0, 0), (0, 128, 0)
 
@@ -26,6 +26,12 @@ def test_half_transparent_parts_are_mixed_with_straight_alpha() -> None:
     shown = on_checkerboard(Image.new("RGBA", (SQUARE, SQUARE), (*RED, 128)))
 
     assert shown.getpixel((0, 0)) == pytest.approx((234, 108, 111), abs=1)
+
+
+def test_half_transparent_parts_let_a_colour_through() -> None:
+    shown = on_colour(Image.new("RGBA", (2, 2), (*RED, 128)), "black")
+
+    assert shown.mode == "RGB" and shown.getpixel((0, 0)) == pytest.approx((128, 0, 0), abs=1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (SQUARE + 1, 2), (7, 3 * SQUARE - 1)])

@@ -10,8 +10,15 @@ from inference import Engine, EngineOptions, Picture
 from inference.training.data import SampleStream
 from inference.training.export import export
 from inference.training.loader import render_batch
-from inference.training.losses import laplacian_loss, matting_loss, transition_band
-from inference.training.plan import PHASES, Shape, shape_at
+from inference.training.losses import (
+    band_weight,
+    laplacian_loss,
+    lifting_loss,
+    matting_loss,
+    transition_band,
+    widest,
+)
+from inference.training.plan import LARGEST_PICTURE, PHASES, Shape, edge_shape, shape_at
 from inference.training.train import Trainer, TrainOptions
 
 
@@ -22,8 +29,21 @@ def disc() -> torch.Tensor:
 
 def test_the_right_matte_costs_less_than_a_wrong_one() -> None:
     right = torch.logit(disc(), eps=1e-4)
-    assert matting_loss(right, disc()) < 0.2 * matting_loss(torch.zeros_like(right), disc())
+    weight = band_weight(disc())
+    assert matting_loss(right, disc(), weight) < 0.2 * matting_loss(torch.zeros_like(right), disc(), weight)
     assert laplacian_loss(disc(), disc()) == 0
+
+
+def test_what_is_lifted_may_go_beyond_what_there_is_but_not_the_other_way() -> None:
+    weight = band_weight(disc())
+    outer = (disc() - 0.5) * 4 + 0.5
+    assert lifting_loss(outer, disc(), weight) < 0.1 * lifting_loss(1 - outer, disc(), weight)
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3, 5])
+def test_the_widest_is_what_pooling_finds(radius: int) -> None:
+    x = torch.randn(2, 1, 9, 31)
+    assert torch.equal(widest(x, radius), torch.nn.functional.max_pool2d(x, 2 * radius + 1, 1, radius))
 
 
 def test_the_band_is_where_alpha_changes() -> None:
@@ -42,6 +62,25 @@ def test_every_shape_suits_the_network(progress: float) -> None:
         assert shape.width % (32 * shape.ratio) == 0
         assert shape.batch >= 8
         assert min(shape.height, shape.width) >= 64
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_edge_heads_pictures_are_several_canvases(seed: int) -> None:
+    shape = edge_shape(np.random.default_rng(seed))
+    assert shape.height % (32 * shape.ratio) == 0 and shape.width % (32 * shape.ratio) == 0
+    assert shape.ratio > 1 and max(shape.height, shape.width) <= LARGEST_PICTURE
+    assert 4 <= shape.batch <= 16
+
+
+def test_the_edge_head_is_trained_alone(tmp_path: Path) -> None:
+    trainer = Trainer(TrainOptions(out=tmp_path, threads=1, edge=True))
+    before = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    for _ in range(2):
+        trainer.step(*render_batch(SampleStream(5), Shape(128, 128, 2, 2)))
+    changed = {
+        name.split(".")[0] for name, new in trainer.network.state_dict().items() if not torch.equal(before[name], new)
+    }
+    assert changed == {"edge"}
 
 
 def test_the_plan_ends_on_the_canvas_that_is_used_at_run_time() -> None:
@@ -71,6 +110,10 @@ def test_it_learns_resumes_and_exports_what_the_engine_loads(tmp_path: Path) -> 
     with Engine(EngineOptions(model=str(path), threads=1)) as engine:
         cutout = engine.submit(Picture(pictures[0].numpy())).result()
     assert cutout.pixels.shape == (64, 64, 4)
+
+    another = Trainer(TrainOptions(out=tmp_path / "another", threads=1, start=path))
+    mean, begun = trainer.average.unet.matte.weight, another.network.unet.matte.weight
+    assert torch.allclose(begun, mean, atol=1e-3) and another.steps == 0
 
 
 def _quiet():

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from watcher.batches import in_batches
 from watcher.errors import Unavailable
 from watcher.sources.base import Arrival, Hint
-from watcher.sources.finder import Finder, in_batches
+from watcher.sources.finder import Finder
 from watcher.sources.folder import _FirstListing
 from watcher.sources.names import SourceFilter
 from watcher.sources.observe import Change, Inbox, Mail

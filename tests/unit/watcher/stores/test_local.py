@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from inference.codec import encode_png
 from watcher.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
 from watcher.stores import atomic, listing
-from watcher.stores.base import Held
+from watcher.stores.base import LARGEST, Held
 from watcher.stores.local import LocalStore
 from watcher.stores.stamp import source_text, stamp
 from watcher.work import ImageRef, Job
@@ -264,6 +264,14 @@ class TestRead:
         with pytest.raises(Gone):
             store.read(ImageRef("x.jpg", "1-1-1", 1))
 
+    def test_refuses_what_is_too_large_without_reading_it(self, store: LocalStore, tmp_path: Path) -> None:
+        with (tmp_path / "x.jpg").open("wb") as file:
+            file.truncate(LARGEST + 1)  # a hole: it takes no room
+        [ref] = store.list()
+        with pytest.raises(Rejected, match="larger than the 512 MiB") as caught:
+            store.read(ref)
+        assert caught.value.rejection.reason == "too_large"
+
     @pytest.mark.parametrize("key", ["../secret.jpg", "leak.jpg", "leaks/secret.jpg", "/etc/hostname", "a\0b", ""])
     def test_never_leaves_the_root(self, tmp_path: Path, key: str) -> None:
         secret = write(tmp_path / "secret.jpg")
@@ -358,9 +366,11 @@ class TestPut:
     def test_rejects_a_directory_that_leads_out(self, tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "a").symlink_to(tmp_path)
-        with pytest.raises(Rejected) as caught:
-            LocalStore(tmp_path / "out").put(job("a/x.png"), b"")
-        assert caught.value.rejection.reason == "output_outside"
+        for output in ("a/x.png", "a/b/x.png"):
+            with pytest.raises(Rejected) as caught:
+                LocalStore(tmp_path / "out").put(job(output), b"")
+            assert caught.value.rejection.reason == "output_outside"
+        assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing is made there either"
 
     def test_rejects_a_name_that_is_too_long(self, store: LocalStore) -> None:
         with pytest.raises(Rejected) as caught:

@@ -1,0 +1,42 @@
+"""rembg over a folder, as its own command does it: `PYTHON rembg_script.py SOURCE SINK MODEL.onnx`.
+
+It runs in an environment that has rembg and not us, so it imports nothing of ours. No connection is made: a session
+that wanted to fetch anything would end here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def forbid_network(event: str, args: tuple[Any, ...]) -> None:
+    """An audit hook."""
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        raise RuntimeError(f"rembg wants the network: {event} {args[1:]}")
+
+
+def main(source: Path, sink: Path, model: str) -> None:
+    """Every file of the source."""
+    sys.addaudithook(forbid_network)
+    from rembg import new_session, remove
+
+    session = new_session("u2net_custom", model_path=model)
+    paths = sorted(source.iterdir())
+    sink.mkdir(parents=True, exist_ok=True)
+    remove(paths[0].read_bytes(), session=session)  # a warm-up
+    say("worker_ready")
+    for path in paths:
+        (sink / f"{path.stem}.png").write_bytes(remove(path.read_bytes(), session=session))
+        say("image", outcome="written", device="rembg", key=path.name)
+
+
+def say(event: str, **fields: str) -> None:
+    """One line."""
+    print(json.dumps({"event": event, **fields}), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

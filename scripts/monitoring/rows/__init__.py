@@ -1,0 +1,13 @@
+"""What the dashboard shows, from the top."""
+
+from __future__ import annotations
+
+from scripts.monitoring.rows.devices import DEVICES, PROCESSES
+from scripts.monitoring.rows.failures import FAILURES
+from scripts.monitoring.rows.ingestion import INGESTION
+from scripts.monitoring.rows.overview import OVERVIEW
+from scripts.monitoring.rows.pipeline import BATCHES, PIPELINE
+
+ROWS = (OVERVIEW, PIPELINE, BATCHES, DEVICES, FAILURES, INGESTION, PROCESSES)
+
+__all__ = ["OVERVIEW", "ROWS"]

@@ -1,0 +1,299 @@
+"""What every store promises. A new one is one more line in STORES; one whose puts are conditional, in GUARDED too."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.codec import encode_png, read_text
+from tests.moto import moto_server, use_credentials
+from watcher.errors import Conflict, Gone, Stale
+from watcher.stores import open_store
+from watcher.stores.base import Held, Store
+from watcher.stores.local import LocalStore
+from watcher.stores.stamp import source_text, stamp
+from watcher.testing import MemoryStore
+from watcher.work import Facts, ImageRef, Job
+
+KEYS = [
+    "plain.jpg",
+    "a b/c d .jpg",
+    "a+b%20c%2F.jpg",
+    "grüße/größe.jpg",
+    "日本/写真.jpg",
+    "pipe|query?frag#amp&eq=.jpg",
+    "quo\"te'`$(x).jpg",
+    "-rf *.jpg",
+    "back\\slash;semi:colon,@.jpg",
+    "🦊.jpg",
+    "x" * 240 + "/" + "y" * 240 + "/" + "ü" * 120 + ".jpg",
+]
+IN_ORDER = [
+    *("Z.jpg", "a!.jpg", "a-b/x.jpg", "a.jpg", "a/b.jpg", "a/b/c.jpg", "a/b0.jpg", "a0.jpg"),
+    *("b.jpg", "ä.jpg", "日.jpg", "ｱ.jpg", "🦊.jpg"),
+]
+"""By UTF-8: a folder's slash stands between `.` and `0`, and a fox after everything that UTF-16 puts behind it."""
+
+
+def open_local(folder: Path) -> Store:
+    return LocalStore(folder)
+
+
+def open_memory(folder: Path) -> Store:
+    return MemoryStore()
+
+
+def open_s3(folder: Path) -> Store:
+    moto = moto_server()
+    return moto.store(f"s3://{moto.bucket()}")
+
+
+def open_s3_below_a_prefix(folder: Path) -> Store:
+    moto = moto_server()
+    bucket = moto.bucket()
+    for neighbour in ("a b", "a b.jpg", "a b%C3%BC/x.jpg", "a bü-/x.jpg", "x.jpg"):
+        moto.client().put_object(Bucket=bucket, Key=neighbour, Body=b"not ours")
+    return moto.store(f"s3://{bucket}/a%20b%C3%BC/")
+
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    "local": open_local,
+    "memory": open_memory,
+    "s3": open_s3,
+    "s3-prefix": open_s3_below_a_prefix,
+}
+GUARDED = ("memory", "s3", "s3-prefix")
+
+
+@pytest.fixture(params=sorted(STORES))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture(params=GUARDED)
+def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return STORES[request.param](tmp_path)
+
+
+def job(output: str = "x.png", key: str = "x.jpg", version: str = "1") -> Job:
+    words = f"{output} {key} {version}".encode()
+    return Job(hashlib.sha256(words).hexdigest(), ImageRef(key, version, 1), output)
+
+
+def png_of(made: Job, facts: Facts | None = None) -> bytes:
+    return encode_png(np.zeros((4, 5, 4), np.uint8), text=stamp(made, facts))
+
+
+def put(store: Store, made: Job, over: Held | None = None) -> None:
+    store.put(made, png_of(made), over)
+
+
+def present(store: Store, key: str) -> ImageRef:
+    found = store.stat(key)
+    assert found is not None
+    return found
+
+
+def said_of(store: Store, key: str) -> tuple[str | None, str | None]:
+    held = store.held(key)
+    assert held is not None
+    return held.job, held.source_key
+
+
+class TestAnyKey:
+    @pytest.mark.parametrize("key", KEYS)
+    def test_is_the_same_in_list_stat_and_read(self, store: Store, key: str) -> None:
+        store.put_record(key, b"bytes")
+        (ref,) = store.list()
+        assert (ref.key, ref.size) == (key, 5)
+        assert store.stat(key) == ref
+        assert store.read(ref) == b"bytes"
+
+    @pytest.mark.parametrize("key", KEYS)
+    def test_may_be_an_outputs_and_a_sources(self, store: Store, key: str) -> None:
+        made = job(output=key, key=key)
+        put(store, made)
+        assert said_of(store, key) == (made.id, source_text(key))
+
+    @pytest.mark.parametrize("key", KEYS)
+    def test_can_be_deleted(self, store: Store, key: str) -> None:
+        store.put_record("stays.jpg", b"")
+        store.put_record(key, b"")
+        store.delete(key)
+        assert [ref.key for ref in store.list()] == ["stays.jpg"]
+
+
+class TestList:
+    def test_of_nothing_is_empty(self, store: Store) -> None:
+        assert list(store.list()) == []
+        assert list(store.list("none/")) == []
+
+    def test_is_in_the_order_of_the_keys_utf8(self, store: Store) -> None:
+        for key in reversed(IN_ORDER):
+            store.put_record(key, b"")
+        assert [ref.key for ref in store.list()] == IN_ORDER
+        assert [ref.key for ref in store.list("a/")] == ["a/b.jpg", "a/b/c.jpg", "a/b0.jpg"]
+
+    def test_of_a_part_gives_whole_keys_of_that_part_alone(self, store: Store) -> None:
+        for key in ("a.jpg", "a/x.jpg", "a/b/y.jpg", "a-b/z.jpg", "ab/w.jpg"):
+            store.put_record(key, b"")
+        assert [ref.key for ref in store.list("a/")] == ["a/b/y.jpg", "a/x.jpg"]
+
+    def test_tells_when_objects_were_written_or_that_it_does_not_know(self, store: Store) -> None:
+        store.put_record("x.jpg", b"")
+        (ref,) = store.list()
+        assert ref.modified == present(store, "x.jpg").modified
+        assert ref.modified == 0 or ref.modified > 1_700_000_000
+
+
+class TestVersions:
+    def test_change_with_the_bytes(self, store: Store) -> None:
+        store.put_record("x.jpg", b"old")
+        old = present(store, "x.jpg")
+        store.put_record("x.jpg", b"newer")
+        new = present(store, "x.jpg")
+        assert new.version != old.version
+        assert store.read(new) == b"newer"
+        with pytest.raises(Stale):
+            store.read(old)
+
+    def test_of_what_is_gone_cannot_be_read(self, store: Store) -> None:
+        store.put_record("a/x.jpg", b"")
+        ref = present(store, "a/x.jpg")
+        store.delete("a/x.jpg")
+        assert store.stat("a/x.jpg") is None
+        with pytest.raises(Gone):
+            store.read(ref)
+
+    def test_of_what_never_was_are_none(self, store: Store) -> None:
+        assert store.stat("x.jpg") is None
+        assert store.stat("") is None
+        assert store.held("x.png") is None
+
+    def test_of_large_objects_are_read_whole(self, store: Store) -> None:
+        data = np.random.default_rng(0).bytes(3_000_001)
+        store.put_record("x.jpg", data)
+        assert store.read(present(store, "x.jpg")) == data
+
+
+class TestHeld:
+    def test_tells_another_job_after_it_was_replaced(self, store: Store) -> None:
+        put(store, job(version="1"))
+        put(store, job(version="2"), store.held("x.png"))
+        assert said_of(store, "x.png") == (job(version="2").id, "x.jpg")
+
+    def test_says_nothing_of_other_peoples_files(self, store: Store) -> None:
+        store.put_record("x.png", b"GIF89a and more")
+        assert said_of(store, "x.png") == (None, None)
+
+    def test_knows_an_output_that_was_copied_here(self, store: Store) -> None:
+        store.put_record("x.png", png_of(job()))
+        assert said_of(store, "x.png") == (job().id, "x.jpg")
+
+    def test_is_sure_of_no_job_before_its_output_is_whole(self, store: Store) -> None:
+        store.put_record("x.png", png_of(job())[:-1])
+        held = store.held("x.png")
+        assert held is None or held.job is None
+
+    def test_works_for_sources_keys_of_any_length(self, store: Store) -> None:
+        made = job(key="ä/" * 2000 + "x.jpg")
+        put(store, made)
+        assert said_of(store, "x.png") == (made.id, source_text(made.ref.key))
+
+
+class TestPut:
+    def test_leaves_the_object_as_it_was_given(self, store: Store) -> None:
+        put(store, job("a/b/x.png"))
+        assert store.read(present(store, "a/b/x.png")) == png_of(job("a/b/x.png"))
+
+    def test_keeps_what_is_known_of_the_output(self, store: Store) -> None:
+        store.put(job(), png_of(job(), Facts(1 / 3)), None, Facts(1 / 3))
+        assert read_text(store.read(present(store, "x.png")))["alphadrop:matte_coverage"] == "0.3333"
+        assert said_of(store, "x.png") == (job().id, "x.jpg")
+
+    def test_over_anothers_file_is_possible_for_who_has_seen_it(self, store: Store) -> None:
+        store.put_record("x.png", b"GIF89a and more")
+        put(store, job(), store.held("x.png"))
+        assert said_of(store, "x.png") == (job().id, "x.jpg")
+
+
+class TestGuardedPut:
+    def test_of_a_new_output_conflicts_with_one_that_is_there(self, guarded: Store) -> None:
+        put(guarded, job(version="1"))
+        with pytest.raises(Conflict):
+            put(guarded, job(version="2"))
+        assert said_of(guarded, "x.png") == (job(version="1").id, "x.jpg")
+
+    def test_over_an_output_conflicts_with_a_newer_one(self, guarded: Store) -> None:
+        put(guarded, job(version="1"))
+        seen = guarded.held("x.png")
+        put(guarded, job(version="3"), seen)
+        with pytest.raises(Conflict):
+            put(guarded, job(version="2"), seen)
+        assert said_of(guarded, "x.png") == (job(version="3").id, "x.jpg")
+
+    def test_over_an_output_conflicts_when_that_is_gone(self, guarded: Store) -> None:
+        put(guarded, job(version="1"))
+        seen = guarded.held("x.png")
+        guarded.delete("x.png")
+        with pytest.raises(Conflict):
+            put(guarded, job(version="2"), seen)
+        assert guarded.held("x.png") is None
+
+
+class TestRecords:
+    def test_are_found_below_failed(self, store: Store) -> None:
+        for key in KEYS:
+            store.put_record(f"_failed/{key}.json", b"{}")
+        put(store, job())
+        found = [ref.key for ref in store.list("_failed/")]
+        assert found == sorted((f"_failed/{key}.json" for key in KEYS), key=str.encode)
+
+    @pytest.mark.parametrize("key", [*KEYS, "x" * 1020 + ".jpg"])
+    def test_lie_where_the_store_says(self, store: Store, key: str) -> None:
+        store.put_record(f"_failed/{key}.json", b"{}")
+        at = store.recorded_at(f"_failed/{key}.json")
+        (ref,) = store.list("_failed/")
+        assert (ref.key, store.stat(at), store.read(ref)) == (at, ref, b"{}")
+        store.delete(at)
+        assert list(store.list()) == []
+
+    def test_may_be_written_again_and_deleted_twice(self, store: Store) -> None:
+        store.put_record("_failed/a/x.jpg.json", b"old")
+        store.put_record("_failed/a/x.jpg.json", b"new")
+        (ref,) = store.list()
+        assert store.read(ref) == b"new"
+        store.delete("_failed/a/x.jpg.json")
+        store.delete("_failed/a/x.jpg.json")
+        assert list(store.list()) == []
+
+
+def test_a_store_can_be_used_from_several_threads(store: Store) -> None:
+    made = [job(f"{number}/x.png", f"{number}/x.jpg") for number in range(16)]
+    threads = [threading.Thread(target=put, args=(store, each)) for each in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [said_of(store, each.output) for each in made] == [(each.id, each.ref.key) for each in made]
+
+
+def test_there_is_nothing_to_sweep_after_clean_writers(store: Store) -> None:
+    put(store, job())
+    assert store.sweep() == 0
+    assert len(list(store.list())) == 1
+
+
+@pytest.mark.parametrize("name", ["local", "s3", "s3-prefix"])
+def test_the_uri_opens_the_same_place(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_credentials(monkeypatch)
+    store = STORES[name](tmp_path)
+    store.put_record("x.jpg", b"bytes")
+    again = open_store(store.uri, moto_server().config())
+    assert again.uri == store.uri
+    assert list(again.list()) == list(store.list())

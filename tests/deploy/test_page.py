@@ -1,0 +1,210 @@
+"""docs/deploy.md is followed line by line, as far as that goes without a cluster, and what comes of it is looked at."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from botocore.configloader import raw_config_parse
+
+from scripts.manifests import MANIFESTS, OVERLAYS, Manifest, schema_problems
+from tests.account import REGION, Account, account
+from tests.deploy.overlays import Pods, check_references, kind, one, pods_of, strings
+from tests.pages import blocks, prose
+from tests.support import ROOT
+from watcher.places import check_places
+from watcher.work import Mode
+
+PAGE = ROOT / "docs" / "deploy.md"
+SHIM = '#!/bin/sh\nPYTHONPATH="{root}" KUBECTL="{kubectl}" exec "{python}" -m tests.deploy.kubectl "$@"\n'
+PLACEHOLDERS = ("123456789012", "my-product-photos", "eu-central-1")
+"""What stands in our own overlays for names of a user's."""
+OwnOverlay = Callable[..., list[Manifest]]
+
+
+class Terminal:
+    """A shell in which the page's blocks are pasted, with a checkout around it."""
+
+    def __init__(self, folder: Path, owner: Account | None = None) -> None:
+        self.folder, self._owner = folder, owner
+        self.shell = owner.shell if owner else Account(folder, 0).shell
+        (folder / "bin").mkdir()
+        shim = folder / "bin" / "kubectl"
+        shim.write_text(SHIM.format(root=ROOT, kubectl=shutil.which("kubectl"), python=sys.executable))
+        shim.chmod(0o755)
+        self.shell(f'export PATH="{folder}/bin:$PATH" CLUSTER="{folder}/cluster.jsonl"')
+
+    def paste(self, label: str) -> None:
+        """All blocks with a label, in order."""
+        found = [block.text for block in blocks(PAGE, "bash") if block.label == label]
+        assert found
+        for text in found:
+            self.shell(text)
+
+    @property
+    def objects(self) -> list[Manifest]:
+        """What has been applied."""
+        lines = (self.folder / "cluster.jsonl").read_text("utf-8").splitlines()
+        found = {(m["kind"], m["metadata"]["name"]): m for m in map(json.loads, lines)}
+        return list(found.values())
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (tmp_path / "administrator.json").write_text("{}")
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    return Terminal(tmp_path)
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[Account]:
+    with account(tmp_path) as found:
+        yield found
+
+
+def test_every_block_that_can_be_run_is():
+    assert {block.label for block in blocks(PAGE, "bash")} == {"dev", "folder", "aws", "broker", "rabbitmq", "after"}
+
+
+def test_every_overlay_and_component_is_explained():
+    explained = set(re.findall(r"^\| `([\w-]+)` \|", prose(PAGE), re.MULTILINE))
+    assert {path.name for path in (MANIFESTS / "components").iterdir()} <= explained
+    assert set(re.findall(r"^\| \[([\w-]+)\]", prose(PAGE), re.MULTILINE)) == set(OVERLAYS)
+
+
+def test_the_overlay_to_try_it(terminal: Terminal):
+    terminal.paste("dev")
+    look_at(terminal.objects)
+
+
+def test_the_overlay_for_one_machine_with_one_gpu_and_with_two(terminal: Terminal):
+    terminal.paste("folder")
+    look_at(terminal.objects)
+    [pods] = pods_of(terminal.objects)
+    assert pods.container["image"] == "registry.example/alphadrop:0.1.0-cuda"
+    assert (pods.gpus, pods.settings().devices) == (2, "cuda:0,cuda:1")
+
+
+@pytest.mark.slow
+def test_the_overlay_for_aws(owner: Account):
+    terminal = Terminal(owner.folder, owner)
+    names = {"BUCKET": "photos-of-a-test", "QUEUE": "cutouts", "ACCOUNT": "111122223333", "ISSUER": "oidc.example/id/1"}
+    terminal.shell("mkdir -p filled", AWS_DEFAULT_REGION=REGION, **names)
+    terminal.paste("aws")
+    objects = terminal.objects
+    look_at(objects)
+    terminal.shell("true", NODE="gpu-1", POD="alphadrop-work-1")
+    terminal.paste("after")
+    # The settings are the user's
+    for pods in pods_of(objects):
+        settings = pods.settings()
+        assert settings.source == "s3://photos-of-a-test/in"
+        assert settings.queue == f"https://sqs.{REGION}.amazonaws.com/111122223333/cutouts"
+    assert kind(objects, "ScaledObject")[0]["spec"]["triggers"][0]["metadata"]["awsRegion"] == REGION
+    # And the roles that the service accounts name are there, for them alone
+    for half in ("watch", "work"):
+        role = owner.client("iam").get_role(RoleName=f"alphadrop-{half}")["Role"]
+        [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"]["Federated"] == "arn:aws:iam::111122223333:oidc-provider/oidc.example/id/1"
+        account_of = one(objects, "ServiceAccount", f"alphadrop-{half}")
+        assert trust["Condition"]["StringEquals"]["oidc.example/id/1:sub"] == (
+            f"system:serviceaccount:{account_of['metadata']['namespace']}:{account_of['metadata']['name']}"
+        )
+        arn = account_of["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
+        assert arn == f"arn:aws:iam::111122223333:role/{role['RoleName']}"
+
+
+def test_the_overlay_for_machines_of_ones_own(terminal: Terminal, tmp_path: Path):
+    passwords = {"PASSWORD": "p%2Fq", "KEDA_PASSWORD": "k", "WATCH_SECRET": "watching", "WORK_SECRET": "working"}
+    terminal.shell("true", **passwords)
+    terminal.paste("rabbitmq")
+    objects = terminal.objects
+    look_at(objects)
+    terminal.shell("true", NODE="gpu-1", POD="alphadrop-work-1")
+    terminal.paste("after")
+    # The Secrets hold what pods and KEDA read
+    config = tmp_path / "alphadrop.toml"
+    config.write_text(secret(objects, "alphadrop-queue")["alphadrop.toml"])
+    for pods in pods_of(objects):
+        settings = pods.settings(config)
+        assert (
+            settings.queue == "amqp://alphadrop:p%2Fq@rabbit.example/alphadrop?queue=alphadrop&exchange=bucket-events"
+        )
+        keys = tmp_path / "credentials"
+        keys.write_text(secret(objects, f"alphadrop-{pods.command}-s3")["credentials"])
+        assert raw_config_parse(str(keys))["default"] == {
+            "aws_access_key_id": f"alphadrop-{pods.command}",
+            "aws_secret_access_key": passwords[f"{pods.command.upper()}_SECRET"],
+        }
+    host, queue = urlsplit(secret(objects, "alphadrop-keda")["host"]), urlsplit(settings.queue)
+    assert (host.scheme, host.hostname, host.path, host.username) == ("http", queue.hostname, queue.path, "keda")
+    # Which lie in files that are gone
+    assert not (tmp_path / "secrets").exists()
+
+
+def look_at(objects: list[Manifest]) -> None:
+    """What was applied fits together, is complete and the user's."""
+    manifests = [manifest for manifest in objects if manifest["kind"] != "Secret"]
+    assert list(schema_problems(objects, "1.34")) == []
+    check_references(manifests)
+    assert not [text for text in strings(manifests) for name in PLACEHOLDERS if name in text]
+    for pods in pods_of(objects):
+        settings = pods.settings()
+        if settings.source_path is None:
+            check_places(settings, Mode(pods.command))
+        check_secrets(pods, objects)
+    for authentication in kind(objects, "TriggerAuthentication"):
+        for target in authentication["spec"].get("secretTargetRef", []):
+            assert target["key"] in secret(objects, target["name"])
+
+
+def check_secrets(pods: Pods, objects: list[Manifest]) -> None:
+    """Each Secret that is mounted has been made, with the file that the environment names."""
+    for name in ("ALPHADROP_CONFIG", "AWS_SHARED_CREDENTIALS_FILE"):
+        if name in pods.environment:
+            path = Path(pods.environment[name])
+            mount = pods.mount_of(str(path))
+            assert mount is not None and mount["mountPath"] == str(path.parent)
+            assert path.name in secret(objects, mount["secret"]["secretName"])
+
+
+def secret(objects: list[Manifest], name: str) -> dict[str, str]:
+    data = one(objects, "Secret", name)["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def test_the_shorter_times_for_spot_nodes_fit_each_other(own_overlay: OwnOverlay):
+    [spot] = [block.text for block in blocks(PAGE, "yaml") if "ALPHADROP_DRAIN" in block.text]
+    for pods in pods_of(own_overlay("aws-sqs", **yaml.safe_load(spot))):
+        assert pods.spec["terminationGracePeriodSeconds"] == pods.settings().drain + 10 == 25
+
+
+def test_monitoring_can_be_added_to_an_overlay_without_it(own_overlay: OwnOverlay):
+    [lines] = [block.text for block in blocks(PAGE, "yaml") if "monitoring" in block.text]
+    objects = own_overlay("single-node-folder", **yaml.safe_load(lines))
+    assert kind(objects, "PodMonitor") and kind(objects, "PrometheusRule")
+
+
+def test_the_table_of_sizes_is_what_its_formula_gives():
+    text = prose(PAGE)
+    per_core, per_gpu, megabytes = (
+        float(re.search(pattern, text)[1])  # type: ignore[index]
+        for pattern in (r"\| cores \| (\d+) images", r"\| GPU \| (\d+) images", r"\| bandwidth \| (\d+) MB")
+    )
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) \| (\d+) \| (\d+) \| ([\d.]+) \|$", text, re.MULTILINE)
+    assert len(rows) == 5
+    for day, *cells in rows:
+        rate = int(day.replace(",", "")) / 28_800 * 3
+        gpus = math.ceil(rate / per_gpu)
+        cores = max(math.ceil(rate / per_core), 2 * gpus)
+        assert cells == [f"{rate:.1f}", str(gpus), str(cores), f"{rate * megabytes * 8 / 1000:.2f}"], day

@@ -1,0 +1,73 @@
+"""RabbitMQ over TLS: only with a certificate that is trusted."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.contract.brokers import bodies, receive
+from tests.rabbit import free_port, queue_name, running_rabbit
+from watcher.aws import AwsOptions
+from watcher.brokers import open_broker
+from watcher.counts import Counts
+from watcher.errors import Unavailable
+
+
+def certify(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody but itself vouches for, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "rabbit")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    paths[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """The port of a server that speaks TLS, and its certificate."""
+    certificate, key = certify(tmp_path_factory.mktemp("tls"))
+    port = free_port()
+    config = f"""
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {certificate}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+"""
+    with running_rabbit(config):
+        yield port, certificate
+
+
+def test_a_trusted_server_is_used(certified: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    port, certificate = certified
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    uri = f"amqps://guest:guest@127.0.0.1:{port}/?queue={queue_name()}"
+    with closing(open_broker(uri, aws=AwsOptions(), visibility=30.0, prefetch=1, counts=Counts())) as broker:
+        broker.send([b"a"])
+        assert bodies(receive(broker, 1)) == [b"a"]
+
+
+def test_a_server_that_nobody_vouches_for_is_not(certified: tuple[int, Path]) -> None:
+    uri = f"amqps://guest:guest@127.0.0.1:{certified[0]}/?queue={queue_name()}"
+    broker = open_broker(uri, aws=AwsOptions(), visibility=30.0, prefetch=1, counts=Counts())
+    with closing(broker), pytest.raises(Unavailable, match="certificate"):
+        broker.depth()

@@ -1,0 +1,159 @@
+"""What a daemon tells of itself while it works and while its workers die: series, lines and spans."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from tests.collector import Collector, running_collector, values
+from tests.daemon import Daemon, Folders, colour, coloured
+from watcher.metrics.catalogue import ALL
+from watcher.reports import STAGES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+Sample = tuple[str, frozenset[tuple[str, str]]]
+
+
+def drop(folders: Folders, numbers: range) -> None:
+    for number in numbers:
+        coloured(folders.source / f"{number:03}.png", colour(number))
+
+
+# Series.
+
+
+def scrape(daemon: Daemon) -> dict[Sample, float]:
+    """Our samples that only ever grow."""
+    families = [f for f in parse(daemon.get("/metrics")[1]) if f.name.startswith("alphadrop_")]
+    samples = [s for f in families if f.type in ("counter", "histogram") for s in f.samples]
+    return {(s.name, frozenset(s.labels.items())): s.value for s in samples}
+
+
+def test_nothing_is_counted_backwards_or_twice_when_a_worker_is_killed(
+    folders: Folders, figures: Callable[[str], None]
+) -> None:
+    with Daemon(folders, "--settle", "0", model="fake:delay=0.3") as daemon:
+        daemon.wait_until_ready()
+        assert daemon.metric("alphadrop_ready") == 1
+        first = scrape(daemon)
+        # Given work in hand, and a worker that has told of it
+        drop(folders, range(20))
+        daemon.until(lambda: daemon.metric("alphadrop_images_in_flight") > 0, "no heartbeat told of work")
+        daemon.until(lambda: daemon.metric("alphadrop_worker_cpu_seconds_total") > 0, "no heartbeat told of its time")
+        assert daemon.metric("alphadrop_worker_resident_memory_bytes") > 1 << 20
+        scrapes = [first, scrape(daemon)]
+        # When it is killed
+        os.kill(daemon.workers()[0], signal.SIGKILL)
+        daemon.until(lambda: daemon.events("worker_died"), "the death was not noticed")
+        scrapes.append(scrape(daemon))
+        daemon.until(lambda: daemon.metric("alphadrop_worker_images_in_flight") > 0, "no new worker came")
+        scrapes.append(scrape(daemon))
+        daemon.until(folders.all_done, "not all were done")
+        daemon.until(lambda: not daemon.metric("alphadrop_images_in_flight"), "images are said to be in hand")
+        scrapes.append(scrape(daemon))
+        lines = daemon.events("image")
+        assert daemon.stop() == 0
+
+    # Then no counter has gone back, and none has vanished
+    for before, after in pairwise(scrapes):
+        assert {sample: value for sample, value in before.items() if after.get(sample, -1) < value} == {}
+    # and each image was counted once
+    outcomes = Counter(line["outcome"] for line in lines)
+    last = scrapes[-1]
+    counted = {dict(labels)["outcome"]: n for (name, labels), n in last.items() if name == _name("images_processed")}
+    assert {outcome: n for outcome, n in counted.items() if n} == outcomes
+    assert outcomes["written"] + outcomes["already_done"] == 20
+    assert sum(n for (name, _), n in last.items() if name == _name("worker_restarts")) == 1
+    figures(f"series over a killed worker: {len(last)} samples that only grow, {len(scrapes)} scrapes, none went back")
+
+
+def _name(name: str) -> str:
+    return next(series.full_name for series in ALL if series.name == name)
+
+
+# Lines and spans.
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with running_collector() as running:
+        yield running
+
+
+def test_each_image_is_one_line_and_one_trace_with_its_stages_and_none_of_its_bytes(
+    folders: Folders, collector: Collector
+) -> None:
+    # Given a collector, named by the standard variables
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20very-secret",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
+    }
+    drop(folders, range(3))
+    (folders.source / "bad.jpg").write_bytes(b"neither picture nor secret")
+    # When a daemon cuts out pictures
+    before = time.time()
+    with Daemon(folders, "--settle", "0", command="once", model="fake:delay=0.05", **variables) as daemon:
+        assert daemon.wait() == 3
+        lines = {line["key"]: line for line in daemon.events("image")}
+    # Then each image is one line
+    for key in ("000.png", "001.png", "002.png"):
+        assert list(lines[key]["stages"]) == list(STAGES)
+        assert lines[key]["bytes_in"] == (folders.source / key).stat().st_size
+        assert lines[key]["bytes_out"] == (folders.sink / key).stat().st_size
+    assert lines["bad.jpg"]["stages"].keys() == {"queue_wait", "read"}
+    assert "neither picture" not in folders.log.read_text("utf-8")
+    # and one trace, which the line names
+    roots = {values(span.attributes)["alphadrop.key"]: span for span in collector.spans if not span.parent_span_id}
+    assert roots.keys() == lines.keys() == {"000.png", "001.png", "002.png", "bad.jpg"}
+    assert len(collector.traces()) == 4
+    assert {key: span.trace_id.hex() for key, span in roots.items()} == {
+        key: line["trace_id"] for key, line in lines.items()
+    }
+    for key in ("000.png", "001.png", "002.png"):
+        expect_stages(collector, roots[key], lines[key]["stages"])
+        assert before - 1 < roots[key].end_time_unix_nano / 1e9 < time.time() + 1
+    # and the broken one is an error
+    assert roots["bad.jpg"].status.code == roots["bad.jpg"].status.STATUS_CODE_ERROR
+    assert values(roots["bad.jpg"].attributes)["error.type"] == "not_a_picture"
+    # and it comes from us, where and as the variables say
+    assert collector.paths == {"/v1/traces"}
+    assert {headers["authorization"] for headers in collector.headers} == {"Bearer very-secret"}
+    sender = collector.resource()
+    assert (sender["service.name"], sender["deployment.environment"]) == ("alphadrop", "test")
+    assert "very-secret" not in folders.log.read_text("utf-8")
+
+
+def expect_stages(collector: Collector, root: object, durations: dict[str, float]) -> None:
+    """A span for each stage, as long as the line says, within the image's and in order."""
+    [spans] = [spans for spans in collector.traces() if root in spans]
+    stages = [span for span in spans if span is not root and span.parent_span_id]
+    [whole] = [span for span in spans if not span.parent_span_id]
+    assert {span.parent_span_id for span in stages} == {whole.span_id}
+    assert {s.name: (s.end_time_unix_nano - s.start_time_unix_nano) / 1e9 for s in stages} == pytest.approx(
+        durations, abs=1e-3
+    )
+    stages.sort(key=lambda span: STAGES.index(span.name))
+    assert [span.name for span in stages] == list(STAGES)
+    starts = [span.start_time_unix_nano for span in stages]
+    assert starts == sorted(starts)
+    assert whole.start_time_unix_nano == starts[0]
+    assert stages[-1].end_time_unix_nano <= whole.end_time_unix_nano
+
+
+def test_traces_that_cannot_be_sent_are_refused_before_anything_is_touched(folders: Folders) -> None:
+    drop(folders, range(1))
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    with Daemon(folders, command="once", **variables) as daemon:
+        assert daemon.wait() == 2
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not supported" in folders.log.read_text("utf-8")
+    assert folders.outputs() == set()
+    assert not folders.state.exists()

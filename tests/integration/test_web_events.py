@@ -1,0 +1,321 @@
+"""POST /events over real HTTP, as MinIO, Ceph, SNS and people send it."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from tests.support import wait_until
+from watcher.errors import NotAnEvent, SourceMissing, WatcherError
+from watcher.events import LIMIT, parse
+from watcher.metrics import Metrics
+from watcher.web import events
+from watcher.web.app import Health, create_app
+from watcher.web.events import ACCEPTING, events_route
+from watcher.web.server import HttpServer
+
+TOKEN = "pa55-wörd:+/="
+BEARER = b"Bearer " + TOKEN.encode()
+RECORDED = Path(__file__).parents[1] / "fixtures" / "events"
+
+
+class Desk:
+    """Takes messages, or raises what it is told to; nobody gets past it while it is shut."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.waiting = self.most_waiting = 0
+        self.trouble: WatcherError | None = None
+        self.open = threading.Event()
+        self.open.set()
+        self._lock = threading.Lock()
+
+    def accept(self, body: bytes) -> None:
+        with self._lock:
+            self.waiting += 1
+            self.most_waiting = max(self.waiting, self.most_waiting)
+        assert self.open.wait(30)
+        with self._lock:
+            self.waiting -= 1
+            if self.trouble:
+                raise self.trouble
+            self.taken.append(body)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def server(desk: Desk) -> Iterator[HttpServer]:
+    app = create_app(Metrics(), Health(), [events_route(TOKEN, desk.accept)])
+    server = HttpServer(app, "127.0.0.1", 0)
+    server.start()
+    yield server
+    desk.open.set()
+    server.stop()
+    assert not server.alive
+
+
+@pytest.fixture
+def client(server: HttpServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=30) as client:
+        yield client
+
+
+def post(client: httpx.Client, body: bytes = b"{}", authorization: bytes = BEARER) -> httpx.Response:
+    return client.post("/events", content=body, headers={b"authorization": authorization})
+
+
+def basic(user: str, password: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
+
+
+def answer_to(server: HttpServer, *lines: bytes, body: bytes = b"") -> bytes:
+    """The first line of the answer to a request that goes no further than `body`."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(b"\r\n".join((b"POST /events HTTP/1.1", b"host: here", *lines, b"", body)))
+        with connection.makefile("rb") as answer:
+            return answer.readline().strip()
+
+
+@pytest.mark.parametrize("name", ["aws", "sns", "minio", "ceph", "eventbridge"])
+def test_what_is_accepted_is_answered_with_204(client: httpx.Client, desk: Desk, name: str) -> None:
+    body = (RECORDED / f"{name}.json").read_bytes()
+    response = post(client, body)
+    assert (response.status_code, response.content) == (204, b"")
+    assert desk.taken == [body]
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        BEARER,
+        b"bearer " + TOKEN.encode(),
+        b"BEARER   " + TOKEN.encode(),
+        basic("ceph", TOKEN),
+        basic("", TOKEN),
+        basic("ceph", TOKEN).replace(b"Basic", b"basic"),
+    ],
+)
+def test_the_token_comes_as_a_bearers_or_as_a_password(client: httpx.Client, authorization: bytes) -> None:
+    assert post(client, authorization=authorization).status_code == 204
+
+
+def test_a_url_with_a_password_will_do_as_it_is_all_that_ceph_can_be_told(server: HttpServer, desk: Desk) -> None:
+    url = f"http://rgw:pa55-w%C3%B6rd%3A%2B%2F%3D@127.0.0.1:{server.port}/events"
+    assert httpx.post(url, content=b"{}", trust_env=False).status_code == 204
+    assert desk.taken == [b"{}"]
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        b"",
+        b"Bearer",
+        BEARER[:-1],
+        BEARER + b"x",
+        BEARER.upper(),
+        TOKEN.encode(),
+        b"Token " + TOKEN.encode(),
+        b"Bearer " + TOKEN.encode("latin-1"),
+        b"Basic",
+        b"Basic " + TOKEN.encode(),
+        b"Basic !!!!",
+        b"Basic " + base64.b64encode(TOKEN.encode().replace(b":", b"")),
+        basic(TOKEN, ""),
+        basic("user", "wrong"),
+    ],
+)
+def test_nobody_is_let_in_without_the_token(client: httpx.Client, desk: Desk, authorization: bytes) -> None:
+    response = post(client, authorization=authorization)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == 'Basic realm="alphadrop", Bearer realm="alphadrop"'
+    assert response.json() == {"error": "the token is missing or wrong"}
+    assert desk.taken == []
+
+
+def test_tokens_are_compared_in_constant_time(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(events, "hmac", SimpleNamespace(compare_digest=compare))
+    for authorization in (BEARER, BEARER[:-1], b"Basic !!!!"):
+        post(client, authorization=authorization)
+    assert compared == [(given, TOKEN.encode()) for given in (TOKEN.encode(), TOKEN.encode()[:-1], b"")]
+
+
+def test_no_header_at_all_is_no_token(client: httpx.Client, desk: Desk) -> None:
+    assert client.post("/events", content=b"{}").status_code == 401
+    assert desk.taken == []
+
+
+@pytest.mark.parametrize("token", ["", " ", " x", "x\n"])
+def test_a_token_that_cannot_be_sent_is_none(token: str, desk: Desk) -> None:
+    with pytest.raises(ValueError, match="the token is empty"):
+        events_route(token, desk.accept)
+
+
+def test_a_stranger_is_turned_away_before_the_body_has_come(server: HttpServer) -> None:
+    assert answer_to(server, b"content-length: 1000") == b"HTTP/1.1 401 Unauthorized"
+
+
+def test_a_body_that_will_be_too_long_is_turned_away_before_it_has_come(server: HttpServer) -> None:
+    length = b"content-length: %d" % (LIMIT + 1)
+    assert answer_to(server, b"authorization: " + BEARER, length).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_that_does_not_say_how_long_it_is_is_turned_away_when_it_is_too_long(
+    server: HttpServer, desk: Desk
+) -> None:
+    chunk = b"%x\r\n%b\r\n" % (LIMIT + 1, b" " * (LIMIT + 1))
+    headers = b"authorization: " + BEARER, b"transfer-encoding: chunked"
+    assert answer_to(server, *headers, body=chunk).startswith(b"HTTP/1.1 413 ")
+    assert desk.taken == []
+
+
+def test_the_longest_body_comes_through_whole(client: httpx.Client, desk: Desk) -> None:
+    assert post(client, b"x" * LIMIT).status_code == 204
+    assert desk.taken == [b"x" * LIMIT]
+
+
+def test_what_is_no_event_is_refused_for_good(client: httpx.Client, desk: Desk) -> None:
+    with pytest.raises(NotAnEvent) as caught:
+        parse(b"hello")
+    desk.trouble = caught.value
+    response = post(client, b"hello")
+    assert (response.status_code, response.json()) == (400, {"error": "it is not JSON"})
+    assert "retry-after" not in response.headers
+
+
+def test_trouble_asks_for_another_try(client: httpx.Client, desk: Desk) -> None:
+    desk.trouble = SourceMissing("the bucket is not there")
+    response = post(client)
+    assert (response.status_code, response.json()) == (503, {"error": "the bucket is not there"})
+    assert int(response.headers["retry-after"]) > 0
+    desk.trouble = None
+    assert post(client).status_code == 204
+
+
+def in_background(client: httpx.Client, answers: list[int]) -> threading.Thread:
+    thread = threading.Thread(target=lambda: answers.append(post(client).status_code))
+    thread.start()
+    return thread
+
+
+def test_no_answer_is_given_before_the_message_is_safe(client: httpx.Client, desk: Desk) -> None:
+    desk.open.clear()
+    answers: list[int] = []
+    thread = in_background(client, answers)
+    wait_until(lambda: desk.waiting == 1)
+    assert answers == []
+    desk.open.set()
+    thread.join(30)
+    assert answers == [204]
+
+
+def test_messages_that_wait_for_storage_hold_up_no_other_page(client: httpx.Client, desk: Desk) -> None:
+    desk.open.clear()
+    answers: list[int] = []
+    threads = [in_background(client, answers) for _ in range(50)]
+    wait_until(lambda: desk.waiting == ACCEPTING)
+    assert client.get("/metrics").status_code == client.get("/livez").status_code == 200
+    desk.open.set()
+    for thread in threads:
+        thread.join(30)
+    assert answers == [204] * 50
+    assert desk.most_waiting == ACCEPTING
+
+
+def promised(server: HttpServer, length: int = 2) -> socket.socket:
+    """The connection of a sender who waits to be asked for the body."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    head = b"\r\n".join((b"POST /events HTTP/1.1", b"host: here", b"authorization: " + BEARER))
+    connection.sendall(head + b"\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n" % length)
+    return connection
+
+
+def test_no_body_is_asked_for_before_its_turn(server: HttpServer, client: httpx.Client, desk: Desk) -> None:
+    desk.open.clear()
+    answers: list[int] = []
+    threads = [in_background(client, answers) for _ in range(ACCEPTING)]
+    wait_until(lambda: desk.waiting == ACCEPTING)
+    with promised(server) as late:
+        assert client.get("/livez").status_code == 200  # by now the server has seen the other one
+        late.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            late.recv(100)
+        desk.open.set()
+        late.settimeout(30)
+        assert late.recv(100).startswith(b"HTTP/1.1 100 ")
+        late.sendall(b"{}")
+        assert late.recv(100).startswith(b"HTTP/1.1 204 ")
+    for thread in threads:
+        thread.join(30)
+    assert answers == [204] * ACCEPTING
+
+
+def test_senders_that_are_too_slow_hold_up_nobody_for_long(
+    server: HttpServer, client: httpx.Client, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "SLOWEST", 0.2)
+    with ExitStack() as stack:
+        slow = [stack.enter_context(promised(server)) for _ in range(ACCEPTING)]
+        assert [connection.recv(100)[:13] for connection in slow] == [b"HTTP/1.1 100 "] * ACCEPTING
+        assert post(client).status_code == 204
+        assert [connection.recv(100)[:13] for connection in slow] == [b"HTTP/1.1 408 "] * ACCEPTING
+    assert desk.taken == [b"{}"]
+
+
+def test_a_sender_that_hangs_up_leaves_nothing_behind(
+    server: HttpServer, client: httpx.Client, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), promised(server, 9) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # the body is being waited for
+    assert post(client).status_code == 204
+    server.stop()
+    assert desk.taken == [b"{}"]
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize("authorization", [BEARER, BEARER + b"x", basic("u", TOKEN), basic(TOKEN, "wrong")])
+def test_the_token_is_neither_echoed_nor_logged(
+    client: httpx.Client, desk: Desk, caplog: pytest.LogCaptureFixture, authorization: bytes
+) -> None:
+    desk.trouble = NotAnEvent("it is not JSON")
+    with caplog.at_level(logging.DEBUG, logger="uvicorn"):
+        response = post(client, TOKEN.encode(), authorization)
+    shown = f"{response.headers}{response.text}{caplog.messages}"
+    assert response.status_code in (400, 401)
+    assert TOKEN not in shown and authorization.decode() not in shown
+
+
+def test_events_are_posted(client: httpx.Client) -> None:
+    assert client.get("/events", headers={b"authorization": BEARER}).status_code == 405
+
+
+def test_the_first_page_names_it(client: httpx.Client) -> None:
+    assert "\n/events   takes POST\n" in client.get("/").text
+
+
+def test_it_is_only_there_where_it_was_asked_for() -> None:
+    server = HttpServer(create_app(Metrics(), Health()), "127.0.0.1", 0)
+    server.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=30) as client:
+        assert post(client).status_code == 404
+        assert "/events" not in client.get("/").text
+    server.stop()

@@ -1,0 +1,60 @@
+"""CV-UNet in the engine: one picture's matte depends neither on its company nor on the precision."""
+
+import numpy as np
+import pytest
+import torch
+
+from inference import Engine, EngineOptions, Picture
+from inference.device import resized, scaled
+from inference.models.catalogue import resolve
+from inference.models.native import CVUNetModel
+from inference.rgba import widen
+from inference.training.data import render_sample
+
+
+def test_a_picture_gets_the_same_matte_alone_and_in_any_company() -> None:
+    samples = [render_sample(np.random.default_rng([7, i]), 240, 320) for i in range(4)]
+    pictures = [Picture(s.image) for s in samples]
+    with Engine(EngineOptions(batch=4, max_wait=30)) as engine:
+        alone = [engine.submit(p).result().pixels for p in pictures]
+        with engine.coming() as last:  # holds the batch open until all four are in
+            promises = [engine.submit(p) for p in pictures[:3]]
+            together = [p.result().pixels for p in [*promises, last(pictures[3])]]
+        assert engine.submit(pictures[0]).result().stats is not None
+    for a, b in zip(alone, together, strict=True):
+        assert np.abs(a[..., 3].astype(int) - b[..., 3]).max() <= 1
+
+
+@torch.inference_mode()
+def test_a_picture_may_be_seen_smaller_where_memory_is_short() -> None:
+    model = CVUNetModel(resolve("nano"))
+    model.load(torch.device("cpu"))
+    picture = widen(torch.from_numpy(render_sample(np.random.default_rng(5), 480, 640).image))
+    coarse = model.coarse(scaled(picture, model.canvas(640, 480), model.dtype))
+    full, half = model.refine(picture, coarse), model.refine(resized(picture, (240, 320)), coarse)
+    assert half.shape == (240, 320)
+    assert (resized(half[..., None], (480, 640))[..., 0].int() - full.int()).abs().float().mean() < 3
+
+
+@torch.inference_mode()
+def test_sixteen_bits_are_as_good_as_thirty_two() -> None:
+    errors: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    for dtype, found in errors.items():
+        model = CVUNetModel(resolve("nano"))
+        model.load(torch.device("cpu"))
+        model.use(model.network.to(dtype))
+        for number in range(12):
+            sample = render_sample(np.random.default_rng([11, number]), 240, 320)
+            pixels = widen(torch.from_numpy(sample.image))
+            alpha = model.refine(pixels, model.coarse(scaled(pixels, model.canvas(320, 240), dtype)))
+            found.append(np.abs(alpha.numpy().astype(int) - sample.alpha).mean() / 255)
+    assert abs(np.mean(errors[torch.bfloat16]) - np.mean(errors[torch.float32])) < 0.001
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_matte_as_the_cpu() -> None:
+    picture = Picture(render_sample(np.random.default_rng(3), 480, 640).image)
+    with Engine(EngineOptions(device="cpu")) as cpu, Engine(EngineOptions(device="cuda")) as gpu:
+        one, two = (e.submit(picture).result().pixels[..., 3].astype(int) for e in (cpu, gpu))
+    assert np.abs(one - two).mean() < 0.5

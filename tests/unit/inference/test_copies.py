@@ -1,0 +1,55 @@
+"""How often an image's pixels are copied on their way, as docs/design.md counts it."""
+
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from inference.codec import decode, encode
+from inference.device import upload
+from inference.foreground import cut_out
+from inference.picture import Cutout, Picture
+from inference.transfers import Transfers
+
+from .codec.pictures import cutout, saved
+
+WIDTH, HEIGHT = 1600, 1200
+PIXELS = WIDTH * HEIGHT
+
+
+@pytest.fixture(scope="module")
+def drawn() -> NDArray[np.uint8]:
+    """H x W x 4."""
+    return cutout(WIDTH, HEIGHT)
+
+
+def peak(work: Callable[[], object]) -> int:
+    """Bytes that Python and numpy hold at the most while this runs, beyond what they held before."""
+    work()  # what is made once is made now
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_jpeg_is_decoded_into_its_only_copy(drawn: NDArray[np.uint8]) -> None:
+    data = saved(np.ascontiguousarray(drawn[..., :3]), "JPEG", quality=90)
+    assert 3 * PIXELS <= peak(lambda: decode(data)) < 3.2 * PIXELS
+
+
+def test_the_upload_is_the_copy_that_becomes_the_cut_out(drawn: NDArray[np.uint8]) -> None:
+    picture, alpha = Picture(np.ascontiguousarray(drawn[..., :3])), torch.from_numpy(drawn[..., 3].copy())
+    assert 4 * PIXELS <= peak(lambda: upload(picture, Transfers(torch.device("cpu")))) < 4.2 * PIXELS
+    uploaded = upload(picture, Transfers(torch.device("cpu")))
+    assert peak(lambda: cut_out(uploaded, alpha)) < PIXELS
+
+
+def test_encoding_holds_a_stripe_and_the_file(drawn: NDArray[np.uint8]) -> None:
+    shown = drawn * (drawn[..., 3:] > 0)
+    file = len(encode(Cutout(shown)))
+    assert peak(lambda: encode(Cutout(shown))) < 2 * file + (3 << 19)

@@ -1,0 +1,65 @@
+"""Colour and alpha as words: numpy's road on the CPU and torch's on devices say the same."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from inference import rgba
+from inference.rgba import channels, clear_hidden, half_transparent, widen, words
+
+SHAPES = [(1, 1), (1, 7), (9, 1), (3, 5), (8, 8), (301, 257)]
+
+
+@pytest.fixture(params=["cpu", "device"])
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both roads, on tensors of the CPU."""
+    monkeypatch.setattr(rgba, "_on_cpu", lambda values: request.param == "cpu")
+
+
+def picture(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Colours, and an alpha that is 0 or 255 nearly everywhere, in runs, as mattes are."""
+    generator = torch.Generator().manual_seed(height * width)
+    pixels = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=generator)
+    levels = torch.randint(0, 40, (-(-height * width // 5),), generator=generator)
+    alpha = torch.where(levels < 15, 0, torch.where(levels < 36, 255, levels * 6)).to(torch.uint8)
+    return pixels, alpha.repeat_interleave(5)[: height * width].view(height, width)
+
+
+@pytest.mark.usefixtures("road")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_widened_no_colour_is_lost(shape: tuple[int, int]) -> None:
+    pixels, _ = picture(*shape)
+    result = widen(pixels)
+    assert result.is_contiguous() and result.shape == (*shape, 4)
+    assert torch.equal(result[..., :3], pixels)
+
+
+@pytest.mark.usefixtures("road")
+def test_parts_of_larger_pictures_can_be_widened() -> None:
+    pixels, _ = picture(40, 50)
+    assert torch.equal(widen(pixels[3:, 5:-1])[..., :3], pixels[3:, 5:-1])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_words_hold_red_green_and_blue(shape: tuple[int, int]) -> None:
+    pixels, _ = picture(*shape)
+    assert torch.equal(torch.stack(channels(words(widen(pixels))), -1), pixels.float())
+
+
+@pytest.mark.usefixtures("road")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_colour_is_cleared_where_there_is_no_alpha_and_nowhere_else(shape: tuple[int, int]) -> None:
+    pixels, alpha = picture(*shape)
+    result = torch.cat((pixels, alpha[..., None]), 2)
+    clear_hidden(result)
+    assert torch.equal(result[..., :3], pixels * (alpha > 0)[..., None])
+    assert torch.equal(result[..., 3], alpha)
+
+
+@pytest.mark.usefixtures("road")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_half_transparent_pixels_are_found_wherever_they_are(shape: tuple[int, int]) -> None:
+    _, alpha = picture(*shape)
+    for some in (alpha, alpha.flatten()[3:], torch.full(shape, 7, dtype=torch.uint8), alpha // 255 * 255):
+        wanted = ((some > 0) & (some < 255)).flatten().nonzero()[:, 0]
+        assert torch.equal(half_transparent(some), wanted)

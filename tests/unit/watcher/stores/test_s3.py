@@ -1,0 +1,729 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.codec import encode_png
+from tests.front import Answer, Front, front_of, refusal, times
+from tests.moto import moto_server, use_credentials
+from watcher.aws import AwsOptions, make_client
+from watcher.counts import Counts
+from watcher.errors import (
+    ConfigurationError,
+    Conflict,
+    Denied,
+    Gone,
+    Rejected,
+    SourceMissing,
+    Stale,
+    Throttled,
+    Unavailable,
+)
+from watcher.stores import open_store, s3, s3_probe
+from watcher.stores.base import LARGEST, Held
+from watcher.stores.s3 import S3Store
+from watcher.stores.s3_config import NOTHING_ENFORCED, Conditions, PutOptions, S3Config
+from watcher.stores.s3_probe import probe
+from watcher.stores.stamp import stamp
+from watcher.work import Facts, ImageRef, Job
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_credentials(monkeypatch)
+    monkeypatch.setattr(s3, "PAUSE", 0.0)
+
+
+@pytest.fixture
+def client() -> Any:
+    return moto_server().client()
+
+
+@pytest.fixture
+def bucket() -> str:
+    return moto_server().bucket()
+
+
+@pytest.fixture
+def store(bucket: str) -> S3Store:
+    return moto_server().store(f"s3://{bucket}/in/")
+
+
+@pytest.fixture(scope="module")
+def running_front() -> Iterator[Front]:
+    with front_of(moto_server().port) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def front_client(running_front: Front) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        use_credentials(patch)
+        return make_client("s3", AwsOptions(running_front.endpoint, attempts=1), Counts())
+
+
+@pytest.fixture
+def front(running_front: Front) -> Front:
+    fresh = Front(running_front.port)
+    vars(running_front).update(vars(fresh))
+    return running_front
+
+
+@pytest.fixture
+def behind(front: Front, front_client: Any, bucket: str) -> S3Store:
+    """A store that is reached through the front, a request once."""
+    return S3Store(f"s3://{bucket}/in/", front_client)
+
+
+def job(output: str = "x.png", key: str = "x.jpg", version: str = "1") -> Job:
+    return Job(hashlib.sha256(f"{output}{key}{version}".encode()).hexdigest(), ImageRef(key, version, 1), output)
+
+
+def png_of(made: Job) -> bytes:
+    return encode_png(np.zeros((4, 5, 4), np.uint8), text=stamp(made))
+
+
+def written(store: S3Store, key: str = "x.jpg", data: bytes = b"bytes") -> ImageRef:
+    """Put an object as a user would, and look at it."""
+    moto_server().client().put_object(**store.place(key), Body=data)
+    found = store.stat(key)
+    assert found is not None
+    return found
+
+
+def keys_in(bucket: str) -> set[str]:
+    return {entry["Key"] for entry in moto_server().client().list_objects_v2(Bucket=bucket).get("Contents", ())}
+
+
+class TestUri:
+    @pytest.mark.parametrize(
+        ("way", "uri"),
+        [
+            ("s3://bucket", "s3://bucket/"),
+            ("s3://bucket/", "s3://bucket/"),
+            ("s3://bucket/a/b", "s3://bucket/a/b/"),
+            ("s3://bucket/a/b/", "s3://bucket/a/b/"),
+            ("s3://bucket/a%20b%23%C3%BC%2520", "s3://bucket/a%20b%23%C3%BC%2520/"),
+        ],
+    )
+    def test_is_the_same_by_whichever_way_it_is_written(self, client: Any, way: str, uri: str) -> None:
+        assert S3Store(way, client).uri == uri
+        assert S3Store(uri, client).uri == uri
+
+
+class TestList:
+    def test_leaves_out_folders_marks_and_goes_on_past_a_page(self, store: S3Store, bucket: str, client: Any) -> None:
+        for key in ("in/", "in/a/", "in/a/x.jpg", "inner.jpg", "in"):
+            client.put_object(Bucket=bucket, Key=key, Body=b"")
+        real, pages = store.client.get_paginator, []
+
+        class Small:
+            """A paginator whose pages hold two."""
+
+            def paginate(self, **arguments: str) -> Iterator[dict[str, Any]]:
+                for page in real("list_objects_v2").paginate(**arguments, PaginationConfig={"PageSize": 2}):
+                    pages.append(page)
+                    yield page
+
+        for number in range(4):
+            written(store, f"b +{number}.jpg")
+        small = S3Store(store.uri, _With(store.client, get_paginator=lambda name: Small()))
+        assert [ref.key for ref in small.list()] == ["a/x.jpg", *(f"b +{number}.jpg" for number in range(4))]
+        assert len(pages) == 4
+
+    def test_tells_versions_sizes_and_times(self, store: S3Store) -> None:
+        ref = written(store, data=b"bytes")
+        assert list(store.list()) == [ImageRef("x.jpg", hashlib.md5(b"bytes").hexdigest(), 5)]
+        assert next(store.list()).modified == ref.modified > 1_700_000_000
+
+    def test_of_a_missing_bucket_raises(self) -> None:
+        with pytest.raises(SourceMissing, match="does not exist"):
+            list(moto_server().store("s3://nobody-has-this").list())
+
+    def test_that_breaks_on_the_way_raises(self, behind: S3Store, front: Front) -> None:
+        front.instead = times(1, refusal(403, "AccessDenied", "Not allowed to list."), "GET")
+        with pytest.raises(Denied, match=r"listing s3://.*Not allowed to list.*policy"):
+            list(behind.list())
+
+
+class TestStat:
+    def test_does_not_take_a_missing_bucket_for_a_missing_image(self, store: S3Store, bucket: str, client: Any) -> None:
+        missing = moto_server().store("s3://nobody-has-this")
+        with pytest.raises(SourceMissing, match="does not exist"):
+            missing.stat("x.jpg")
+
+    def test_asks_for_the_bucket_once_in_a_while(
+        self, behind: S3Store, front: Front, bucket: str, client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert behind.stat("x.jpg") is None
+        assert behind.stat("y.jpg") is None
+        assert front.seen == [f"HEAD /{bucket}/in/x.jpg", f"HEAD /{bucket}", f"HEAD /{bucket}/in/y.jpg"]
+        client.delete_bucket(Bucket=bucket)
+        now = time.monotonic() + s3.BUCKET_IS_THERE
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        with pytest.raises(SourceMissing):
+            behind.stat("x.jpg")
+
+    def test_that_is_refused_says_what_is_missing(self, behind: S3Store, front: Front) -> None:
+        front.instead = times(1, Answer(403), "HEAD")
+        with pytest.raises(Denied, match="s3:GetObject, and s3:ListBucket"):
+            behind.stat("x.jpg")
+        front.instead = times(9, Answer(400), "HEAD")  # boto3 asks again, in case it is another region's bucket
+        with pytest.raises(Denied, match="renew"):
+            behind.stat("x.jpg")
+
+    @pytest.mark.parametrize("key", ["", "a/", "x" * 1100, "\udcff.jpg"])
+    def test_of_what_is_no_key_is_none(self, store: S3Store, key: str) -> None:
+        assert store.stat(key) is None
+
+
+class TestRead:
+    def test_takes_any_version_where_none_is_named(self, store: S3Store) -> None:
+        written(store)
+        assert store.read(ImageRef("x.jpg", "", 0)) == b"bytes"
+
+    @pytest.mark.parametrize("key", ["", "a/", "x" * 1100, "\udcff.jpg"])
+    def test_of_what_is_no_key_is_gone(self, store: S3Store, key: str) -> None:
+        with pytest.raises(Gone):
+            store.read(ImageRef(key, "1", 1))
+
+    def test_keeps_its_connection(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind, data=b"b" * 100_000)
+        front.connections = 0
+        for _ in range(3):
+            behind.read(ref)
+            behind.held("x.jpg")
+        assert front.connections <= 1
+
+    def test_begins_again_when_the_body_breaks_off(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind, data=b"b" * 100_000)
+        left = [1000, 99_999]
+
+        def cut(method: str, answer: Answer) -> Answer:
+            short = method == "GET" and left
+            return replace(answer, cut=left.pop()) if short else answer
+
+        front.changed = cut
+        assert behind.read(ref) == b"b" * 100_000
+        assert front.methods().count("GET") == 3
+
+    def test_gives_up_when_every_body_breaks_off(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind)
+        front.changed = lambda method, answer: replace(answer, cut=1)
+        with pytest.raises(Unavailable, match=r"reading s3://.*/in/x\.jpg"):
+            behind.read(ref)
+        assert front.methods().count("GET") == s3.READS
+
+    def test_goes_on_to_be_stale_when_it_changes_between_two_tries(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind)
+
+        def cut_and_replaced(method: str, answer: Answer) -> Answer:
+            if method == "GET" and answer.status == 200:
+                moto_server().client().put_object(**behind.place("x.jpg"), Body=b"other")
+            return replace(answer, cut=1) if answer.status == 200 else answer
+
+        front.changed = cut_and_replaced
+        with pytest.raises(Stale):
+            behind.read(ref)
+
+    def test_refuses_what_is_too_large_without_reading_it(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind)
+        front.changed = lambda method, answer: replace(
+            answer, headers={"Content-Length": str(LARGEST + 1), "Connection": "close"}
+        )
+        with pytest.raises(Rejected) as caught:
+            behind.read(ref)
+        assert caught.value.rejection.reason == "too_large"
+
+    def test_of_an_archived_object_is_the_images_fault(self, behind: S3Store, front: Front) -> None:
+        front.instead = times(1, refusal(403, "InvalidObjectState"), "GET")
+        with pytest.raises(Rejected, match="restore") as caught:
+            behind.read(ImageRef("x.jpg", "1", 1))
+        assert caught.value.rejection.reason == "archived"
+
+    def test_does_not_take_a_missing_bucket_for_a_missing_image(self, front: Front, front_client: Any) -> None:
+        missing = S3Store("s3://nobody-has-this", front_client)
+        with pytest.raises(SourceMissing):
+            missing.read(ImageRef("x.jpg", "1", 1))
+        front.instead = times(1, Answer(404), "GET")  # by a store that gives no reasons
+        with pytest.raises(SourceMissing):
+            missing.read(ImageRef("x.jpg", "1", 1))
+
+    def test_that_is_throttled_says_so(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind)
+        front.instead = times(1, refusal(503, "SlowDown"), "GET")
+        with pytest.raises(Throttled):
+            behind.read(ref)
+
+
+class TestHeld:
+    def test_goes_by_the_metadata_alone(self, behind: S3Store, front: Front) -> None:
+        made = job(key="ä b|+%.jpg")
+        behind.put(made, png_of(made))
+        front.seen.clear()
+        held = behind.held("x.png")
+        assert held == Held(made.id, "ä b|+%.jpg", hashlib.md5(png_of(made)).hexdigest())
+        assert front.methods() == ["HEAD"]
+
+    def test_of_nothing_asks_once(self, behind: S3Store, front: Front) -> None:
+        assert behind.held("x.png") is None
+        assert front.methods() == ["HEAD"]
+
+    def test_reads_a_copied_outputs_head_and_tail_alone(self, behind: S3Store, front: Front) -> None:
+        made = job()
+        noise = np.random.default_rng(0).integers(0, 255, (200, 200, 4), np.uint8)
+        data = encode_png(noise, text=stamp(made))
+        version = written(behind, "x.png", data).version
+        front.seen.clear()
+        sizes: list[int] = []
+
+        def weighed(method: str, answer: Answer) -> Answer:
+            sizes.append(len(answer.body))
+            return answer
+
+        front.changed = weighed
+        assert behind.held("x.png") == Held(made.id, "x.jpg", version)
+        assert front.methods() == ["HEAD", "GET", "GET"]
+        assert sum(sizes) < 5000 < len(data)
+
+    @pytest.mark.parametrize("size", [0, 5, -12, -1])
+    def test_of_a_part_names_no_job_but_a_version_to_replace(self, store: S3Store, size: int) -> None:
+        version = written(store, "x.png", png_of(job())[:size]).version
+        held = store.held("x.png")
+        assert held is not None
+        assert (held.job, held.version) == (None, version)
+        assert held.source_key == ("x.jpg" if size < 0 else None)
+
+    def test_of_what_goes_meanwhile_is_none(self, behind: S3Store, front: Front) -> None:
+        written(behind, "x.png", png_of(job()))
+        front.instead = times(1, refusal(404, "NoSuchKey"), "GET")
+        assert behind.held("x.png") is None
+
+    def test_of_what_changes_meanwhile_is_not_known(self, behind: S3Store, front: Front) -> None:
+        written(behind, "x.png", png_of(job()))
+        front.instead = times(1, refusal(412, "PreconditionFailed"), "GET")
+        with pytest.raises(Unavailable, match="changed"):
+            behind.held("x.png")
+
+
+class TestPut:
+    def test_writes_what_the_output_is_about(self, store: S3Store, client: Any) -> None:
+        made = job(key="日本/a b.jpg", version="abc-2")
+        store.put(made, png_of(made))
+        found = client.head_object(**store.place("x.png"))
+        assert found["ContentType"] == "image/png"
+        assert found["Metadata"] == {
+            "alphadrop-job": made.id,
+            "alphadrop-source": "%E6%97%A5%E6%9C%AC/a%20b.jpg",
+            "alphadrop-version": "abc-2",
+        }
+
+    def test_writes_how_much_the_output_shows_where_that_is_known(self, store: S3Store, client: Any) -> None:
+        store.put(job(), png_of(job()), facts=Facts(0.25))
+        said = client.head_object(**store.place("x.png"))["Metadata"]
+        assert said["alphadrop-matte-coverage"] == "0.2500"
+        assert store.held("x.png") == Held(job().id, "x.jpg")
+
+    def test_leaves_a_source_that_is_too_long_to_the_png(self, store: S3Store, client: Any) -> None:
+        made = job(key="日" * 300 + ".jpg")
+        store.put(made, png_of(made))
+        said = client.head_object(**store.place("x.png"))["Metadata"]
+        assert "alphadrop-source" not in said
+        assert sum(len(name) + len(value) for name, value in said.items()) < 2048
+        held = store.held("x.png")
+        assert held is not None and (held.job, held.source_key) == (made.id, made.ref.key)
+
+    def test_stores_outputs_and_records_with_what_was_asked_for(self, bucket: str, client: Any) -> None:
+        options = PutOptions("STANDARD_IA", "the-key", "team=shop + co,kind=cut-out", "bucket-owner-full-control")
+        store = moto_server().store(f"s3://{bucket}", options)
+        store.put(job(), png_of(job()))
+        store.put_record("_failed/x.jpg.json", b"{}")
+        output = client.head_object(Bucket=bucket, Key="x.png")
+        assert (output["StorageClass"], output["SSEKMSKeyId"]) == ("STANDARD_IA", "the-key")
+        assert output["ServerSideEncryption"] == "aws:kms"
+        tags = client.get_object_tagging(Bucket=bucket, Key="x.png")["TagSet"]
+        assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "shop + co", "kind": "cut-out"}
+        record = client.head_object(Bucket=bucket, Key="_failed/x.jpg.json")
+        assert (record["ContentType"], record["SSEKMSKeyId"]) == ("application/json", "the-key")
+        assert "StorageClass" not in record
+
+    def test_whose_answer_is_lost_conflicts_with_itself(self, front: Front, bucket: str) -> None:
+        patient = S3Store(f"s3://{bucket}", make_client("s3", AwsOptions(front.endpoint), Counts()))
+        lost = [Answer(500)]
+        front.changed = lambda method, answer: lost.pop() if lost and method == "PUT" else answer
+        with pytest.raises(Conflict):
+            patient.put(job(), png_of(job()))
+        held = patient.held("x.png")
+        assert held is not None and held.job == job().id
+
+    @pytest.mark.parametrize("status", [409, 412])
+    def test_that_meets_another_conflicts(self, behind: S3Store, front: Front, status: int) -> None:
+        front.instead = times(1, refusal(status, "ConditionalRequestConflict"), "PUT")
+        with pytest.raises(Conflict):
+            behind.put(job(), b"")
+
+    def test_is_won_by_one_of_many(self, store: S3Store) -> None:
+        start = threading.Barrier(8)
+        results: list[str] = []
+
+        def race(number: int) -> None:
+            made = job(version=str(number))
+            start.wait()
+            try:
+                store.put(made, png_of(made))
+                results.append(made.id)
+            except Conflict:
+                results.append("")
+
+        threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(results) == 8
+        held = store.held("x.png")
+        # moto looks and writes in two steps, so more than one may get through: the last of them is held.
+        assert held is not None and held.job in results
+
+    def test_of_a_missing_bucket_is_unavailable(self) -> None:
+        store = moto_server().store("s3://nobody-has-this")
+        with pytest.raises(Unavailable, match="does not exist") as caught:
+            store.put(job(), b"")
+        assert not isinstance(caught.value, SourceMissing)
+
+    @pytest.mark.parametrize(
+        ("output", "reason"), [("", "bad_name"), ("a/", "bad_name"), ("x" * 1100, "name_too_long")]
+    )
+    def test_rejects_what_can_be_no_key(self, store: S3Store, output: str, reason: str) -> None:
+        with pytest.raises(Rejected) as caught:
+            store.put(Job("id", ImageRef("x.jpg", "1", 1), output), b"")
+        assert caught.value.rejection.reason == reason
+
+    def test_rejects_a_key_that_is_too_long_for_the_store(self, behind: S3Store, front: Front) -> None:
+        front.instead = times(1, refusal(400, "KeyTooLongError"), "PUT")
+        with pytest.raises(Rejected, match="rename the image"):
+            behind.put(job(), b"")
+
+    def test_without_conditions_replaces_whatever_is_there(self, bucket: str) -> None:
+        store = moto_server().store(f"s3://{bucket}", conditions=NOTHING_ENFORCED)
+        store.put(job(version="1"), png_of(job(version="1")))
+        store.put(job(version="2"), png_of(job(version="2")))
+        store.put(job(version="3"), png_of(job(version="3")), Held(None, None, "wrong"))
+        held = store.held("x.png")
+        assert held is not None and held.job == job(version="3").id
+
+
+class TestTrouble:
+    @pytest.mark.parametrize("prefix", ["", "/in/"])
+    @pytest.mark.parametrize("key", ["", "/", "a/", "\0.jpg", "\udcff.jpg", "\ud800/", "..", "\x7f", "x" * 1020])
+    def test_with_an_images_key_never_looks_like_a_wrong_setting(self, bucket: str, prefix: str, key: str) -> None:
+        store = moto_server().store(f"s3://{bucket}{prefix}")
+        ref = ImageRef(key, "1", 1)
+        asked: list[Callable[[], object]] = [
+            lambda: store.stat(key),
+            lambda: store.held(key),
+            lambda: store.read(ref),
+            lambda: store.put(Job("id", ref, key), b""),
+            lambda: store.delete(key),
+            lambda: store.put_record(f"_failed/{key}.json", b"{}"),
+            lambda: store.tag(ref, "alphadrop", "done"),
+            lambda: store.move(ref, "done/"),
+            lambda: store.remove(ref),
+        ]
+        for ask in asked:
+            with suppress(Gone, Stale, Rejected):
+                ask()
+
+    def test_with_a_buckets_name_is_a_wrong_setting(self) -> None:
+        with pytest.raises(ConfigurationError, match="Invalid bucket name"):
+            moto_server().store("s3://No Bucket!").stat("x.jpg")
+
+
+class TestRecords:
+    @pytest.mark.parametrize("key", ["x" * 1020, "ü" * 510, "\udcff.jpg"])
+    def test_of_any_key_are_kept_below_failed(self, store: S3Store, bucket: str, key: str) -> None:
+        store.put_record(f"_failed/{key}.json", b"{}")
+        store.put_record(f"_failed/{key}y.json", b"{}")
+        found = keys_in(bucket)
+        assert len(found) == 2
+        assert all(name.startswith("in/_failed/") and name.endswith(".json") for name in found)
+        store.delete(f"_failed/{key}.json")
+        store.delete(f"_failed/{key}y.json")
+        assert keys_in(bucket) == set()
+
+    @pytest.mark.parametrize("key", ["x.jpg", "x" * 1020, "ü" * 510, "日/" * 400 + "x.jpg", "\udcff.jpg"])
+    def test_are_found_by_the_key_that_the_store_gives_them(self, store: S3Store, key: str) -> None:
+        store.put_record(f"_failed/{key}.json", b"{}")
+        at = store.recorded_at(f"_failed/{key}.json")
+        (ref,) = store.list("_failed/")
+        assert (ref.key, store.stat(at), store.recorded_at(at)) == (at, ref, at)
+        assert store.read(ref) == b"{}"
+        store.delete(at)
+        assert list(store.list()) == []
+
+    def test_that_cannot_be_deleted_are_told(self, behind: S3Store, front: Front) -> None:
+        front.instead = times(1, refusal(403, "AccessDenied"), "DELETE")
+        with pytest.raises(Denied):
+            behind.delete("_failed/x.jpg.json")
+
+    @pytest.mark.parametrize("answer", [refusal(404, "NoSuchKey"), Answer(404)])
+    def test_may_be_gone_already(self, behind: S3Store, front: Front, answer: Answer) -> None:
+        front.instead = times(1, answer, "DELETE")  # as some stores say, and Amazon's does not
+        behind.delete("_failed/x.jpg.json")
+
+
+def replaced_before(front: Front, store: S3Store, method: str) -> None:
+    """Another version comes just before the first request of that kind."""
+    left = [1]
+
+    def instead(now: str, path: str) -> Answer | None:
+        if now == method and left:
+            left.pop()
+            moto_server().client().put_object(**store.place("x.jpg"), Body=b"other")
+        return None
+
+    front.instead = instead
+
+
+class TestTag:
+    def test_keeps_the_other_tags(self, store: S3Store, client: Any) -> None:
+        client.put_object(**store.place("x.jpg"), Body=b"", Tagging="team=shop&alphadrop=todo")
+        ref = store.stat("x.jpg")
+        assert ref is not None
+        store.tag(ref, "alphadrop", "done")
+        tags = client.get_object_tagging(**store.place("x.jpg"))["TagSet"]
+        assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "shop", "alphadrop": "done"}
+        assert store.stat("x.jpg") == ref
+
+    def test_leaves_an_object_that_can_have_no_more(self, store: S3Store, client: Any) -> None:
+        full = "&".join(f"tag{number}=x" for number in range(10))
+        client.put_object(**store.place("x.jpg"), Body=b"", Tagging=full)
+        store.tag(ImageRef("x.jpg", "", 0), "alphadrop", "done")
+        assert len(client.get_object_tagging(**store.place("x.jpg"))["TagSet"]) == 10
+
+    def test_leaves_another_version_alone(self, store: S3Store, client: Any) -> None:
+        ref = written(store)
+        written(store, data=b"other")
+        with pytest.raises(Stale):
+            store.tag(ref, "alphadrop", "done")
+        assert client.get_object_tagging(**store.place("x.jpg"))["TagSet"] == []
+
+    def test_of_nothing_says_so(self, store: S3Store) -> None:
+        with pytest.raises(Gone):
+            store.tag(ImageRef("x.jpg", "1", 1), "alphadrop", "done")
+
+
+class TestMove:
+    def test_keeps_everything_but_the_place(self, store: S3Store, bucket: str, client: Any) -> None:
+        key = "a b/ü+%|日本.jpg"
+        client.put_object(
+            **store.place(key), Body=b"bytes", ContentType="image/jpeg", Metadata={"shot": "7"}, Tagging="team=shop"
+        )
+        ref = store.stat(key)
+        assert ref is not None
+        store.move(ref, "done/2026/")
+        assert keys_in(bucket) == {f"done/2026/{key}"}
+        moved = client.get_object(Bucket=bucket, Key=f"done/2026/{key}")
+        assert (moved["Body"].read(), moved["ContentType"], moved["Metadata"]) == (
+            b"bytes",
+            "image/jpeg",
+            {"shot": "7"},
+        )
+        assert client.get_object_tagging(Bucket=bucket, Key=f"done/2026/{key}")["TagSet"] != []
+
+    def test_leaves_another_version_alone(self, store: S3Store, bucket: str) -> None:
+        ref = written(store)
+        written(store, data=b"other")
+        with pytest.raises(Stale):
+            store.move(ref, "done/")
+        assert keys_in(bucket) == {"in/x.jpg"}
+
+    def test_never_removes_what_came_meanwhile(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind)
+        replaced_before(front, behind, "PUT")
+        with pytest.raises(Stale):
+            behind.move(ref, "done/")
+        assert behind.read(ImageRef("x.jpg", "", 0)) == b"other"
+
+    def test_asks_for_that_version_alone(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind)
+        sent: list[dict[str, str]] = []
+
+        def noted(method: str, headers: dict[str, str]) -> dict[str, str]:
+            sent.append({name.lower(): value for name, value in headers.items()})
+            return headers
+
+        front.headers = noted
+        behind.move(ref, "done/")
+        (copy,) = [headers for headers in sent if "x-amz-copy-source" in headers]
+        assert copy["x-amz-copy-source-if-match"] == f'"{ref.version}"'
+
+    def test_is_stale_where_the_store_can_tell(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind)
+        front.instead = times(1, refusal(412, "PreconditionFailed"), "PUT")
+        with pytest.raises(Stale):
+            behind.move(ref, "done/")
+        assert behind.stat("x.jpg") == ref
+
+    def test_of_what_was_moved_already_says_so(self, store: S3Store) -> None:
+        ref = written(store)
+        store.move(ref, "done/")
+        with pytest.raises(Gone):
+            store.move(ref, "done/")
+
+    def test_that_stopped_half_way_can_be_done_again(self, store: S3Store, bucket: str, client: Any) -> None:
+        ref = written(store)
+        client.copy_object(Bucket=bucket, Key="done/x.jpg", CopySource=store.place("x.jpg"))
+        store.move(ref, "done/")
+        assert keys_in(bucket) == {"done/x.jpg"}
+
+
+class TestRemove:
+    def test_removes_that_version(self, store: S3Store, bucket: str) -> None:
+        store.remove(written(store))
+        assert keys_in(bucket) == set()
+
+    def test_is_content_when_it_is_gone(self, store: S3Store) -> None:
+        store.remove(ImageRef("x.jpg", "1", 1))
+
+    @pytest.mark.parametrize("conditions", [Conditions(), NOTHING_ENFORCED])
+    def test_leaves_another_version_alone(self, bucket: str, conditions: Conditions) -> None:
+        store = moto_server().store(f"s3://{bucket}", conditions=conditions)
+        ref = written(store)
+        written(store, data=b"other")
+        with pytest.raises(Stale):
+            store.remove(ref)
+        assert keys_in(bucket) == {"x.jpg"}
+
+    def test_leaves_what_comes_at_the_last_moment_where_the_store_can_tell(self, behind: S3Store, front: Front) -> None:
+        ref = written(behind)
+        replaced_before(front, behind, "DELETE")
+        with pytest.raises(Stale):
+            behind.remove(ref)
+        assert behind.read(ImageRef("x.jpg", "", 0)) == b"other"
+
+    def test_does_not_take_a_missing_bucket_for_a_missing_image(self) -> None:
+        with pytest.raises(SourceMissing):
+            moto_server().store("s3://nobody-has-this").remove(ImageRef("x.jpg", "1", 1))
+
+
+def forgetful(method: str, headers: dict[str, str]) -> dict[str, str]:
+    """A store that knows no conditions, and does not say so."""
+    return {name: value for name, value in headers.items() if name not in ("If-Match", "If-None-Match")}
+
+
+def like_ceph(method: str, headers: dict[str, str]) -> dict[str, str]:
+    """A store for which an ETag in a put matches without the quotes that it gives it alone."""
+    quoted = method == "PUT" and headers.get("If-Match", "").startswith('"')
+    return headers | {"If-Match": '"other"'} if quoted else headers
+
+
+def ignorant(only: str) -> Callable[[str, dict[str, str]], dict[str, str]]:
+    """A store that ignores one condition."""
+    return lambda method, headers: {name: value for name, value in headers.items() if name != only}
+
+
+class TestProbe:
+    @pytest.mark.parametrize(
+        ("headers", "found"),
+        [
+            (lambda method, headers: headers, Conditions()),
+            (forgetful, NOTHING_ENFORCED),
+            (like_ceph, Conditions(True, "unquoted")),
+            (ignorant("If-None-Match"), Conditions(False, "quoted")),
+            (ignorant("If-Match"), Conditions(True, "")),
+        ],
+    )
+    def test_finds_out_what_the_store_enforces(
+        self, behind: S3Store, front: Front, bucket: str, headers: Any, found: Conditions
+    ) -> None:
+        front.headers = headers
+        assert probe(behind) == found
+        assert keys_in(bucket) == set()
+
+    @pytest.mark.parametrize("headers", [forgetful, like_ceph])
+    def test_tells_what_puts_work_with(
+        self, behind: S3Store, front: Front, front_client: Any, headers: Callable[..., dict[str, str]]
+    ) -> None:
+        front.headers = headers
+        store = S3Store(behind.uri, front_client, conditions=probe(behind))
+        store.put(job(version="1"), png_of(job(version="1")))
+        store.put(job(version="2"), png_of(job(version="2")), store.held("x.png"))
+        held = store.held("x.png")
+        assert held is not None and held.job == job(version="2").id
+
+    def test_goes_without_conditions_that_are_refused(self, behind: S3Store, front: Front, bucket: str) -> None:
+        seen = front.seen
+
+        def conditional(method: str, headers: dict[str, str]) -> dict[str, str]:
+            odd = method == "PUT" and {"If-Match", "If-None-Match"} & set(headers)
+            seen.append("odd" if odd else "plain")
+            return headers
+
+        front.headers = conditional
+        front.changed = lambda method, answer: refusal(501, "NotImplemented") if seen[-1] == "odd" else answer
+        assert probe(behind) == NOTHING_ENFORCED
+
+    def test_goes_on_and_says_so_when_nothing_may_be_deleted(
+        self, behind: S3Store, front: Front, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[dict[str, str]] = []
+        monkeypatch.setattr(s3_probe.log, "warning", lambda event, **fields: told.append(fields), raising=False)
+        front.instead = times(1, refusal(403, "AccessDenied"), "DELETE")
+        assert probe(behind) == Conditions()
+        (left,) = keys_in(bucket)
+        assert [f"in/{fields['key']}" for fields in told] == [left]
+        assert left.startswith("in/_alphadrop/probe-")
+
+    @pytest.mark.parametrize(("status", "code", "kind"), [(403, "AccessDenied", Denied), (503, "SlowDown", Throttled)])
+    def test_in_trouble_raises(
+        self, behind: S3Store, front: Front, status: int, code: str, kind: type[Exception]
+    ) -> None:
+        front.instead = times(9, refusal(status, code), "PUT")
+        with pytest.raises(kind, match="probing"):
+            probe(behind)
+
+    def test_says_when_outputs_cannot_be_stored_as_asked_for(
+        self, bucket: str, front: Front, front_client: Any
+    ) -> None:
+        store = S3Store(f"s3://{bucket}", front_client, PutOptions(acl="public-read"))
+        front.instead = times(9, refusal(400, "AccessControlListNotSupported"), "PUT")
+        with pytest.raises(Unavailable, match="AccessControlListNotSupported"):
+            probe(store)
+
+    def test_of_a_missing_bucket_raises(self) -> None:
+        with pytest.raises(Unavailable, match="does not exist"):
+            probe(moto_server().store("s3://nobody-has-this"))
+
+
+class TestConfig:
+    @pytest.mark.parametrize("conditions", [None, Conditions(False, "unquoted")])
+    def test_travels_as_json(self, conditions: Conditions | None) -> None:
+        config = S3Config(AwsOptions("https://minio.example"), PutOptions("IA", tags="a=b"), conditions)
+        assert S3Config.from_dict(asdict(config)) == config
+
+    def test_that_was_not_probed_trusts_amazon_alone(self, bucket: str) -> None:
+        ours = open_store(f"s3://{bucket}", S3Config(AwsOptions(moto_server().endpoint)))
+        ours.put(job(version="1"), png_of(job(version="1")), None)
+        ours.put(job(version="2"), png_of(job(version="2")), None)  # nothing is enforced that was not tried
+        amazons = open_store("s3://bucket", S3Config(AwsOptions(region="eu-central-1")))
+        assert isinstance(amazons, S3Store)
+        assert amazons._conditions == Conditions()
+
+
+class _With:
+    """An object with some attributes of its own."""
+
+    def __init__(self, real: Any, **own: Any) -> None:
+        self._real, self._own = real, own
+
+    def __getattr__(self, name: str) -> Any:
+        return self._own.get(name) or getattr(self._real, name)

@@ -1,0 +1,28 @@
+"""What happens too deep inside for a report of its own is counted here, and told with the next heartbeat."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+
+class Counts:
+    """Counters by name and label, for one process. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, name: str, label: str, amount: int = 1) -> None:
+        """Count, for example, `("store_throttled", "put")`; the names are those of `metrics.catalogue.COUNTS`."""
+        with self._lock:
+            self._counts[name, label] += amount
+
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        """The totals so far: name to label to number."""
+        with self._lock:
+            counts = dict(self._counts)
+        totals: dict[str, dict[str, int]] = {}
+        for (name, label), number in counts.items():
+            totals.setdefault(name, {})[label] = number
+        return totals
