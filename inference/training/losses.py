@@ -54,17 +54,31 @@ def laplacian_loss(matte: Tensor, alpha: Tensor, levels: int = 5) -> Tensor:
     return total
 
 
-def network_loss(coarse: Tensor, levels: list[Level], alpha: Tensor) -> Tensor:
-    """The loss of every output against alpha B x 1 x H x W.
+def coarse_loss(logits: Tensor, alpha: Tensor) -> Tensor:
+    """The loss of the U-Net's matte against alpha B x 1 x H x W, where every object counts alike, small or large."""
+    small = shrink(alpha, logits)
+    return matting_loss(logits, small, band_weight(small)) + overlap_loss(torch.sigmoid(logits), small)
 
-    The last level counts whole; the coarse matte, earlier levels, and what is lifted from these to the last one, half.
+
+def overlap_loss(matte: Tensor, alpha: Tensor) -> Tensor:
+    """1 - IoU of B x 1 x H x W mattes, each picture's own; the union of two empty ones is one pixel."""
+    both = torch.minimum(matte, alpha).sum((1, 2, 3)) + 1
+    either = torch.maximum(matte, alpha).sum((1, 2, 3)) + 1
+    return (1 - both / either).mean()
+
+
+def edge_loss(levels: list[Level], alpha: Tensor) -> Tensor:
+    """The loss of every level of the edge head against alpha B x 1 x H x W.
+
+    The last level counts whole; earlier ones, and what is lifted from these to the last one, half.
     """
     picture, weight = levels[-1].picture, band_weight(alpha)
-    halves = [lifting_loss(lift(level, picture), alpha, weight) for level in levels[:-1]]
-    for logits in (coarse, *(level.logits for level in levels[:-1])):
-        small = shrink(alpha, logits)
-        halves.append(matting_loss(logits, small, band_weight(small)))
-    return matting_loss(levels[-1].logits, alpha, weight) + 0.5 * torch.stack(halves).sum()
+    total = matting_loss(levels[-1].logits, alpha, weight)
+    for level in levels[:-1]:
+        small = shrink(alpha, level.logits)
+        total = total + 0.5 * matting_loss(level.logits, small, band_weight(small))
+        total = total + 0.5 * lifting_loss(lift(level, picture), alpha, weight)
+    return total
 
 
 def lifting_loss(matte: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:

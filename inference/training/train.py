@@ -21,7 +21,7 @@ from inference.models.cvunet import SIZES, CVUNet, Level, channels_last
 from inference.models.native import quickest
 from inference.training.curve import draw_curve
 from inference.training.loader import batches
-from inference.training.losses import network_loss
+from inference.training.losses import coarse_loss, edge_loss
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,11 @@ class Trainer:
                     losses, saved = [], now
 
     def step(self, pictures: Tensor, alphas: Tensor, ratio: int) -> float:
-        """One optimiser step on uint8 B x H x W x 3 pictures and B x H x W alphas; returns the loss."""
+        """One optimiser step on uint8 B x H x W x 3 pictures and B x H x W alphas; returns the U-Net's loss.
+
+        Pictures of the canvas's own size teach the U-Net alone, which is most of what there is to learn and takes half
+        of the time; larger ones teach the edge head too.
+        """
         picture = pictures.to(self.device).permute(0, 3, 1, 2).float().div(255)
         alpha = alphas.to(self.device)[:, None].float().div(255)
         for group in self.optimiser.param_groups:
@@ -104,15 +108,16 @@ class Trainer:
         canvas = picture if ratio == 1 else F.avg_pool2d(picture, ratio)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits, features = self.network.coarse(canvas.contiguous(memory_format=torch.channels_last))
-            levels = self.network.refine(picture, logits, features)
-        loss = network_loss(logits.float(), [Level(*map(Tensor.float, level)) for level in levels], alpha)
+            levels = self.network.refine(picture, logits, features) if ratio > 1 else []
+        coarse = coarse_loss(logits.float(), alpha)
+        loss = coarse + edge_loss([Level(*map(Tensor.float, level)) for level in levels], alpha) if levels else coarse
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         self.steps, self.samples = self.steps + 1, self.samples + len(pictures)
         self.follow()
-        return float(loss.detach())
+        return float(coarse.detach())
 
     def learning_rate(self) -> float:
         """A short warm-up, then half a cosine down to a fiftieth."""

@@ -182,6 +182,16 @@ def room(rng: Rng, height: int, width: int) -> Float:
     return np.clip(blur(picture, between(rng, 0.6, 3)) if chance(rng, 0.5) else picture, 0, 1).astype(np.float32)
 
 
+def static(rng: Rng, height: int, width: int) -> Float:
+    """Nothing but random colours, in squares of one pixel to a tenth of the picture."""
+    cell = max(1.0, max(height, width) * 10 ** between(rng, -2.7, -1.0))
+    rows, columns = max(2, round(height / cell)), max(2, round(width / cell))
+    spread = np.float32(between(rng, 0.1, 0.5))
+    squares = (colour(rng) + rng.standard_normal((rows, columns, 3)) * spread).astype(np.float32)
+    how = cv2.INTER_CUBIC if chance(rng, 0.4) else cv2.INTER_NEAREST
+    return np.clip(np.asarray(cv2.resize(squares, (width, height), interpolation=how), np.float32), 0, 1)
+
+
 _KINDS = (uniform, sweep, wall, defocused, cluttered)
 _SHARES = np.array([0.3, 0.25, 0.15, 0.15, 0.15])
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .backgrounds import render_background, room
+from .backgrounds import render_background, room, static
 from .contours import Float, Rng, chance
 from .cutout import Cutout
 from .objects import render_object
@@ -23,6 +23,10 @@ class Repertoire:
     """Share of a stream's pictures with other objects, out of focus, behind the one that counts."""
     rooms: float = 0.0
     """Share of backgrounds with a patterned floor in perspective."""
+    static: float = 0.0
+    """Share of backgrounds that are nothing but random colours."""
+    empty: float = 0.025
+    """Share of pictures without an object."""
     fullest: float = 0.93
     """A sample with more object than this is drawn again."""
 
@@ -36,6 +40,8 @@ class Repertoire:
         """A new background, H x W x 3 in 0..1."""
         if self.rooms and chance(rng, self.rooms):
             return room(rng, height, width)
+        if self.static and chance(rng, self.static):
+            return static(rng, height, width)
         return render_background(rng, height, width)
 
 
@@ -43,5 +49,7 @@ DRAWN = Repertoire()
 """Flat drawings only: the first held-out split, which stays as it is so that figures can be compared over time."""
 SOLID = Repertoire(solid=1.0, close=0.2, rooms=0.12, fullest=0.97)
 """Solid objects only: the second held-out split."""
-EVERYTHING = Repertoire(solid=0.4, close=0.2, alike=0.18, crowded=0.1, rooms=0.12, fullest=0.97)
+EVERYTHING = Repertoire(
+    solid=0.4, close=0.2, alike=0.18, crowded=0.1, rooms=0.12, static=0.02, empty=0.04, fullest=0.97
+)
 """What the network is trained on."""

@@ -18,8 +18,6 @@ from .shadows import cast_shadow, reflected
 # The streams feed training on the same cores: a thread pool per OpenCV call would fight with it.
 cv2.setNumThreads(1)
 
-_NEGATIVES = 0.025
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -101,8 +99,8 @@ def _picture(rng: Rng, cutouts: list[Cutout], ground: Float, show: Repertoire) -
     return Sample(photograph(rng, ground), to_bytes(alpha))
 
 
-def _count(rng: Rng) -> int:
-    if chance(rng, _NEGATIVES):
+def _count(rng: Rng, empty: float) -> int:
+    if chance(rng, empty):
         return 0
     return int(rng.integers(2, 4)) if chance(rng, 0.12) else 1
 
@@ -113,7 +111,7 @@ def _object_size(height: int, width: int) -> int:
 
 def render_sample(rng: np.random.Generator, height: int, width: int, show: Repertoire = DRAWN) -> Sample:
     """A height x width sample with every part drawn afresh; the same generator state gives the same sample."""
-    count = _count(rng)
+    count = _count(rng, show.empty)
     while True:
         cutouts = [show.render(rng, _object_size(height, width)) for _ in range(count)]
         sample = _picture(rng, cutouts, show.background(rng, height, width), show)
@@ -134,7 +132,7 @@ class SampleStream:
 
     def next(self, height: int, width: int) -> Sample:
         """The next height x width sample."""
-        count = _count(self._rng)
+        count = _count(self._rng, self._show.empty)
         while True:
             cutouts = [self._object(height, width) for _ in range(count)]
             ground = self._ground(height, width)

@@ -15,6 +15,7 @@ from inference.training.losses import (
     laplacian_loss,
     lifting_loss,
     matting_loss,
+    overlap_loss,
     transition_band,
     widest,
 )
@@ -32,6 +33,25 @@ def test_the_right_matte_costs_less_than_a_wrong_one() -> None:
     weight = band_weight(disc())
     assert matting_loss(right, disc(), weight) < 0.2 * matting_loss(torch.zeros_like(right), disc(), weight)
     assert laplacian_loss(disc(), disc()) == 0
+
+
+def test_the_overlap_counts_small_objects_like_large_ones() -> None:
+    small = torch.zeros(1, 1, 64, 64)
+    small[..., :8, :8] = 1
+    assert overlap_loss(small, small) == overlap_loss(torch.zeros_like(small), torch.zeros_like(small)) == 0
+    half = small.clone()
+    half[..., :4, :] = 0
+    assert overlap_loss(half, small) == pytest.approx(0.5, abs=0.02)
+    both = torch.cat((half, disc())), torch.cat((small, disc()))
+    assert overlap_loss(*both) == pytest.approx(0.25, abs=0.01)
+
+
+def test_pictures_as_small_as_the_canvas_teach_the_unet_alone(tmp_path: Path) -> None:
+    trainer = Trainer(TrainOptions(out=tmp_path, threads=1))
+    trainer.step(*render_batch(SampleStream(5), Shape(64, 64, 1, 4)))
+    assert all(weight.grad is None for weight in trainer.network.edge.parameters())
+    trainer.step(*render_batch(SampleStream(5), Shape(128, 128, 2, 4)))
+    assert all(weight.grad is not None for weight in trainer.network.parameters())
 
 
 def test_what_is_lifted_may_go_beyond_what_there_is_but_not_the_other_way() -> None:
