@@ -231,9 +231,12 @@ class Line:
             return Session(await asyncio.shield(opened))
         except asyncio.CancelledError:
             self._loop.set_exception_handler(_tell_fault)
-            connection.close()  # of one that is being opened: the attempt is given up
             with contextlib.suppress(*_TROUBLES):
-                await opened
+                # pika forgets the socket of an attempt that is given up while it is passed from one layer to the next.
+                await asyncio.wait((opened,), timeout=GOODBYE)
+                if not opened.done():
+                    connection.close()
+                await self._hang_up(Session(await opened))
             raise
 
     async def _hang_up(self, session: Session) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pika
@@ -165,6 +168,34 @@ def test_closing_while_a_connection_is_made_is_no_fault(name: str, caplog: pytes
             assert connection.recv(4) == b"AMQP"
             broker.close()
     assert caplog.records == []
+
+
+class LeavingLoop(asyncio.SelectorEventLoop):
+    """One whose line hangs up in one of its turns, as soon as the loop has heard what other threads have found."""
+
+    def __init__(self, turn: int) -> None:
+        super().__init__()
+        self.left = turn
+
+    def _process_events(self, events: list[object]) -> None:
+        self.left -= 1
+        if self.left == 0:
+            for task in asyncio.all_tasks(self):
+                if task.get_coro().__name__ == "_keep_open":  # type: ignore[union-attr]
+                    task.cancel()
+        super()._process_events(events)  # type: ignore[misc]
+
+
+def test_leaving_at_any_moment_of_the_opening_leaves_no_socket_behind(
+    rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sockets()
+    for turn in range(1, 40):
+        monkeypatch.setattr(asyncio, "new_event_loop", partial(LeavingLoop, turn))
+        with opened(rabbit.url(queue=name)) as broker:
+            wait_until(partial(fails, broker.depth))
+        assert sockets() == before
+    gc.collect()  # a socket that nobody has closed warns, and a warning fails the test
 
 
 def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
