@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.rgba import ALPHA_BYTE, clear_hidden, half_transparent, words
+from inference.rgba import ALPHA_BYTE, half_transparent, words
 
 FIELD_SIDE = 384
 """Longer side of the picture that the blurred fields are computed on."""
@@ -27,12 +27,11 @@ what is known of them in the cache."""
 def cut_out(picture: Tensor, alpha: Tensor) -> None:
     """Give a picture H x W x 4 uint8 its alpha H x W uint8, straight, in place; what its fourth channel was is nothing.
 
-    Opaque pixels keep their colour to the bit, transparent ones are zero (hidden colour costs bytes and leaks what was
-    cut away), those between get the foreground's own colour.
+    Opaque and transparent pixels keep their colour to the bit, those between get the foreground's own. (Hidden colour
+    costs bytes and leaks what was cut away: `encode` leaves it out.)
     """
     picture[..., 3] = alpha
     decontaminate(picture, alpha)
-    clear_hidden(picture)
 
 
 def decontaminate(picture: Tensor, alpha: Tensor) -> None:

@@ -45,7 +45,10 @@ class BatchStats:
 
 @dataclass(frozen=True, eq=False)
 class Cutout:
-    """A photo with its background removed: H x W x 4 uint8, sRGB with straight (not premultiplied) alpha."""
+    """A photo with its background removed: H x W x 4 uint8, sRGB with straight (not premultiplied) alpha.
+
+    Where alpha is 0 the photo's colour is still there; `codec.encode` leaves it out.
+    """
 
     pixels: NDArray[np.uint8] = field(repr=False)
     stats: BatchStats | None = None

@@ -1,4 +1,4 @@
-"""Colour and alpha as one word a pixel: made, searched, cleared.
+"""Colour and alpha as one word a pixel: made, and searched.
 
 On the CPU numpy does it, which can read three bytes as an unaligned word of four, asks for huge pages, and keeps to
 pieces that stay in the cache; on other devices torch does the same.
@@ -16,12 +16,9 @@ from torch import Tensor
 
 ALPHA_BYTE: Final = -1 << 24
 """Of a word, as int32, what is alpha."""
-_LARGEST_COLOUR: Final = 0x00FFFFFF
 _BETWEEN: Final = 254
 """Alpha less 1 is smaller than this where it is neither 255 nor 0, which wraps."""
 _ALL_OPAQUE: Final = 0xFFFFFFFFFFFFFFFF
-_STRIPE: Final = 1 << 16
-"""Pixels cleared at a time."""
 
 
 def widen(pixels: Tensor) -> Tensor:
@@ -44,17 +41,6 @@ def words(rgba: Tensor) -> Tensor:
 def channels(words: Tensor) -> list[Tensor]:
     """Red, green and blue, each 0..255 float, of words of any shape."""
     return [((words >> shift) & 255).float() for shift in (0, 8, 16)]
-
-
-def clear_hidden(rgba: Tensor) -> None:
-    """Zero the colour where alpha is 0, in place; H x W x 4 uint8, contiguous."""
-    if not _on_cpu(rgba):
-        words(rgba).mul_(rgba[..., 3] > 0)
-        return
-    flat = words(rgba).view(-1).numpy().view("<u4")
-    for start in range(0, flat.size, _STRIPE):
-        stripe = flat[start : start + _STRIPE]
-        stripe *= stripe > _LARGEST_COLOUR
 
 
 def half_transparent(alpha: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from inference.codec.decode import MAX_PIXELS, PictureInfo, decode, probe
 from inference.codec.encode import encode, is_complete_png, read_text
-from inference.codec.png import HEAD_BYTES, encode_png, zero_hidden
+from inference.codec.png import HEAD_BYTES, encode_png
 
 __all__ = [
     "HEAD_BYTES",
@@ -14,5 +14,4 @@ __all__ = [
     "is_complete_png",
     "probe",
     "read_text",
-    "zero_hidden",
 ]

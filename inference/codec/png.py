@@ -51,13 +51,6 @@ def encode_png(
     return b"".join((head, *_image_data(pixels, level, keep_hidden), END))
 
 
-def zero_hidden(pixels: NDArray[np.uint8]) -> None:
-    """Make the colour of fully transparent pixels black, in place; H x W x 4 uint8, the channels adjacent."""
-    _require_rgba(pixels)
-    words = pixels.view("<u4")
-    words *= words > _LARGEST_COLOUR
-
-
 def chunk(kind: bytes, payload: bytes) -> bytes:
     """Frame a payload: length, type, payload, CRC-32 of type and payload."""
     return b"".join(_framed(kind, payload))
@@ -120,8 +113,6 @@ def _filtered(pixels: NDArray[np.uint8], keep_hidden: bool) -> Iterator[NDArray[
 
 
 def _revealed(stripe: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Without hidden colour: itself, where there is none, as in every cut-out that the engine has made."""
+    """A copy without hidden colour."""
     words = stripe.view("<u4")
-    if (words - 1).min() >= _LARGEST_COLOUR:  # 0, nothing at all, wraps to the largest
-        return stripe
     return (words * (words > _LARGEST_COLOUR)).view(np.uint8)

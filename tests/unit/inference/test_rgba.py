@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from inference import rgba
-from inference.rgba import channels, clear_hidden, half_transparent, widen, words
+from inference.rgba import channels, half_transparent, widen, words
 
 SHAPES = [(1, 1), (1, 7), (9, 1), (3, 5), (8, 8), (301, 257)]
 
@@ -44,16 +44,6 @@ def test_parts_of_larger_pictures_can_be_widened() -> None:
 def test_words_hold_red_green_and_blue(shape: tuple[int, int]) -> None:
     pixels, _ = picture(*shape)
     assert torch.equal(torch.stack(channels(words(widen(pixels))), -1), pixels.float())
-
-
-@pytest.mark.usefixtures("road")
-@pytest.mark.parametrize("shape", SHAPES)
-def test_colour_is_cleared_where_there_is_no_alpha_and_nowhere_else(shape: tuple[int, int]) -> None:
-    pixels, alpha = picture(*shape)
-    result = torch.cat((pixels, alpha[..., None]), 2)
-    clear_hidden(result)
-    assert torch.equal(result[..., :3], pixels * (alpha > 0)[..., None])
-    assert torch.equal(result[..., 3], alpha)
 
 
 @pytest.mark.usefixtures("road")
