@@ -21,7 +21,7 @@ import pytest
 from tests.rabbit import free_port
 from tests.support import wait_until
 
-STARTED = 120.0
+STARTED = 300.0
 """Seconds after which it is taken for stuck: far more than the slowest machine needs."""
 CONFIG = """
 global:
