@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.daemon import Folders
 from tests.rabbit import Rabbit, running_rabbit
@@ -15,6 +16,10 @@ from tests.support import Call, Finished
 from watcher.cli import main
 
 FIGURES = pytest.StashKey[list[str]]()
+
+# On a busy machine an example may stand still for longer than it takes: nothing is wrong with it.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

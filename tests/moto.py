@@ -23,7 +23,7 @@ from watcher.stores.s3 import S3Store
 from watcher.stores.s3_config import Conditions, PutOptions, S3Config
 
 REGION = "us-east-1"
-STARTED = 120.0
+STARTED = 300.0
 """Seconds after which the server is taken for stuck: far more than the slowest machine needs."""
 
 PORTS = 5

@@ -21,7 +21,7 @@ import pytest
 from tests.rabbit import free_port
 from tests.support import wait_until
 
-STARTED = 120.0
+STARTED = 300.0
 """Seconds after which it is taken for stuck: far more than the slowest machine needs."""
 CONFIG = """
 global:
@@ -126,7 +126,7 @@ def running_prometheus(folder: Path, target: int, rules: Sequence[Path] = ()) ->
 
 def caught_up(server: Prometheus, expr: str, at_least: float) -> None:
     """Wait until the server has scraped what the daemon shows by now."""
-    wait_until(lambda: server.value(expr) >= at_least, 60, f"{expr} never reached {at_least}", pause=0.2)
+    wait_until(lambda: server.value(expr) >= at_least, message=f"{expr} never reached {at_least}", pause=0.2)
 
 
 def now() -> float:

@@ -21,7 +21,7 @@ import pytest
 from tests.support import wait_until
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # not the one in PATH, which becomes the user rabbitmq
-STARTED = 120.0
+STARTED = 300.0
 """Seconds after which a node is taken for stuck: far more than the slowest machine needs."""
 CONFIG = """
 loopback_users = none

@@ -19,7 +19,7 @@ STUCK = 600.0
 """Seconds after which a command is taken for stuck: far more than the slowest machine needs."""
 
 
-def wait_until(predicate: Callable[[], object], timeout: float = 30.0, message: str = "", pause: float = 0.01) -> None:
+def wait_until(predicate: Callable[[], object], timeout: float = 120.0, message: str = "", pause: float = 0.01) -> None:
     """Wait until `predicate` is true, or fail. The limit is for a stuck test, not a measure of speed.
 
     `pause` is the seconds between two looks: longer ones for looks that keep others from working.

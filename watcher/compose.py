@@ -155,8 +155,9 @@ class Parts:
             self.queue, self.embedded = self.links.open_queue(self.counts), None
         else:
             self.queue = self.embedded = open_queue(self.links.queue)
-            self.resumed = self.embedded.abandon_all()
         self._closing.callback(self.queue.close)
+        if self.embedded:
+            self.resumed = self.embedded.abandon_all()
 
     def intake(self, mode: Mode, metrics: Metrics, health: Health, tally: Tally, wake: Callable[[], None]) -> Intake:
         """All that arrivals come from."""
@@ -261,13 +262,11 @@ def retry_rejected(settings: Settings, pattern: str) -> list[Job]:
     sink = links.open_sink(Counts())
     if links.shared:
         return _retry_records(links, sink, pattern)
-    queue = existing_queue(settings)
-    for job, _ in queue.rejected(MOST_REJECTED):
-        if fnmatchcase(job.ref.key, pattern):
-            release(sink, job)  # before the job is pending: a quick worker may write a new record
-    jobs = queue.retry(pattern)
-    queue.close()
-    return jobs
+    with closing(existing_queue(settings)) as queue:
+        for job, _ in queue.rejected(MOST_REJECTED):
+            if fnmatchcase(job.ref.key, pattern):
+                release(sink, job)  # before the job is pending: a quick worker may write a new record
+        return queue.retry(pattern)
 
 
 def _retry_records(links: Links, sink: Store, pattern: str) -> list[Job]:

@@ -17,7 +17,7 @@ from watcher.brokers import open_broker
 from watcher.brokers.base import Broker, Message
 from watcher.counts import Counts
 
-VISIBILITY = 2.0
+VISIBILITY = 5.0
 """Seconds until SQS takes a message back from a process that has died."""
 PREFETCH = 20
 

@@ -62,11 +62,11 @@ def test_many_are_sent_and_received_at_a_time(broker: Broker) -> None:
 
 def test_a_message_that_comes_ends_the_wait(site: Site, broker: Broker) -> None:
     with opened(site) as other, ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(broker.receive, 5, 15.0)
+        waiting = pool.submit(broker.receive, 5, 60.0)
         other.send([b"late"])
         started = time.monotonic()
         assert bodies(waiting.result()) == [b"late"]
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 50
 
 
 def test_nothing_to_do_is_nothing_done(broker: Broker) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.daemon import Daemon, Folders, colour, coloured, photo, shows
 
-SETTLE = 1.0
+SETTLE = 2.0
 RED, GREEN, BLUE = (150, 20, 30), (20, 140, 40), (30, 50, 150)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

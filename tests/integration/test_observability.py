@@ -45,7 +45,7 @@ def test_nothing_is_counted_backwards_or_twice_when_a_worker_is_killed(
         assert daemon.metric("alphadrop_ready") == 1
         first = scrape(daemon)
         # Given work in hand, and a worker that has told of it
-        drop(folders, range(20))
+        drop(folders, range(60))
         daemon.until(lambda: daemon.metric("alphadrop_images_in_flight") > 0, "no heartbeat told of work")
         daemon.until(lambda: daemon.metric("alphadrop_worker_cpu_seconds_total") > 0, "no heartbeat told of its time")
         assert daemon.metric("alphadrop_worker_resident_memory_bytes") > 1 << 20
@@ -70,7 +70,7 @@ def test_nothing_is_counted_backwards_or_twice_when_a_worker_is_killed(
     last = scrapes[-1]
     counted = {dict(labels)["outcome"]: n for (name, labels), n in last.items() if name == _name("images_processed")}
     assert {outcome: n for outcome, n in counted.items() if n} == outcomes
-    assert outcomes["written"] + outcomes["already_done"] == 20
+    assert outcomes["written"] + outcomes["already_done"] == 60
     assert sum(n for (name, _), n in last.items() if name == _name("worker_restarts")) == 1
     figures(f"series over a killed worker: {len(last)} samples that only grow, {len(scrapes)} scrapes, none went back")
 

@@ -10,7 +10,7 @@ import pytest
 from tests.daemon import Daemon, Folders, colour, coloured, finish, is_running, shows
 from tests.support import STUCK, wait_until
 
-SLOW = "fake:delay=1"
+SLOW = "fake:delay=2"
 WANTED = {f"{number % 3}/{number:02}.png": colour(number) for number in range(16)}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

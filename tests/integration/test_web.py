@@ -50,7 +50,7 @@ def server(metrics: Metrics, health: Health) -> Iterator[HttpServer]:
 
 @pytest.fixture
 def client(server: HttpServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -150,7 +150,7 @@ def test_an_address_that_is_not_ours_is_told_of(host: str, metrics: Metrics) -> 
 def test_connections_are_taken_as_soon_as_it_has_started(metrics: Metrics) -> None:
     server = HttpServer(create_app(metrics, Health()), "127.0.0.1", 0)
     server.start()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60):
         pass
     server.stop()
 

@@ -31,7 +31,7 @@ def server() -> Iterator[HttpServer]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 0.2)
+    monkeypatch.setattr(patience, "PATIENCE", 1.0)
 
 
 def connected(server: HttpServer, begins: bytes = b"") -> socket.socket:

@@ -123,9 +123,9 @@ def test_a_server_that_is_not_there_is_unavailable_at_once_and_waited_for(rabbit
 
 
 def test_a_silent_server_is_noticed(rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amqp_line, "CONNECT_TIMEOUT", 1.0)
-    with opened(rabbit.url(queue=name), heartbeat=1) as broker:
+    with opened(rabbit.url(queue=name), heartbeat=2) as broker:
         broker.send([b"a"])
+        monkeypatch.setattr(amqp_line, "CONNECT_TIMEOUT", 2.0)
         with rabbit.frozen():
             wait_until(lambda: fails(lambda: broker.receive(1, 1.0)))
         wait_until(lambda: works(broker.depth))
@@ -147,10 +147,10 @@ def test_a_server_that_does_not_answer_is_given_up(
 
 def test_a_quiet_line_stays_open(rabbit: Rabbit, name: str) -> None:
     """Its heartbeats are sent whether anybody uses it or not."""
-    with opened(rabbit.url(queue=name), heartbeat=1) as broker:
+    with opened(rabbit.url(queue=name), heartbeat=2) as broker:
         broker.send([b"a"])
         held = receive(broker, 1)
-        assert broker.receive(1, 3.5) == []
+        assert broker.receive(1, 7.0) == []
         assert broker.extend(held) == []
 
 
@@ -194,7 +194,7 @@ def test_leaving_at_any_moment_of_the_opening_leaves_no_socket_behind(
         monkeypatch.setattr(asyncio, "new_event_loop", partial(LeavingLoop, turn))
         with opened(rabbit.url(queue=name)) as broker:
             wait_until(partial(fails, broker.depth))
-        assert sockets() == before
+        assert sockets() <= before
     gc.collect()  # a socket that nobody has closed warns, and a warning fails the test
 
 
@@ -208,7 +208,7 @@ def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
         assert len(sockets() - before) >= 1
         with rabbit.frozen():
             broker.close()
-            assert sockets() == before
+            assert sockets() <= before
 
 
 def test_closing_wakes_whoever_waits(broker: AmqpBroker) -> None:
@@ -225,7 +225,7 @@ def test_closing_wakes_whoever_waits(broker: AmqpBroker) -> None:
     thread.start()
     wait_until(lambda: broker._taker is not None and broker._taker._bell is not None)
     broker.close()
-    thread.join(30.0)
+    thread.join(60.0)
     assert "closed" in str(problems)
 
 
@@ -307,7 +307,7 @@ def test_a_queue_that_is_taken_away_ends_the_wait_at_it(rabbit: Rabbit, broker: 
     thread.start()
     with administrator(rabbit) as channel:
         channel.queue_delete(name)
-    thread.join(30.0)
+    thread.join(60.0)
     assert len(problems) == 1
 
 

@@ -126,7 +126,7 @@ class TestAtTheStart:
     @pytest.mark.parametrize("mode", ["auto", "events", "polling", "listing"])
     def test_what_is_there_arrives_then_an_empty_batch(self, root: Path, listen: Listen, mode: str) -> None:
         picture(root / "old.jpg", age=60)
-        picture(root / "young.jpg")
+        picture(root / "young.jpg", age=-60)  # however late it is looked at
         picture(root / "a" / "b" / "deep.png", age=60)
         picture(root / "note.txt", age=60)
         listener = listen(mode=mode, settle=1.0)
@@ -154,7 +154,7 @@ class TestAtTheStart:
         listener = Listener(root)
         wait_until(lambda: listener.listed)
         listener.stop()
-        assert set(threading.enumerate()) == before
+        assert set(threading.enumerate()) <= before
 
 
 @needs_events
@@ -189,16 +189,16 @@ class TestOneFile:
         assert listener.hints("x.jpg") == [Hint.SETTLED]
 
     def test_written_slowly_arrives_once_and_only_when_it_is_closed(self, root: Path, listen: Listen) -> None:
-        listener = listen(settle=1.0)
+        listener = listen(settle=3.0)
         pause = threading.Event()
         with (root / "x.jpg").open("wb", buffering=0) as file:
-            for _ in range(30):  # the writer's pace is the case itself: 3 s, more than settle, never still for long
+            for _ in range(40):  # the writer's pace is the case itself: 4 s, more than settle, never still for long
                 file.write(b"x" * 1000)
                 pause.wait(0.1)
                 assert not listener.keys
         listener.expect("x.jpg")
         assert listener.hints("x.jpg") == [Hint.EVENT]
-        assert listener.arrivals[0].ref.size == 30_000
+        assert listener.arrivals[0].ref.size == 40_000
 
     def test_written_without_being_closed_arrives_when_it_has_held_still(self, root: Path, listen: Listen) -> None:
         listener = listen()
@@ -328,7 +328,7 @@ class TestDirectories:
         names = {f"{number % 7}/{number}.jpg" for number in range(5000)}
         for name in names:
             picture(root / name)
-        wait_until(lambda: set(listener.keys) == names, 120)
+        wait_until(lambda: set(listener.keys) == names, 250)
         listed = len(listener.scans)
         wait_until(lambda: len(listener.scans) > listed, 60)
         assert listener.keys.total() == 5000
@@ -422,7 +422,7 @@ class TestTrouble:
         dying.stop()
         picture(root / "x.jpg", age=60)
         listener.expect("x.jpg")
-        assert not dying.is_alive()
+        wait_until(lambda: not dying.is_alive())
 
     @pytest.mark.parametrize("code", [28, 24])  # ENOSPC, EMFILE
     def test_without_inotify_it_polls_and_says_what_to_raise(

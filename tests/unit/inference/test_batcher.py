@@ -79,7 +79,7 @@ def test_a_short_batch_waits_for_what_is_announced(pool: ThreadPoolExecutor) -> 
     b.put(1, "a", 1)
     waiting = pool.submit(b.take)
     b.put(2, "a", 1)
-    batch = waiting.result(5)
+    batch = waiting.result(60)
     assert batch is not None
     assert (batch.items, batch.trigger) == ([1, 2], "full")
 
@@ -90,7 +90,7 @@ def test_it_does_not_wait_once_the_announced_one_is_called_off(pool: ThreadPoolE
     b.put(1, "a", 1)
     waiting = pool.submit(b.take)
     b.announce(-1)
-    batch = waiting.result(5)
+    batch = waiting.result(60)
     assert batch is not None
     assert batch.trigger == "idle"
 
@@ -127,7 +127,7 @@ def test_take_wakes_up_when_closed(pool: ThreadPoolExecutor) -> None:
     b = batcher()
     waiting = pool.submit(b.take)
     b.close()
-    assert waiting.result(5) is None
+    assert waiting.result(60) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 500)), max_size=40), st.integers(1, 6))

@@ -10,9 +10,17 @@ from contextlib import suppress
 
 import pytest
 
-from watcher.lines import GATHER, PIPE, Lines
+from watcher import lines as module
+from watcher.lines import PIPE, Lines
 
-LONG = 20.0
+GATHER = 3.0
+"""Seconds that are gathered here: a machine that is busy is late, but not as late as that."""
+LONG = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GATHER", GATHER)
 
 
 class Pipe:
@@ -51,7 +59,7 @@ def test_what_comes_soon_after_is_taken_together(pipe: Pipe) -> None:
     pipe.write("one\n")
     lines.get(LONG)
     pipe.write("two\n")
-    threading.Timer(GATHER / 4, pipe.write, ["three\nfo"]).start()
+    threading.Timer(GATHER / 20, pipe.write, ["three\nfo"]).start()
     assert lines.get(LONG) == ["two", "three"]
     pipe.write("ur\n")
     assert lines.get(LONG) == ["four"]

@@ -22,7 +22,7 @@ def test_a_stage_has_a_beginning_and_a_length_and_they_follow_each_other(occupan
                 pass
     assert list(trip.starts) == list(trip.stages) == ["queue_wait", "read", "decode"]
     assert trip.starts["queue_wait"] == pytest.approx(found, abs=0.001)
-    assert trip.stages["queue_wait"] == pytest.approx(5, abs=0.5)
+    assert 5 <= trip.stages["queue_wait"] < 60
     ends = {stage: trip.starts[stage] + trip.stages[stage] for stage in trip.stages}
     assert ends["queue_wait"] <= trip.starts["read"] <= ends["read"] <= trip.starts["decode"] <= ends["decode"]
     assert ends["decode"] <= trip.now() <= time.time() + 0.1

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.support import wait_until
+from watcher import worker
 from watcher.image import ImagePath
 from watcher.queues.sqlite import SqliteQueue
 from watcher.work import ImageRef, Job, Lease, Outcome
@@ -66,7 +67,8 @@ class AtWork:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Iterator[Any]:
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(worker, "IDLE", 600.0)  # it looks when it has a reason alone
     work = AtWork(tmp_path)
     work.put(0, 20)
     work.thread.start()
@@ -75,7 +77,7 @@ def work(tmp_path: Path) -> Iterator[Any]:
     work.worker.drain()
     for _ in range(20 + MOST):
         work.path.may_end.release()
-    work.thread.join(30)
+    work.thread.join(60)
     assert not work.thread.is_alive()
     work.queue.close()
 

@@ -21,9 +21,10 @@ def burn(seconds):
 
 burn(0.3)
 say("ready")
+time.sleep(0.5)  # whoever looks on may be late
 subprocess.run([sys.executable, "-c", "import time\\nwhile time.process_time() < 0.4: pass"])
 say("child")
-time.sleep(0.2)
+time.sleep(0.5)
 say("end")
 print("no JSON", file=sys.stderr)
 """
@@ -65,4 +66,4 @@ def test_an_image_has_ended_when_its_line_says_so_which_comes_later(tmp_path: Pa
     said = "json.dumps({'event': 'image', 'ended': time.time() - 5})"
     history = run(f"import json, sys, time; print({said}, file=sys.stderr)", tmp_path)
     [(at, _)] = history.lines("image")
-    assert history.looks[-1][0] - at == pytest.approx(5, abs=2)
+    assert 4.5 < history.looks[-1][0] - at < 60

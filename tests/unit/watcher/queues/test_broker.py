@@ -364,8 +364,8 @@ def test_a_queue_that_takes_nothing_still_hears_what_has_ended_and_is_leased_fro
 
 
 def beating() -> MemoryBroker:
-    """By the real clock: each message is lost in a second unless it is extended."""
-    return MemoryBroker(visibility=1.0)
+    """By the real clock: each message is lost in some seconds unless it is extended."""
+    return MemoryBroker(visibility=4.0)
 
 
 def test_whatever_is_in_hand_is_extended(clock: Clock) -> None:
