@@ -52,8 +52,9 @@ imports: setup ## which package may import which
 unit: setup ## the fast tests only
 	@$(BIN)/python -m pytest tests/unit -m "not slow and not torture and not gpu"
 
-torture: setup ## the long campaigns: kill, flood and starve the daemon
+torture: setup ## the long campaigns: kill, flood and starve the daemon, draw new examples
 	@$(BIN)/python -m pytest tests/torture --campaign=full
+	@$(BIN)/python -m pytest tests/unit tests/contract --hypothesis-profile=new
 
 image: setup ## build the images, run them on a picture, print their sizes: make image TARGETS="watch cpu cuda"
 	@test "$$(id -u)" = 0 || { echo "Making a Debian for the base takes root: sudo make image" >&2; exit 1; }
