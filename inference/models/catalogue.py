@@ -33,9 +33,9 @@ class Size:
 
 
 CATALOGUE = (
-    Size("nano", 8, "small and quick: products on plain or soft backgrounds; shipped"),
-    Size("lite", 65, "8 times the weights: finer shapes; train it on a GPU"),
-    Size("full", 196, "24 times the weights: the largest; train it on a GPU"),
+    Size("nano", 13, "small and quick: products on plain or soft backgrounds; shipped"),
+    Size("lite", 65, "5 times the weights: finer shapes; train it on a GPU"),
+    Size("full", 196, "15 times the weights: the largest; train it on a GPU"),
 )
 
 

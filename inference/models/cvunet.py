@@ -42,7 +42,7 @@ class CVUNetConfig:
 
 
 SIZES = {
-    "nano": CVUNetConfig(channels=(16, 32, 56, 96, 160), blocks=(1, 1, 2, 2, 2), heads=4),
+    "nano": CVUNetConfig(channels=(16, 32, 56, 96, 160), blocks=(1, 1, 2, 4, 4), heads=4),
     "lite": CVUNetConfig(channels=(32, 64, 128, 256, 384), blocks=(2, 2, 3, 3, 3), heads=6, detail=32),
     "full": CVUNetConfig(channels=(64, 128, 256, 448, 640), blocks=(2, 2, 3, 3, 3), heads=10, detail=32),
 }
