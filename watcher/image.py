@@ -44,6 +44,7 @@ class Coming(Protocol):
     """What the path needs of an engine."""
 
     turns: AbstractContextManager[None]
+    """To be held by whoever computes."""
 
     def coming(self) -> AbstractContextManager[Submit]: ...
 
