@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -31,11 +32,14 @@ def test_first_come_first_served() -> None:
         with turns:
             served.append(number)
 
+    def waiting(count: int) -> bool:
+        return len(turns._waiting) == count
+
     threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
     with turns:
         for count, thread in enumerate(threads, 1):
             thread.start()
-            wait_until(lambda count=count: len(turns._waiting) == count)
+            wait_until(partial(waiting, count))
     for thread in threads:
         thread.join()
     assert served == [0, 1, 2, 3, 4]
@@ -43,7 +47,7 @@ def test_first_come_first_served() -> None:
 
 def test_whoever_fails_passes_it_on() -> None:
     turns = Turns()
-    with pytest.raises(ValueError), turns:
-        raise ValueError
+    with pytest.raises(KeyError), turns:
+        raise KeyError
     with turns:
         pass
