@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
@@ -67,6 +68,7 @@ class DeviceThread(threading.Thread):
         model: MattingModel,
         batcher: Batcher[Task],
         threads: int,
+        turns: AbstractContextManager[None],
         on_batch: Callable[[BatchStats], None],
     ) -> None:
         super().__init__(name=f"device-{hardware.device}", daemon=True)
@@ -75,6 +77,7 @@ class DeviceThread(threading.Thread):
         self.ready: Future[float] = Future()
         self.lost = threading.Event()
         self._model, self._batcher, self._threads, self._on_batch = model, batcher, threads, on_batch
+        self._turns = turns
         self._most = self._limit = batcher.limits.size
         self._clean = self._out_of_memory = 0
         self._busy = 0.0
@@ -185,13 +188,15 @@ class DeviceThread(threading.Thread):
     def _infer(self, batch: Batch[Task], tasks: Sequence[Task], scale: float) -> None:
         started, transfers = time.monotonic(), self.hardware.transfers
         size = self._model.canvas(tasks[0].picture.width, tasks[0].picture.height)
-        pictures, canvases = self._look(tasks, size)
-        coarse = self.graphs.coarse(canvases)
+        with self._turns:
+            pictures, canvases = self._look(tasks, size)
+            coarse = self.graphs.coarse(canvases)
         coming: deque[tuple[Task, Download]] = deque()
         try:
             for index, task in enumerate(tasks):
                 picture, pictures[index] = pictures[index], None  # type: ignore[call-overload]  # free it before the next one
-                cut_out(picture, self._alpha(picture, [part[index : index + 1] for part in coarse], scale))
+                with self._turns:
+                    cut_out(picture, self._alpha(picture, [part[index : index + 1] for part in coarse], scale))
                 coming.append((task, transfers.down(picture)))
                 del picture
                 while coming and coming[0][1].done():

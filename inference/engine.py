@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,6 +20,7 @@ from inference.models import open_model
 from inference.models.base import MattingModel
 from inference.models.catalogue import resolve
 from inference.picture import BatchStats, Cutout, Picture
+from inference.turns import Turns
 
 CPU_BATCH = 4
 """Larger batches make nothing faster on a CPU, but cost memory."""
@@ -63,10 +64,13 @@ class Engine:
         self.options = options
         hardware = hardware or hardware_of(open_device(options.device), options.cuda_graphs)
         model = model or open_model(resolve(options.model, options.canvas, options.contract))
+        one_core = options.threads == 1 and not hardware.warms_up
+        self.turns: AbstractContextManager[None] = Turns() if one_core else nullcontext()
+        """To be held by whoever computes beside the engine: where a core is all that both have, one does at a time."""
         size = options.batch or (GPU_BATCH if hardware.warms_up else CPU_BATCH)
         self._batcher: Batcher[Task] = Batcher(BatchLimits(size, options.batch_pixels, options.max_wait), clock)
         self._model = model
-        self._thread = DeviceThread(hardware, model, self._batcher, options.threads, on_batch)
+        self._thread = DeviceThread(hardware, model, self._batcher, options.threads, self.turns, on_batch)
 
     def start(self) -> float:
         """Load and warm up; returns the seconds it took. Raises ModelError or DeviceLost."""

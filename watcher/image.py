@@ -43,6 +43,9 @@ class Submit(Protocol):
 class Coming(Protocol):
     """What the path needs of an engine."""
 
+    turns: AbstractContextManager[None]
+    """To be held by whoever computes."""
+
     def coming(self) -> AbstractContextManager[Submit]: ...
 
 
@@ -138,7 +141,7 @@ class ImagePath:
         with self._room(data, peril):
             cutout = self._cut_out(data, job, trip)
             del data
-            with trip.timed("encode"):
+            with self.engine.turns, trip.timed("encode"):
                 facts = Facts(cutout.coverage)
                 png = encode(cutout, text=stamp(job, facts), level=self.png_level)
             trip.coverage, trip.bytes_out = facts.matte_coverage, len(png)
@@ -186,7 +189,7 @@ class ImagePath:
         """Decode and infer. The engine knows from the start that a picture is on its way."""
         with self.engine.coming() as submit:
             self._trip_wire(job)
-            with trip.timed("decode"):
+            with self.engine.turns, trip.timed("decode"):
                 picture = decode(data, max_pixels=self.max_pixels)
             trip.pixels = picture.width * picture.height
             with trip.timed("infer"):

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -177,6 +177,7 @@ class FakeEngine:
         """How many pictures were submitted."""
         self.announced = 0
         """How many are on their way now."""
+        self.turns: AbstractContextManager[None] = nullcontext()
 
     @contextmanager
     def coming(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:

@@ -173,3 +173,17 @@ def test_the_fakes_options_are_read_and_unknown_ones_refused() -> None:
     assert parse_options("delay=0.5,fail_at=3") == FakeOptions(delay=0.5, fail_at=3)
     with pytest.raises(ModelError, match="nonsense"):
         parse_options("nonsense=1")
+
+
+def test_an_engine_with_one_core_computes_when_it_is_its_turn() -> None:
+    with Engine(EngineOptions(threads=1), model=FakeModel(FakeOptions())) as engine:
+        with engine.turns:
+            promise = engine.submit(picture())
+            with pytest.raises(TimeoutError):
+                promise.result(0.2)
+        promise.result()
+
+
+def test_an_engine_with_several_cores_waits_for_nobody() -> None:
+    with Engine(EngineOptions(threads=2), model=FakeModel(FakeOptions())) as engine, engine.turns:
+        engine.submit(picture()).result()
