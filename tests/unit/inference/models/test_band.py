@@ -63,7 +63,7 @@ def test_windows_give_what_the_whole_picture_gives(model: CVUNetModel, height: i
     coarse = model.coarse(scaled(pixels, model.canvas(width, height), torch.float32))
     alpha, undecided = whole(model, pixels, coarse)
     difference = (model.refine(pixels, coarse).int() - alpha.int()).abs()
-    assert (difference * undecided).max() <= 4 and difference.float().mean() < 0.1
+    assert (difference * undecided).max() <= 4 and difference.float().mean() < 0.2
 
 
 @torch.inference_mode()
