@@ -96,10 +96,10 @@ class Trainer:
                     losses, saved = [], now
 
     def step(self, pictures: Tensor, alphas: Tensor, ratio: int) -> float:
-        """One optimiser step on uint8 B x H x W x 3 pictures and B x H x W alphas; returns the U-Net's loss.
+        """One optimiser step on uint8 B x H x W x 3 pictures and B x H x W alphas; returns the loss.
 
         Pictures of the canvas's own size teach the U-Net alone, which is most of what there is to learn and takes half
-        of the time; larger ones teach the edge head too.
+        of the time; larger ones teach the edge head too. The loss is the U-Net's, unless only the edge head is trained.
         """
         picture = pictures.to(self.device).permute(0, 3, 1, 2).float().div(255)
         alpha = alphas.to(self.device)[:, None].float().div(255)
@@ -109,15 +109,16 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits, features = self.network.coarse(canvas.contiguous(memory_format=torch.channels_last))
             levels = self.network.refine(picture, logits, features) if ratio > 1 else []
-        coarse = coarse_loss(logits.float(), alpha)
-        loss = coarse + edge_loss([Level(*map(Tensor.float, level)) for level in levels], alpha) if levels else coarse
+        losses = [coarse_loss(logits.float(), alpha)]
+        if levels:
+            losses.append(edge_loss([Level(*map(Tensor.float, level)) for level in levels], alpha))
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         self.steps, self.samples = self.steps + 1, self.samples + len(pictures)
         self.follow()
-        return float(coarse.detach())
+        return float(losses[-1 if self.options.edge else 0].detach())
 
     def learning_rate(self) -> float:
         """A short warm-up, then half a cosine down to a fiftieth."""
