@@ -31,6 +31,16 @@ def wait_until(predicate: Callable[[], object], timeout: float = 120.0, message:
         time.sleep(pause)
 
 
+class Clock:
+    """Stands still until a test moves it."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @dataclass(frozen=True)
 class Finished:
     """A command that has run to its end."""

@@ -8,22 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import Clock
 from watcher.queues.base import DEATHS_TO_QUARANTINE, EmbeddedQueue, Queue, QueueStats
 from watcher.queues.sqlite import SUSPECT_PATIENCE, SqliteQueue
 from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
 
 START = 1_700_000_000.0
 BROKEN = Rejection("truncated", "The file ends early: copy it again.")
-
-
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
 
 
 Opener = Callable[[Path, Clock], AbstractContextManager[EmbeddedQueue]]
@@ -38,7 +29,7 @@ EMBEDDED: dict[str, Opener] = {"sqlite": open_sqlite}
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 @pytest.fixture(params=sorted(EMBEDDED))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.brokers import Site, rabbit_site, sqs_site
-from tests.support import wait_until
+from tests.support import Clock, wait_until
 from watcher.counts import Counts
 from watcher.queues.base import Queue, QueueStats
 from watcher.queues.broker import BrokerQueue
@@ -20,16 +20,6 @@ from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
 
 START = 1_700_000_000.0
 BROKEN = Rejection("truncated", "The file ends early: copy it again.")
-
-
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
 
 
 Opener = Callable[[pytest.FixtureRequest, Clock], AbstractContextManager[Queue]]
@@ -66,7 +56,7 @@ def body_of(job: Job) -> bytes:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 @pytest.fixture(params=sorted(QUEUES))

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from tests.support import Clock
 from watcher.errors import ConfigurationError
 from watcher.metrics import Metrics
 from watcher.reports import ImageReport
@@ -15,18 +16,9 @@ from watcher.web.app import FRESH, Health, create_app
 from watcher.web.server import HttpServer
 
 
-class Clock:
-    """Time that passes when told to."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -78,6 +78,23 @@ def fails(ask: Callable[[], object]) -> bool:
     return not works(ask)
 
 
+@contextmanager
+def somebody_waits(broker: AmqpBroker) -> Iterator[list[Exception]]:
+    """A thread that waits for a message; it has ended at the end of the block. Yields what it will have been told."""
+    problems: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            broker.receive(1, 60.0)
+        except Unavailable as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    yield problems
+    thread.join(60.0)
+
+
 def sockets() -> set[str]:
     """Those that this process has open."""
     links = Path("/proc/self/fd").iterdir()
@@ -212,20 +229,10 @@ def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
 
 
 def test_closing_wakes_whoever_waits(broker: AmqpBroker) -> None:
-    problems: list[Exception] = []
-
-    def wait() -> None:
-        try:
-            broker.receive(1, 60.0)
-        except Unavailable as error:
-            problems.append(error)
-
     assert broker.depth() == Depth(0, 0)
-    thread = threading.Thread(target=wait)
-    thread.start()
-    wait_until(lambda: broker._taker is not None and broker._taker._bell is not None)
-    broker.close()
-    thread.join(60.0)
+    with somebody_waits(broker) as problems:
+        wait_until(lambda: broker._taker is not None and broker._taker._bell is not None)
+        broker.close()
     assert "closed" in str(problems)
 
 
@@ -295,19 +302,8 @@ def test_a_queue_that_is_taken_away_is_noticed_and_made_anew(rabbit: Rabbit, bro
 
 def test_a_queue_that_is_taken_away_ends_the_wait_at_it(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
     assert broker.receive(1, 0.1) == []
-    problems: list[Exception] = []
-
-    def wait() -> None:
-        try:
-            broker.receive(1, 60.0)
-        except Unavailable as error:
-            problems.append(error)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    with administrator(rabbit) as channel:
+    with somebody_waits(broker) as problems, administrator(rabbit) as channel:
         channel.queue_delete(name)
-    thread.join(60.0)
     assert len(problems) == 1
 
 

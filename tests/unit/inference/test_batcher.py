@@ -10,20 +10,11 @@ from hypothesis import strategies as st
 
 from inference.batcher import Batcher, BatchLimits
 from inference.errors import EngineClosed
-
-
-class Clock:
-    """A clock that only moves when told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support import Clock
 
 
 def batcher(size: int = 4, pixels: int = 1000, max_wait: float = 5.0, clock: Clock | None = None) -> Batcher[int]:
-    return Batcher(BatchLimits(size, pixels, max_wait), clock or Clock())
+    return Batcher(BatchLimits(size, pixels, max_wait), clock or Clock(100.0))
 
 
 def taken(b: Batcher[int]) -> tuple[list[int], str]:
@@ -64,7 +55,7 @@ def test_pixels_bound_a_batch_but_one_picture_always_fits() -> None:
 
 
 def test_a_batch_holds_one_bucket_and_the_oldest_goes_first() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     b = batcher(clock=clock)
     for item, bucket in ((1, "a"), (2, "b"), (3, "a")):
         clock.now += 1
@@ -96,7 +87,7 @@ def test_it_does_not_wait_once_the_announced_one_is_called_off(pool: ThreadPoolE
 
 
 def test_it_waits_no_longer_than_max_wait_for_the_oldest() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     b = batcher(max_wait=5, clock=clock)
     b.announce(1)
     b.put(1, "a", 1)

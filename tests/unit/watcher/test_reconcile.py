@@ -14,6 +14,7 @@ import pytest
 
 from inference.codec import encode
 from inference.picture import Cutout
+from tests.support import Clock
 from watcher.compare import REMEMBERED, Recent
 from watcher.errors import Unavailable
 from watcher.queues.base import QueueStats
@@ -135,18 +136,9 @@ def test_the_embedded_queue_takes_a_job_once_and_again_when_its_output_is_missin
 # Passes.
 
 
-class Clock:
-    """Stands still until a test moves it."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

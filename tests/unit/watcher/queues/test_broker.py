@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support import wait_until
+from tests.support import Clock, wait_until
 from watcher.brokers.base import Message
 from watcher.counts import Counts
 from watcher.errors import Denied, NotAnEvent, Unavailable
@@ -19,16 +19,6 @@ from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
 
 BROKEN = Rejection("truncated", "The file ends early: copy it again.")
 START = 1_700_000_000.0
-
-
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def job(key: str, output: str = "") -> Job:
@@ -55,14 +45,14 @@ def opened(
     patience: float = 0.0,
     counts: Counts | None = None,
 ) -> Iterator[BrokerQueue]:
-    now = clock or Clock()
+    now = clock or Clock(START)
     with closing(BrokerQueue(broker, read, body_of, patience=patience, clock=now, counts=counts or Counts())) as queue:
         yield queue
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 @pytest.fixture

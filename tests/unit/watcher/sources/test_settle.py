@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import Clock
 from watcher.batches import in_batches
 from watcher.errors import Unavailable
 from watcher.sources.base import Arrival, Hint
@@ -21,17 +22,9 @@ from watcher.sources.settle import SettleTracker
 from watcher.stores.local import LocalStore
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture
