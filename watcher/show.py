@@ -170,9 +170,10 @@ def models_table(folder: Path) -> Table:
         except ModelError as error:
             found = str(error)
         table.add_row(size.name, Text(found), f"{size.about} ({size.megabytes} MB at 32 bits)")
-    for name, path in known_files(folder).items():
+    files = known_files(folder)
+    for name, path in files.items():
         table.add_row(name, Text(_found(path, REMBG[name])), Text(f"rembg's, {path}"))
-    if not known_files(folder):
+    if not files:
         table.add_row("rembg's", Text(f"none in {folder}"), ", ".join(REMBG))
     table.add_row("PATH", ".safetensors", "your own training: `python -m inference.training export` wrote it")
     for contract in CONTRACTS.values():
