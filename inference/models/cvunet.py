@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from inference.errors import ModelError
-from inference.models.catalogue import ModelEntry
+from inference.models.entry import ModelEntry
 
 STRIDE = 32
 """The canvas must be a multiple of this: five halvings."""
