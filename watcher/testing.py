@@ -177,11 +177,11 @@ class FakeEngine:
         """How many pictures were submitted."""
         self.announced = 0
         """How many are on their way now."""
-        self.turns: AbstractContextManager[None] = nullcontext()
+        self.core_lock: AbstractContextManager[None] = nullcontext()
 
     @contextmanager
-    def coming(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:
-        """See `Engine.coming`."""
+    def announce(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:
+        """See `Engine.announce`."""
         self.announced += 1
         try:
             yield self.submit

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from inference.batcher import Batch, Batcher
-from inference.device.cuda_graphs import Graphs
+from inference.device.cuda_graphs import CudaGraphs
 from inference.device.hardware import Hardware, device_memory
 from inference.device.transfers import Download, Transfers
 from inference.device.warmup import Rehearsal
@@ -51,7 +51,7 @@ class DeviceStats:
     """When (monotonic) the batch that is running now was started; None when idle."""
     running: int = 0
     """Pictures that are on the device and not done."""
-    card: dict[str, float] = field(default_factory=dict)
+    gpu: dict[str, float] = field(default_factory=dict)
     """What the driver says of the card, see `nvml.Card.figures`."""
 
 
@@ -68,16 +68,16 @@ class DeviceThread(threading.Thread):
         model: MattingModel,
         batcher: Batcher[Task],
         threads: int,
-        turns: AbstractContextManager[None],
+        core_lock: AbstractContextManager[None],
         on_batch: Callable[[BatchStats], None],
     ) -> None:
         super().__init__(name=f"device-{hardware.device}", daemon=True)
         self.hardware, self.device = hardware, hardware.device
-        self.graphs = Graphs(model)
+        self.graphs = CudaGraphs(model)
         self.ready: Future[float] = Future()
         self.lost = threading.Event()
         self._model, self._batcher, self._threads, self._on_batch = model, batcher, threads, on_batch
-        self._turns = turns
+        self._core_lock = core_lock
         self._most = self._limit = batcher.limits.size
         self._clean = self._out_of_memory = 0
         self._busy = 0.0
@@ -99,13 +99,13 @@ class DeviceThread(threading.Thread):
         since = self._since
         running = time.monotonic() - since if since is not None else 0.0
         return DeviceStats(
-            device_memory(self.device, self.hardware.card),
+            device_memory(self.device, self.hardware.gpu),
             self._limit,
             self._out_of_memory,
             self._busy + running,
             since,
             sum(not task.future.done() for task in self._running),
-            self.hardware.card.figures() if self.hardware.card else {},
+            self.hardware.gpu.readings() if self.hardware.gpu else {},
         )
 
     def _warm_up(self) -> None:
@@ -188,23 +188,23 @@ class DeviceThread(threading.Thread):
     def _infer(self, batch: Batch[Task], tasks: Sequence[Task], scale: float) -> None:
         started, transfers = time.monotonic(), self.hardware.transfers
         size = self._model.canvas(tasks[0].picture.width, tasks[0].picture.height)
-        with self._turns:
+        with self._core_lock:
             pictures, canvases = self._look(tasks, size)
             coarse = self.graphs.coarse(canvases)
-        coming: deque[tuple[Task, Download]] = deque()
+        downloads: deque[tuple[Task, Download]] = deque()
         try:
             for index, task in enumerate(tasks):
                 picture, pictures[index] = pictures[index], None  # type: ignore[call-overload]  # free it before the next one
-                with self._turns:
+                with self._core_lock:
                     cut_out(picture, self._alpha(picture, [part[index : index + 1] for part in coarse], scale))
-                coming.append((task, transfers.down(picture)))
+                downloads.append((task, transfers.down(picture)))
                 del picture
-                while coming and coming[0][1].done():
-                    self._deliver(batch, started, *coming.popleft())
+                while downloads and downloads[0][1].done():
+                    self._deliver(batch, started, *downloads.popleft())
         finally:  # where memory has run out, those before it are done none the less
-            while coming:
-                coming[0][1].wait()
-                self._deliver(batch, started, *coming.popleft())
+            while downloads:
+                downloads[0][1].wait()
+                self._deliver(batch, started, *downloads.popleft())
 
     def _look(self, tasks: Sequence[Task], size: tuple[int, int]) -> tuple[list[Tensor], Tensor]:
         """The pictures on the device, and their canvases as one batch with all its places filled."""

@@ -105,7 +105,7 @@ class DeviceReport:
     in_flight: int
     stages: dict[str, int] = field(default_factory=dict)
     """Where those are: images by stage."""
-    card: dict[str, float] = field(default_factory=dict)
+    gpu: dict[str, float] = field(default_factory=dict)
     """Utilization (0..1), power (watts) and temperature (degrees Celsius); those that the device knows."""
     cpu_seconds: float = 0.0
     """Of this process, since it started."""

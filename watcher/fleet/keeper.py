@@ -16,10 +16,10 @@ from enum import StrEnum
 
 import structlog
 
-from inference.device.environment import WORKER
 from watcher.core.backoff import backoff
 from watcher.core.protocol import DeviceReport, Ready, Report, decode_report
 from watcher.fleet.pipe_lines import Lines
+from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 
 log = structlog.get_logger(__name__)
 
@@ -199,7 +199,7 @@ def start_process() -> subprocess.Popen[str]:
 
 def environment() -> dict[str, str]:
     """A worker's: ours, and what it needs besides."""
-    return {**WORKER, **os.environ}
+    return {**WORKER_ENVIRONMENT, **os.environ}
 
 
 class Fleet:

@@ -43,10 +43,10 @@ class Submit(Protocol):
 class Coming(Protocol):
     """What the path needs of an engine."""
 
-    turns: AbstractContextManager[None]
+    core_lock: AbstractContextManager[None]
     """To be held by whoever computes."""
 
-    def coming(self) -> AbstractContextManager[Submit]: ...
+    def announce(self) -> AbstractContextManager[Submit]: ...
 
 
 class PixelBudget:
@@ -141,7 +141,7 @@ class ImagePath:
         with self._room(data, peril):
             cutout = self._cut_out(data, job, trip)
             del data
-            with self.engine.turns, trip.timed("encode"):
+            with self.engine.core_lock, trip.timed("encode"):
                 facts = Facts(cutout.coverage)
                 png = encode(cutout, text=stamp(job, facts), level=self.png_level)
             trip.coverage, trip.bytes_out = facts.matte_coverage, len(png)
@@ -187,9 +187,9 @@ class ImagePath:
 
     def _cut_out(self, data: bytes, job: Job, trip: Trip) -> Cutout:
         """Decode and infer. The engine knows from the start that a picture is on its way."""
-        with self.engine.coming() as submit:
+        with self.engine.announce() as submit:
             self._trip_wire(job)
-            with self.engine.turns, trip.timed("decode"):
+            with self.engine.core_lock, trip.timed("decode"):
                 picture = decode(data, max_pixels=self.max_pixels)
             trip.pixels = picture.width * picture.height
             with trip.timed("infer"):

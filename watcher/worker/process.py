@@ -187,7 +187,7 @@ def in_flight(engine: Engine) -> int:
 
 def warn(engine: Engine) -> None:
     """What the device could not have, once."""
-    for note in engine.notes:
+    for note in engine.slowdowns:
         log.warning("device_slower", device=engine.options.device, problem=note)
 
 
@@ -236,7 +236,7 @@ def beat(config: WorkerConfig, engine: Engine, worker: Worker, counts: Counts, t
                 round(stats.busy_seconds, 3),
                 worker.flying,
                 worker.path.occupancy.snapshot(stats.running),
-                stats.card,
+                stats.gpu,
                 round(time.process_time(), 3),
                 resident_bytes(),
             )

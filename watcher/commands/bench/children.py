@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from inference.device.environment import WORKER
+from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 
 ROOT = Path(__file__).parents[3]
 
@@ -113,7 +113,7 @@ class ChildProcess:
 def environment(**variables: str) -> dict[str, str]:
     """That of the workers; our packages are found wherever the process is started."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**WORKER, **os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables}
+    return {**WORKER_ENVIRONMENT, **os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables}
 
 
 @contextmanager

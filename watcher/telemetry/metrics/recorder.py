@@ -199,9 +199,9 @@ class _Devices:
         for kind in all_series.MEMORY.labels["kind"]:
             if kind in report.memory:
                 board.set(all_series.MEMORY, report.memory[kind], device, kind)
-        for name, series in _CARD.items():
-            if name in report.card:
-                board.set(series, report.card[name], device)
+        for name, series in _GPU.items():
+            if name in report.gpu:
+                board.set(series, report.gpu[name], device)
             else:  # it may have told once
                 board.withdraw(series, device)
         self._grow(all_series.BUSY, device, report.busy_seconds)
@@ -220,7 +220,7 @@ class _Devices:
         if reason:
             board.add(all_series.RESTARTS, device, reason)
         board.set(all_series.WORKER_IN_FLIGHT, 0, device)
-        for series in (all_series.LIMIT, all_series.RESIDENT, all_series.MEMORY, *_CARD.values()):
+        for series in (all_series.LIMIT, all_series.RESIDENT, all_series.MEMORY, *_GPU.values()):
             board.withdraw(series, device)
         self._in_flight(device, {})
 
@@ -231,12 +231,12 @@ class _Devices:
             self._board.show(all_series.IN_FLIGHT, sums)
 
 
-_CARD = {
+_GPU = {
     "utilization": all_series.UTILIZATION,
     "power": all_series.POWER,
     "temperature": all_series.TEMPERATURE,
 }
-"""What a report names of a card, see `inference.device.nvml`."""
+"""The names of GPU readings in a report, see `inference.device.nvml`."""
 
 
 def _known(word: str, words: Iterable[str]) -> str:

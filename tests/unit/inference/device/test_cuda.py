@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference import Engine, EngineOptions, Picture
-from inference.device.cuda_graphs import CudaRecorder, Graphs, pattern
+from inference.device.cuda_graphs import CudaGraphs, CudaRecorder, pattern
 from inference.device.hardware import Cuda
 from inference.device.pinned_memory import pinned_arena
 from inference.device.transfers import CudaLanes, StreamedTransfers
@@ -65,7 +65,7 @@ def recorded() -> Iterator[Engine]:
 
 
 def test_nothing_has_to_be_done_without(recorded: Engine) -> None:
-    assert recorded.notes == ()
+    assert recorded.slowdowns == ()
     assert len(recorded._thread.graphs) > 0
 
 
@@ -126,7 +126,7 @@ def test_graphs_give_what_the_network_gives() -> None:
     model = CVUNetModel(resolve("nano"))
     torch.cuda.set_device(CARD)
     model.load(CARD)
-    graphs, shapes = Graphs(model), [(count, size) for size in model.canvases() for count in (4, 1)]
+    graphs, shapes = CudaGraphs(model), [(count, size) for size in model.canvases() for count in (4, 1)]
     batches = [pattern(count, size, model.dtype, CARD) for count, size in shapes]
     assert graphs.record(CudaRecorder(CARD), batches) == ""
     with torch.inference_mode():
@@ -203,5 +203,5 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_says_so() -> None:
     """The last one: torch keeps more memory to itself in a process in which a recording has failed."""
     with Engine(EngineOptions(device="cuda"), model=Waits()) as engine:
         assert engine.submit(pictures(1)[0]).result().pixels.shape == (*SIZES[0], 4)
-        [note] = engine.notes
+        [note] = engine.slowdowns
     assert "recording CUDA graphs failed" in note

@@ -17,7 +17,7 @@ def test_a_picture_gets_the_same_matte_alone_and_in_any_company() -> None:
     pictures = [Picture(s.image) for s in samples]
     with Engine(EngineOptions(batch=4, max_wait=30)) as engine:
         alone = [engine.submit(p).result().pixels for p in pictures]
-        with engine.coming() as last:  # holds the batch open until all four are in
+        with engine.announce() as last:  # holds the batch open until all four are in
             promises = [engine.submit(p) for p in pictures[:3]]
             together = [p.result().pixels for p in [*promises, last(pictures[3])]]
         assert engine.submit(pictures[0]).result().stats is not None

@@ -148,7 +148,7 @@ def in_flight(engine: Engine, batch: int) -> int:
 def announced(engine: Engine, file: str) -> int:
     """The path of one image among others."""
     data = Path(file).read_bytes()
-    with engine.coming() as submit:
+    with engine.announce() as submit:
         promise = submit(decode(data))
     return len(encode(promise.result()))
 
@@ -190,7 +190,7 @@ def scattered(engines: Sequence[Engine], parts: Sequence[Sequence[Picture]]) -> 
     promises = []
     with ExitStack() as stack:
         submits = [
-            [stack.enter_context(engine.coming()) for _ in part] for engine, part in zip(engines, parts, strict=True)
+            [stack.enter_context(engine.announce()) for _ in part] for engine, part in zip(engines, parts, strict=True)
         ]
         for submit_all, part in zip(submits, parts, strict=True):
             promises += [submit(picture) for submit, picture in zip(submit_all, part, strict=True)]

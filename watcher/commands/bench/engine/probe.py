@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import inference.device.thread
-from inference.device.cuda_graphs import Graphs
+from inference.device.cuda_graphs import CudaGraphs
 from inference.models.base import MattingModel
 from watcher.commands.bench.timing import Times
 
@@ -23,7 +23,7 @@ THREAD_STEPS = {"upload": "upload", "decontaminate": "cut_out"}
 @contextmanager
 def around_steps(model: MattingModel, around: Around) -> Iterator[None]:
     """While inside, each step of a device thread with this model happens within `around(step)`."""
-    places: list[tuple[object, str, str]] = [(model, "refine", "refine"), (Graphs, "coarse", "coarse")]
+    places: list[tuple[object, str, str]] = [(model, "refine", "refine"), (CudaGraphs, "coarse", "coarse")]
     places += [(inference.device.thread, step, name) for step, name in THREAD_STEPS.items()]
     before = [(place, name, getattr(place, name)) for place, _, name in places]
     for (place, step, name), (_, _, function) in zip(places, before, strict=True):

@@ -14,7 +14,7 @@ from PIL import Image
 import inference.device.thread
 from inference.codec import decode
 from inference.codec.png import END, SIGNATURE, chunk
-from inference.device.cuda_graphs import Graphs
+from inference.device.cuda_graphs import CudaGraphs
 from inference.models.fake import FakeModel
 from watcher.commands.bench import machine
 from watcher.commands.bench.children import ChildConfig
@@ -76,10 +76,10 @@ def test_every_stage_of_an_image_is_timed_and_the_functions_are_put_back(child: 
 
 
 def test_the_coarse_step_is_put_back_and_runs_without_graphs_too(child: Child, file: str):
-    before = Graphs.coarse
+    before = CudaGraphs.coarse
     runs = child.answer("stages", {"files": [file], "batch": 2, "repeats": 1, "cuda_graphs": False})["runs"]
     child.close()
-    assert set(runs[0]) == set(STAGES) and Graphs.coarse is before
+    assert set(runs[0]) == set(STAGES) and CudaGraphs.coarse is before
 
 
 def test_what_graphs_gain_is_a_ratio_by_batch():

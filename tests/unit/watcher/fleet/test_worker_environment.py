@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from inference.device.environment import WORKER
 from watcher.commands.bench import children
 from watcher.fleet import keeper as fleet
+from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 
 PICTURES = """
 import resource, threading
@@ -36,7 +36,7 @@ thread.join()
 
 
 def pages_given_anew(environment: dict[str, str]) -> int:
-    plain = {name: value for name, value in os.environ.items() if name not in WORKER}
+    plain = {name: value for name, value in os.environ.items() if name not in WORKER_ENVIRONMENT}
     command = [sys.executable, "-c", PICTURES]
     return int(subprocess.run(command, env=plain | environment, capture_output=True, check=True, text=True).stdout)
 
@@ -44,7 +44,7 @@ def pages_given_anew(environment: dict[str, str]) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library allocates by other rules")
 def test_a_worker_is_not_given_memory_anew_for_each_picture() -> None:
     assert pages_given_anew({}) > 1000
-    assert pages_given_anew(dict(WORKER)) < 100
+    assert pages_given_anew(dict(WORKER_ENVIRONMENT)) < 100
 
 
 def test_what_is_set_already_counts_more(monkeypatch: pytest.MonkeyPatch) -> None:

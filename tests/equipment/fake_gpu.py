@@ -59,7 +59,7 @@ class LateCopy:
         return True
 
 
-class FakeCard(Hardware):
+class FakeGpu(Hardware):
     """See the module's docstring. `pinned` bytes; a batch of n pictures takes `fixed` + n * `each` of `free` bytes."""
 
     warms_up = True

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 _MIB = 1 << 20
 
-WORKER: Mapping[str, str] = MappingProxyType(
+WORKER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
         # Where the codecs' threads want the cores too, a model's threads that spin while they wait make all slower.
         "OMP_WAIT_POLICY": "passive",

@@ -1,4 +1,4 @@
-"""`python -m inference.models.load_check`: loads a model in a process of its own, so that the caller needs no torch.
+"""`python -m inference.models.smoke_test`: loads a model in a process of its own, so that the caller needs no torch.
 
 Reads an entry as JSON from standard input. Exits with 0, or with 1 and a sentence on standard error.
 """
