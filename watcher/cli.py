@@ -295,18 +295,18 @@ def reconcile(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     """`alphadrop status`."""
+    from watcher.commands.status import read_status
     from watcher.commands.terminal import queue_table
-    from watcher.compose import look
 
-    stats, rejected = look(load_settings(args), 20)
+    stats, rejected = read_status(load_settings(args), 20)
     Console().print(queue_table(stats, rejected))
     return OK
 
 
 def retry(args: argparse.Namespace) -> int:
     """`alphadrop retry`."""
+    from watcher.commands.retry import retry_rejected
     from watcher.commands.terminal import printable
-    from watcher.compose import retry_rejected
 
     jobs = retry_rejected(load_settings(args), args.pattern)
     for job in jobs:
