@@ -16,6 +16,7 @@ WatcherError
 from __future__ import annotations
 
 from watcher.core.jobs import Rejection
+from watcher.core.reasons import Reason
 
 
 class WatcherError(Exception):
@@ -34,7 +35,7 @@ class ConfigurationError(WatcherError):
 class Rejected(WatcherError):
     """This image can never work."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.rejection = Rejection(reason, detail)
 

@@ -61,6 +61,6 @@ def read_records(sink: Store) -> Iterator[Record]:
     for ref in sink.list(FAILED):
         try:
             fields = json.loads(sink.read(ref))
-            yield Record(fields["key"], Rejection(fields["reason"], fields["detail"]))
+            yield Record(fields["key"], Rejection.parse(fields["reason"], fields["detail"]))
         except (Gone, Stale, ValueError, KeyError, TypeError):
             continue

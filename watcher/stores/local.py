@@ -13,6 +13,7 @@ from urllib.parse import quote
 from inference.codec import HEAD_BYTES
 from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.reasons import Reason
 from watcher.stores import atomic
 from watcher.stores.base import FAILED, LARGEST, Held
 from watcher.stores.listing import VANISHED, Identity, Listing, OddNames, identity, is_text, linked_status, version_of
@@ -72,7 +73,7 @@ class LocalStore:
             with open(self._open(ref.key), "rb", buffering=0) as file:
                 _require(ref, file.fileno())
                 if ref.size > LARGEST:
-                    raise Rejected("too_large", f"{ref.key} is larger than the {LARGEST >> 20} MiB that are read")
+                    raise Rejected(Reason.TOO_LARGE, f"{ref.key} is larger than the {LARGEST >> 20} MiB that are read")
                 data = file.read()
                 _require(ref, file.fileno())
         except OSError as error:
@@ -102,7 +103,7 @@ class LocalStore:
         What it replaces is not looked at: one daemon at a time writes to a folder. The facts stand in the PNG alone.
         """
         if not _is_key(job.output):
-            raise Rejected("bad_name", f"{job.output!r} is no path below {self.root}; rename the image")
+            raise Rejected(Reason.BAD_NAME, f"{job.output!r} is no path below {self.root}; rename the image")
         self._write(self._top + job.output, data)
 
     def put_record(self, key: str, data: bytes) -> None:
@@ -188,7 +189,9 @@ class LocalStore:
     def _require_inside(self, directory: str) -> None:
         """A symlink out of the root is refused: what it leads to would not be found again."""
         if not (self._resolved(directory[len(self._top) :]) + "/").startswith(self._top):
-            raise Rejected("output_outside", f"{directory} leads out of {self.root}; replace the symlink, then retry")
+            raise Rejected(
+                Reason.OUTPUT_OUTSIDE, f"{directory} leads out of {self.root}; replace the symlink, then retry"
+            )
 
     def _make_durable(self, directory: str) -> None:
         """A directory, and its name in each one above it, once a process: a synced file in a lost one is lost."""
@@ -253,9 +256,9 @@ def _read_trouble(error: OSError, path: str) -> WatcherError:
         case errno.ELOOP:
             return Stale(f"{path} has become a symlink")
         case errno.EACCES | errno.EPERM:
-            return Rejected("unreadable", f"this user may not read {path}; change its permissions, then retry")
+            return Rejected(Reason.UNREADABLE, f"this user may not read {path}; change its permissions, then retry")
         case errno.EISDIR:
-            return Rejected("is_directory", f"{path} is a directory now; move it away, then retry")
+            return Rejected(Reason.IS_DIRECTORY, f"{path} is a directory now; move it away, then retry")
     return Unavailable(f"{path}: {error.strerror}", public=error.strerror or "")
 
 
@@ -272,12 +275,14 @@ _CURES = {
 def _write_trouble(error: OSError, path: str) -> WatcherError:
     match error.errno:
         case errno.EISDIR:
-            return Rejected("output_is_directory", f"{path} is a directory; move it away, then retry")
+            return Rejected(Reason.OUTPUT_IS_DIRECTORY, f"{path} is a directory; move it away, then retry")
         case errno.ENOTDIR | errno.EEXIST:
-            return Rejected("output_blocked", f"a file is where a directory above {path} must be; move it, then retry")
+            return Rejected(
+                Reason.OUTPUT_BLOCKED, f"a file is where a directory above {path} must be; move it, then retry"
+            )
         case errno.ENAMETOOLONG:
-            return Rejected("name_too_long", f"{path} is too long for this file system; rename the image")
+            return Rejected(Reason.NAME_TOO_LONG, f"{path} is too long for this file system; rename the image")
         case errno.EILSEQ:
-            return Rejected("bad_name", f"this file system does not allow the name {path}; rename the image")
+            return Rejected(Reason.BAD_NAME, f"this file system does not allow the name {path}; rename the image")
     why = f"{error.strerror}; {_CURES.get(error.errno or 0, 'trying again')}"
     return Unavailable(f"cannot write {path}: {why}", public=why)

@@ -17,6 +17,7 @@ from watcher.aws.clients import translated
 from watcher.aws.errors import code_of, status_of
 from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
 from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.reasons import Reason
 from watcher.stores import stamp
 from watcher.stores.base import LARGEST, Held
 from watcher.stores.s3_answers import head_trouble, read_trouble, write_trouble
@@ -232,7 +233,7 @@ class S3Store:
             # In one piece: chunks that are joined afterwards take twice the memory.
             data = b"" if size and size > LARGEST else body.read(LARGEST + 1)
         if max(size or 0, len(data)) > LARGEST:
-            raise Rejected("too_large", f"{key} is larger than the {LARGEST >> 20} MiB that are read of an image")
+            raise Rejected(Reason.TOO_LARGE, f"{key} is larger than the {LARGEST >> 20} MiB that are read of an image")
         if size not in (None, len(data)):
             raise Unavailable(f"reading {self.address(key)}: it broke off after {len(data)} of {size} bytes")
         return bytes(data)

@@ -6,6 +6,7 @@ from botocore.exceptions import ClientError
 
 from watcher.aws.errors import code_of, status_of
 from watcher.core.errors import Conflict, Denied, Gone, Rejected, Stale, Unavailable, WatcherError
+from watcher.core.reasons import Reason
 
 _UNREASONED = {
     400: "credentials that have run out are refused like this: renew them",
@@ -30,7 +31,9 @@ def read_trouble(error: ClientError, address: str) -> WatcherError | None:
     if status == 404 and code != "NoSuchBucket":
         return Gone(f"{address} is not there any more")
     if code == "InvalidObjectState":
-        return Rejected("archived", f"{address} is in an archive; restore it or change its storage class, then retry")
+        return Rejected(
+            Reason.ARCHIVED, f"{address} is in an archive; restore it or change its storage class, then retry"
+        )
     return None
 
 
@@ -43,5 +46,5 @@ def write_trouble(error: ClientError, address: str, conditional: bool) -> Watche
     if conditional and (status in (404, 412) or code == "ConditionalRequestConflict"):  # 404: nothing to replace
         return Conflict(f"{address} has changed since it was looked at")
     if code == "KeyTooLongError":
-        return Rejected("name_too_long", f"{address} is too long for this store; rename the image")
+        return Rejected(Reason.NAME_TOO_LONG, f"{address} is too long for this store; rename the image")
     return None

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.reasons import Reason
 from watcher.stores.atomic import shortened
 from watcher.stores.base import FAILED, Held
 from watcher.stores.listing import is_text
@@ -32,14 +33,14 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, prefix + "/" if prefix else ""
 
 
-def problem(key: str) -> str | None:
-    """Why a whole key, prefix and all, cannot be an object's, as a word for a rejection; None where it can.
+def problem(key: str) -> Reason | None:
+    """Why a whole key, prefix and all, cannot be an object's; None where it can.
 
     What ends in a slash is what consoles show as a folder.
     """
     if not key or key.endswith("/") or not is_text(key):
-        return "bad_name"
-    return "name_too_long" if len(key.encode()) > LONGEST_KEY else None
+        return Reason.BAD_NAME
+    return Reason.NAME_TOO_LONG if len(key.encode()) > LONGEST_KEY else None
 
 
 def record_key(prefix: str, key: str) -> str:

@@ -20,6 +20,7 @@ from inference.picture import Cutout, Picture
 from watcher.core.errors import ConfigurationError, Conflict, Gone, Rejected, Stale, Unavailable, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.protocol import ImageReport, Report, TroubleReport
+from watcher.core.reasons import Reason
 from watcher.stores.base import Held, Store, is_made_by
 from watcher.stores.crash_markers import Peril, Perils
 from watcher.stores.error_records import quarantine, release
@@ -120,7 +121,7 @@ class ImagePath:
         except Stale:
             outcome = Outcome.STALE
         except PictureError as error:
-            self._reject(lease, Rejection(error.reason, str(error)), trip)
+            self._reject(lease, Rejection(Reason(error.reason), str(error)), trip)
             return
         except Rejected as error:
             self._reject(lease, error.rejection, trip)
@@ -206,13 +207,13 @@ class ImagePath:
             return
         if held.source_key is None:
             raise Rejected(
-                "output_exists",
+                Reason.OUTPUT_EXISTS,
                 f"{job.output} in the sink was not made by alphadrop; move it away, or "
                 "choose other names with --output-name, for example '{dir}{stem}.cutout.png'.",
             )
         if self.source.stat(held.source_key) is not None:
             raise Rejected(
-                "output_taken",
+                Reason.OUTPUT_TAKEN,
                 f"{job.output} is made from {held.source_key} already; --output-name "
                 "'{dir}{name}.png' gives each its own output.",
             )

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from watcher.core.reasons import Reason
+
 OTHER = "other"
-REJECTIONS: Mapping[str, str] = {
-    "not_a_picture": "decode",
-    "truncated": "decode",
-    "unsupported": "decode",
-    "too_large": "decode",
-    "picture": "decode",
-    "device_memory": "infer",
-    "output_exists": "put",
-    "output_taken": "put",
-    "kills_worker": "infer",
-    OTHER: OTHER,
-}
+REJECTIONS: Mapping[str, str] = {reason.value: reason.stage for reason in Reason}
 """The reasons why an image is rejected, and the stage they belong to."""
 TROUBLES = ("unavailable", "source_missing", "throttled", "denied", OTHER)
 """Why an image was given back, as the names of exceptions in snake case."""

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from watcher.commands.terminal import printable, queue_table, summary
 from watcher.core.jobs import ImageRef, Job, Rejection
+from watcher.core.reasons import Reason
 from watcher.queues.base import QueueStats
 from watcher.telemetry.run_summary import Tally
 
@@ -47,7 +48,7 @@ def test_the_summary_says_nothing_of_empty_cut_outs_where_there_are_none() -> No
 
 
 def test_tables_hold_no_names_that_steer_a_terminal() -> None:
-    rejection = Rejection("truncated", f"{EVIL} ends early")
+    rejection = Rejection(Reason.TRUNCATED, f"{EVIL} ends early")
     job = Job("id", ImageRef(EVIL, "1", 1), "x.png")
     page = io.StringIO()
     console = Console(file=page, width=200)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from inference.codec import encode
 from inference.picture import Cutout
 from watcher.core.jobs import ImageRef, Job, Recipe, Rejection
+from watcher.core.reasons import Reason
 from watcher.ingest.comparison import OTHER_CLOCK, SLICE, Comparison, Cursor, Finding, Recent
 from watcher.sources.names import SourceFilter
 from watcher.stores.base import Held
@@ -139,7 +140,7 @@ def test_deep_asks_every_output_which_job_made_it(source: Counting, sink: Counti
 
 def test_a_rejected_image_is_left_alone_until_it_changes(source: Counting, sink: Counting) -> None:
     job = RECIPE.job(source.write("a b/ü.jpg", b"x"))
-    quarantine(sink, job, Rejection("truncated", "The file ends early."))
+    quarantine(sink, job, Rejection(Reason.TRUNCATED, "The file ends early."))
     assert compare(source, sink) == ({}, {Finding.REJECTED: 1})
     source.now = 101.0
     source.write("a b/ü.jpg", b"y")

@@ -29,6 +29,7 @@ from watcher.core.errors import (
 )
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, Facts, ImageRef, Job, Outcome, Recipe, Rejection
 from watcher.core.protocol import ImageReport, Report, TroubleReport
+from watcher.core.reasons import Reason
 from watcher.stores.base import Held
 from watcher.stores.crash_markers import Perils, mark_key
 from watcher.stores.error_records import record_key
@@ -296,15 +297,15 @@ def test_a_picture_that_no_device_can_hold_is_rejected(bench: Bench) -> None:
         raise PictureTooLargeForDevice("96 x 72 pixels do not fit")
 
     bench.engine = FakeEngine(too_large)
-    assert rejection(bench.process(bench.given())) == Rejection("device_memory", "96 x 72 pixels do not fit")
+    assert rejection(bench.process(bench.given())) == Rejection(Reason.DEVICE_MEMORY, "96 x 72 pixels do not fit")
     assert bench.report.stage == "infer"
 
 
 @pytest.mark.parametrize("method", ["read", "put"])
 def test_a_refusal_of_a_store_is_a_rejection(bench: Bench, method: str) -> None:
     store = bench.source if method == "read" else bench.sink
-    store.failing[method] = Rejected("bad_name", "rename the image")
-    assert rejection(bench.process(bench.given())) == Rejection("bad_name", "rename the image")
+    store.failing[method] = Rejected(Reason.BAD_NAME, "rename the image")
+    assert rejection(bench.process(bench.given())) == Rejection(Reason.BAD_NAME, "rename the image")
     assert bench.report.stage == method
 
 
@@ -536,7 +537,7 @@ def test_a_bad_picture_is_given_back_while_it_cannot_be_recorded(bench: Bench, p
 
 
 def test_a_bad_picture_is_given_back_where_no_record_can_ever_stand(bench: Bench) -> None:
-    bench.sink.failing["put_record"] = Rejected("output_blocked", "a file is where a directory must be")
+    bench.sink.failing["put_record"] = Rejected(Reason.OUTPUT_BLOCKED, "a file is where a directory must be")
     assert bench.process(bench.given(b"Dear all")).end == RETRY_DELAY
     assert "a file is where a directory must be" in bench.trouble.detail
 
