@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.equipment.pages import anchors
+from tests.equipment.requirements import require_program
 from tests.equipment.support import ROOT
 from watcher.telemetry.metrics import Metrics
 
@@ -24,6 +25,7 @@ SERIES_OF_PROMETHEUS = {"up"}
 
 def promtool(*arguments: object, cwd: Path = FOLDER) -> subprocess.CompletedProcess[str]:
     """Run it; its answer."""
+    require_program("promtool", "run `make services`, or install the package prometheus.")
     return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd)
 
 

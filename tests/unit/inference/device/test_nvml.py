@@ -6,7 +6,6 @@ Each test asks in a process of its own, since a process loads such a library onc
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 
 from inference.device.hardware import device_memory, device_uuid
 from inference.device.nvml import Gpu, open_gpu
+from tests.equipment.requirements import require_program
 from tests.equipment.support import ROOT, STUCK, clean_environment
 
 UUID = "5c1d9b9e-0000-4000-8000-000000000001"
@@ -45,8 +45,7 @@ print(json.dumps([gpu, pynvml.nvmlLib is None]))
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a driver's library."""
-    if shutil.which("gcc") is None:
-        pytest.skip("there is no gcc")
+    require_program("gcc", "install a C compiler.")
     folder = tmp_path_factory.mktemp("driver")
     library = folder / "libnvidia-ml.so.1"
     source = ROOT / "tests" / "equipment" / "fake_nvml.c"
