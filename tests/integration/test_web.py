@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from tests.equipment.support import Clock
 from watcher.core.errors import ConfigurationError
-from watcher.core.protocol import ImageReport
+from watcher.core.jobs import Outcome
+from watcher.protocol import ImageReport
 from watcher.telemetry.health import FRESH, Health
 from watcher.telemetry.metrics import Metrics
 from watcher.web.app import create_app
@@ -48,7 +49,7 @@ def client(server: HttpServer) -> Iterator[httpx.Client]:
 
 
 def test_metrics_are_those_of_now(client: httpx.Client, metrics: Metrics) -> None:
-    metrics.report("cpu", ImageReport("k", "j", "written", bytes_in=5))
+    metrics.report("cpu", ImageReport(key="k", job="j", outcome=Outcome.WRITTEN, bytes_in=5))
     response = client.get("/metrics")
     values = {s.name: s.value for f in parse(response.text) for s in f.samples}
     assert response.status_code == 200

@@ -17,9 +17,9 @@ from enum import StrEnum
 import structlog
 
 from watcher.core.backoff import backoff
-from watcher.core.protocol import DeviceReport, Ready, Report, decode_report
 from watcher.fleet.pipe_lines import Lines
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
+from watcher.protocol import HeartbeatReport, ReadyReport, Report, decode_report
 
 log = structlog.get_logger(__name__)
 
@@ -157,9 +157,9 @@ class Keeper(threading.Thread):
         except ValueError as error:
             log.warning("report_not_understood", device=self.device, problem=str(error))
             return
-        if isinstance(report, Ready):
+        if isinstance(report, ReadyReport):
             self._become(State.READY, "")
-        elif not isinstance(report, DeviceReport):
+        elif not isinstance(report, HeartbeatReport):
             self.failures = 0  # it does something, so it is worth restarting it quickly
         self._news.report(self.device, report)
 

@@ -10,8 +10,8 @@ import structlog
 
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import Job, Outcome, Rejection
-from watcher.core.protocol import ImageReport, Ready, Report, TroubleReport
 from watcher.fleet.keeper import Fleet, FleetNews, State
+from watcher.protocol import ImageReport, ReadyReport, Report, UnavailableReport
 from watcher.queues.base import EmbeddedQueue
 from watcher.stores.base import Store
 from watcher.stores.error_records import quarantine
@@ -73,12 +73,12 @@ class Crew:
             elif self._troubled_until:
                 self._calm()
             self._tell_changed()
-        elif isinstance(report, TroubleReport):
+        elif isinstance(report, UnavailableReport):
             self._note_trouble(device, report)
-        elif isinstance(report, Ready):
+        elif isinstance(report, ReadyReport):
             log.info("worker_ready", device=device, name=report.device_name, seconds=report.warmup_seconds)
 
-    def _note_trouble(self, device: str, report: TroubleReport) -> None:
+    def _note_trouble(self, device: str, report: UnavailableReport) -> None:
         self._tally.troubles += 1
         self._tally.last_trouble = f"{report.stage}: {report.detail}"
         self._troubled_until = time.monotonic() + TROUBLED
@@ -112,8 +112,18 @@ class Crew:
             quarantine(self._sink, job, rejection)
         except Unavailable as error:
             log.error("record_not_written", key=job.ref.key, problem=str(error))
-        words = (rejection.reason, rejection.detail)
-        self._hear(device, ImageReport(job.ref.key, job.id, Outcome.REJECTED, job.output, *words, stage="infer"))
+        self._hear(
+            device,
+            ImageReport(
+                key=job.ref.key,
+                job=job.id,
+                outcome=Outcome.REJECTED,
+                output=job.output,
+                reason=rejection.reason,
+                detail=rejection.detail,
+                stage="infer",
+            ),
+        )
 
     def _changed(self) -> None:
         states = self.fleet.states()

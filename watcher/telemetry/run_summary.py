@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from watcher.core.protocol import STAGES, ImageReport
+from watcher.protocol import STAGES, ImageReport
 
 NAMED = 3
 """So many keys of a kind are kept: a daemon runs for months."""

@@ -17,7 +17,7 @@ import structlog
 from watcher.core.attempt import Attempt
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Outcome
-from watcher.core.protocol import STAGES, ImageReport, TroubleReport
+from watcher.protocol import STAGES, ImageReport, UnavailableReport
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Of = ImageReport | TroubleReport
+Of = ImageReport | UnavailableReport
 Trace = Callable[[str, Of], str]
 """Takes what a worker (its device's name) has reported of an image; returns the trace's id, or nothing."""
 
@@ -99,7 +99,7 @@ def _open() -> TracerProvider:
 
 def _facts(device: str, report: Of) -> dict[str, str | int | float]:
     facts: dict[str, str | int | float] = {"key": _text(report.key), "job": report.job, "device": device}
-    if isinstance(report, TroubleReport):
+    if isinstance(report, UnavailableReport):
         facts |= {"outcome": GIVEN_BACK, "reason": report.reason, "stage": report.stage}
     else:
         facts |= {"outcome": report.outcome, "output": _text(report.output), "bytes_in": report.bytes_in}
@@ -114,7 +114,7 @@ def _facts(device: str, report: Of) -> dict[str, str | int | float]:
 def _judge(root: Span, report: Of) -> None:
     from opentelemetry.trace import Status, StatusCode
 
-    if isinstance(report, TroubleReport) or report.outcome == Outcome.REJECTED:
+    if isinstance(report, UnavailableReport) or report.outcome == Outcome.REJECTED:
         root.set_attribute("error.type", report.reason)
         root.set_status(Status(StatusCode.ERROR, _text(report.detail)))
 

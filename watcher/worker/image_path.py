@@ -19,8 +19,8 @@ from inference.errors import PictureError
 from inference.picture import Cutout, Picture
 from watcher.core.errors import ConfigurationError, Conflict, Gone, Rejected, Stale, Unavailable, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job, Lease, Outcome, Rejection
-from watcher.core.protocol import ImageReport, Report, TroubleReport
 from watcher.core.reasons import Reason
+from watcher.protocol import ImageReport, Report, UnavailableReport
 from watcher.stores.base import Held, Store, is_made_by
 from watcher.stores.crash_markers import Peril, Perils
 from watcher.stores.error_records import quarantine, release
@@ -248,37 +248,36 @@ class ImagePath:
     def _give_back(self, lease: Lease, error: WatcherError, trip: Trip) -> None:
         """The world is in trouble, which is never the image's fault."""
         lease.release(RETRY_DELAY)
-        job, reason = lease.job, type(error).__name__
-        what = (job.ref.key, trip.stage, reason, str(error), job.id)
-        self.tell(TroubleReport(*what, *_times(trip), public=error.public))
+        self.tell(
+            UnavailableReport(
+                key=lease.job.ref.key,
+                job=lease.job.id,
+                stage=trip.stage,
+                reason=type(error).__name__,
+                detail=str(error),
+                public=error.public,
+                **trip.times(),
+            )
+        )
 
     def _tell(self, job: Job, outcome: Outcome, trip: Trip, why: Rejection | None = None) -> None:
         self.tell(
             ImageReport(
-                job.ref.key,
-                job.id,
-                outcome,
-                job.output,
-                why.reason if why else "",
-                why.detail if why else "",
-                *_times(trip),
-                trip.bytes_in,
-                trip.bytes_out,
-                trip.pixels,
-                round(trip.coverage, 4),
-                trip.stage,
+                key=job.ref.key,
+                job=job.id,
+                outcome=outcome,
+                output=job.output,
+                reason=why.reason if why else "",
+                detail=why.detail if why else "",
+                bytes_in=trip.bytes_in,
+                bytes_out=trip.bytes_out,
+                pixels=trip.pixels,
+                coverage=round(trip.coverage, 4),
+                stage=trip.stage,
+                **trip.times(),
             )
         )
 
     def _trip_wire(self, job: Job) -> None:
         if self.test_hook.startswith("kill:") and self.test_hook[5:] in job.ref.key:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _times(trip: Trip) -> tuple[dict[str, float], dict[str, float], float]:
-    """How long each stage took, when it began, and now; to the microsecond."""
-    return _rounded(trip.stages), _rounded(trip.starts), round(trip.now(), 6)
-
-
-def _rounded(seconds: dict[str, float]) -> dict[str, float]:
-    return {stage: round(value, 6) for stage, value in seconds.items()}

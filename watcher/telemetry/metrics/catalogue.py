@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from watcher.core.jobs import Outcome
-from watcher.core.protocol import EMPTY, STAGES
+from watcher.protocol import EMPTY, STAGES
 from watcher.sources.base import Hint
 from watcher.telemetry.metrics import words
 from watcher.telemetry.metrics.series import DEVICE, Series

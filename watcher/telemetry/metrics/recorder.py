@@ -11,15 +11,15 @@ from prometheus_client import CollectorRegistry, Counter, PlatformCollector, Pro
 from prometheus_client.exposition import choose_encoder
 
 from watcher.core.jobs import Outcome
-from watcher.core.protocol import (
+from watcher.protocol import (
     STAGES,
     BatchReport,
     CountsReport,
-    DeviceReport,
+    HeartbeatReport,
     ImageReport,
-    Ready,
+    ReadyReport,
     Report,
-    TroubleReport,
+    UnavailableReport,
 )
 from watcher.queues.base import QueueStats
 from watcher.sources.base import Hint
@@ -47,15 +47,15 @@ class Metrics:
         match report:
             case ImageReport():
                 self._images.ended(report)
-            case TroubleReport():
+            case UnavailableReport():
                 self._images.given_back(report)
             case BatchReport():
                 self._devices.batch(worker, report)
-            case DeviceReport():
+            case HeartbeatReport():
                 self._devices.beat(worker, report)
             case CountsReport():
                 self.counts(worker, report.counts)
-            case Ready():
+            case ReadyReport():
                 self._counted.forget(worker)
                 self._devices.ready(worker, report)
 
@@ -162,7 +162,7 @@ class _Images:
         board.observe(all_series.COVERAGE_RATIO, report.coverage)
         board.set(all_series.LAST_WRITTEN, self._clock())
 
-    def given_back(self, report: TroubleReport) -> None:
+    def given_back(self, report: UnavailableReport) -> None:
         stage = _known(report.stage, STAGES)
         self._board.add(all_series.FAILURES, stage, _known(_snake(report.reason), TROUBLES))
         self._board.add(all_series.RETRIES, stage, by=bool(report.key))  # without a key, none was in hand yet
@@ -177,7 +177,7 @@ class _Devices:
         self._stages: dict[str, Mapping[str, int]] = {}
         self._lock = threading.Lock()
 
-    def ready(self, device: str, report: Ready) -> None:
+    def ready(self, device: str, report: ReadyReport) -> None:
         self._board.open(device)
         self._totals.forget(device)
         self._board.set(all_series.WARMUP, report.warmup_seconds, device)
@@ -190,7 +190,7 @@ class _Devices:
         self._board.add(all_series.SLOTS, device, by=report.slots)
         self._board.add(all_series.BATCHES, device, report.trigger)
 
-    def beat(self, device: str, report: DeviceReport) -> None:
+    def beat(self, device: str, report: HeartbeatReport) -> None:
         board = self._board
         board.open(device)
         board.set(all_series.LIMIT, report.batch_limit, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from watcher.core.reasons import Reason
+from watcher.protocol import DeathReason, WorkerState
 
 OTHER = "other"
 REJECTIONS: Mapping[str, str] = {reason.value: reason.stage for reason in Reason}
@@ -17,9 +18,8 @@ OPERATIONS = ("get", "head", "put", "list", "delete", "copy", "tag", "receive", 
 """What is asked of a store or a broker."""
 CAPABILITIES = ("if_none_match", "if_match")
 """What a sink's store may enforce, so that no worker replaces a newer output by an older one."""
-WORKER_STATES = ("starting", "ready", "draining", "failed", "stopped", OTHER)
-SIGNALS = ("sigkill", "sigsegv", "sigabrt", "sigbus", "sigterm")
-DEATHS = ("exit", "error", "silent", "device_lost", "device_stuck", "configuration", *SIGNALS, OTHER)
+WORKER_STATES = (*WorkerState, OTHER)
+DEATHS = tuple(DeathReason)
 """Why a worker ended unasked."""
 PARTS = ("queue", "source", "events", "reconcile", "workers", "images", "stopping", OTHER)
 """What may keep the daemon from being ready, as /readyz names it."""

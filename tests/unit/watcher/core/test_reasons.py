@@ -13,8 +13,8 @@ from inference import errors
 from inference.errors import PictureError
 from watcher.core import reasons
 from watcher.core.jobs import Rejection
-from watcher.core.protocol import STAGES
 from watcher.core.reasons import Reason
+from watcher.protocol import STAGES
 from watcher.telemetry.metrics import catalogue, words
 
 RUNBOOK = Path(__file__).parents[4] / "docs" / "runbook.md"

@@ -10,15 +10,15 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from watcher.core.jobs import Outcome
-from watcher.core.protocol import (
+from watcher.protocol import (
     STAGES,
     BatchReport,
     CountsReport,
-    DeviceReport,
+    HeartbeatReport,
     ImageReport,
-    Ready,
+    ReadyReport,
     Report,
-    TroubleReport,
+    UnavailableReport,
 )
 from watcher.queues.base import QueueStats
 from watcher.sources.base import Hint
@@ -30,9 +30,9 @@ parse_openmetrics: Callable[[str], Iterable[Metric]] = openmetrics.text_string_t
 
 NOW = 1_700_000_000.0
 WRITTEN = ImageReport(
-    "a/secret-name.jpg",
-    "f" * 64,
-    Outcome.WRITTEN,
+    key="a/secret-name.jpg",
+    job="f" * 64,
+    outcome=Outcome.WRITTEN,
     stages={"queue_wait": 0.5, "read": 0.25, "put": 0.25},
     bytes_in=100,
     bytes_out=300,
@@ -40,7 +40,7 @@ WRITTEN = ImageReport(
     coverage=0.4,
 )
 UUID = "5c1d9b9e-0000-4000-8000-000000000001"
-READY = Ready("cuda:0", "NVIDIA H200", "nano", 3.5, UUID)
+READY = ReadyReport(device="cuda:0", device_name="NVIDIA H200", model="nano", warmup_seconds=3.5, uuid=UUID)
 CARD = {"utilization": 0.75, "power": 310.5, "temperature": 61.0}
 
 PUBLISHED: dict[str, set[str]] = {
@@ -117,25 +117,51 @@ def labels_of(metrics: Metrics, name: str, *names: str) -> set[tuple[str, ...]]:
     return {tuple(s.labels[n] for n in names) for s in samples}
 
 
-def beat(busy: float, out_of_memory: int = 0, in_flight: int = 0) -> DeviceReport:
-    return DeviceReport("cuda:0", {"total": 1000, "used": 10}, 8, out_of_memory, busy, in_flight)
+def beat(busy: float, out_of_memory: int = 0, in_flight: int = 0) -> HeartbeatReport:
+    return HeartbeatReport(
+        device="cuda:0",
+        memory={"total": 1000, "used": 10},
+        batch_limit=8,
+        out_of_memory=out_of_memory,
+        busy_seconds=busy,
+        in_flight=in_flight,
+    )
 
 
-def whereabouts(**stages: int) -> DeviceReport:
-    return DeviceReport("cuda:0", {}, 8, 0, 0, sum(stages.values()), stages)
+def whereabouts(**stages: int) -> HeartbeatReport:
+    return HeartbeatReport(
+        device="cuda:0",
+        memory={},
+        batch_limit=8,
+        out_of_memory=0,
+        busy_seconds=0,
+        in_flight=sum(stages.values()),
+        stages=stages,
+    )
 
 
-def card(**figures: float) -> DeviceReport:
-    return DeviceReport("cuda:0", dict.fromkeys(words.MEMORY, 7), 8, 0, 0, 0, {}, figures, 2.5, 4096)
+def card(**figures: float) -> HeartbeatReport:
+    return HeartbeatReport(
+        device="cuda:0",
+        memory=dict.fromkeys(words.MEMORY, 7),
+        batch_limit=8,
+        out_of_memory=0,
+        busy_seconds=0,
+        in_flight=0,
+        stages={},
+        gpu=figures,
+        cpu_seconds=2.5,
+        resident_bytes=4096,
+    )
 
 
 def everything() -> Iterable[Report]:
     yield READY
     yield WRITTEN
-    yield from (ImageReport("secret-name", "j", o, reason="truncated", stage="decode") for o in Outcome)
-    yield TroubleReport("secret-name", "put", "Unavailable", "disk full")
-    yield CountsReport({"store_throttled": {"put": 2, "secret-op": 1}, "lease_extensions": {"lost": 1}})
-    yield BatchReport("cuda:0", 3, 4, "full", 0.1)
+    yield from (ImageReport(key="secret-name", job="j", outcome=o, reason="truncated", stage="decode") for o in Outcome)
+    yield UnavailableReport(key="secret-name", stage="put", reason="Unavailable", detail="disk full")
+    yield CountsReport(counts={"store_throttled": {"put": 2, "secret-op": 1}, "lease_extensions": {"lost": 1}})
+    yield BatchReport(device="cuda:0", size=3, slots=4, trigger="full", seconds=0.1)
     yield beat(1.5, 1, 5)
     yield card(**CARD)
 
@@ -169,12 +195,12 @@ def test_nothing_that_is_counted_makes_a_set_of_labels_that_was_not_there(metric
         metrics.report("cuda:0", report)
     for reason in ("sigkill", "boredom"):
         metrics.died("cuda:0", reason)
-    metrics.report("cuda:0", TroubleReport("k", "lunch", "SoupTooHot", ""))
-    metrics.report("cuda:0", ImageReport("k", "j", "rejected", reason="ugly", stage="encode"))
-    metrics.report("cuda:0", BatchReport("cuda:0", 1, 1, "whim", 0.1))
+    metrics.report("cuda:0", UnavailableReport(key="k", stage="lunch", reason="SoupTooHot", detail=""))
+    metrics.report("cuda:0", ImageReport(key="k", job="j", outcome=Outcome.REJECTED, reason="ugly", stage="encode"))
+    metrics.report("cuda:0", BatchReport(device="cuda:0", size=1, slots=1, trigger="whim", seconds=0.1))
     metrics.workers({"sleeping": 2})
     metrics.report("cuda:0", whereabouts(lunch=1))
-    metrics.report("cuda:0", CountsReport({"messages": {"sung": 1}}))
+    metrics.report("cuda:0", CountsReport(counts={"messages": {"sung": 1}}))
     metrics.queue(QueueStats(ended={"lost": 1}, reasons={"ugly": 2}))
     metrics.readiness(["weather"])
     metrics.report("cuda:0", card(**CARD, mood=1.0))
@@ -197,7 +223,9 @@ def test_a_written_image_is_counted_with_all_its_figures(metrics: Metrics) -> No
 
 def test_what_was_not_written_has_no_output_and_no_duration(metrics: Metrics) -> None:
     for outcome in (Outcome.ALREADY_DONE, Outcome.STALE, Outcome.GONE, Outcome.REJECTED):
-        metrics.report("cuda:0", ImageReport("k", "j", outcome, stages={"queue_wait": 1}, reason="truncated"))
+        metrics.report(
+            "cuda:0", ImageReport(key="k", job="j", outcome=outcome, stages={"queue_wait": 1}, reason="truncated")
+        )
     assert value(metrics, "image_duration_seconds_count") == 0
     assert value(metrics, "matte_coverage_ratio_count") == 0
     assert value(metrics, "last_written_timestamp_seconds") == 0
@@ -216,14 +244,16 @@ def test_what_was_not_written_has_no_output_and_no_duration(metrics: Metrics) ->
 def test_a_rejected_image_is_a_failure_of_a_stage(
     metrics: Metrics, reason: str, reached: str, stage: str, label: str
 ) -> None:
-    metrics.report("cpu", ImageReport("k", "j", Outcome.REJECTED, reason=reason, stage=reached))
+    metrics.report("cpu", ImageReport(key="k", job="j", outcome=Outcome.REJECTED, reason=reason, stage=reached))
     assert value(metrics, "failures_total", stage=stage, reason=label) == 1
     assert value(metrics, "images_processed_total", outcome="rejected") == 1
 
 
 def test_an_image_given_back_is_a_failure_and_a_retry_and_has_not_ended(metrics: Metrics) -> None:
-    metrics.report("cpu", TroubleReport("k", "read", "SourceMissing", "unmounted"))
-    metrics.report("cpu", TroubleReport("", "queue_wait", "Unavailable", "no image in hand"))
+    metrics.report("cpu", UnavailableReport(key="k", stage="read", reason="SourceMissing", detail="unmounted"))
+    metrics.report(
+        "cpu", UnavailableReport(key="", stage="queue_wait", reason="Unavailable", detail="no image in hand")
+    )
     assert value(metrics, "failures_total", stage="read", reason="source_missing") == 1
     assert value(metrics, "failures_total", stage="queue_wait", reason="unavailable") == 1
     assert value(metrics, "retries_total", stage="read") == 1
@@ -232,7 +262,7 @@ def test_an_image_given_back_is_a_failure_and_a_retry_and_has_not_ended(metrics:
 
 
 def test_batches_show_their_size_their_padding_and_why_they_were_closed(metrics: Metrics) -> None:
-    metrics.report("cuda:0", BatchReport("cuda:0", 3, 4, "timeout", 0.1))
+    metrics.report("cuda:0", BatchReport(device="cuda:0", size=3, slots=4, trigger="timeout", seconds=0.1))
     assert value(metrics, "batch_size_sum", device="cuda:0") == 3
     assert value(metrics, "batch_slots_total", device="cuda:0") == 4
     assert value(metrics, "batches_total", device="cuda:0", trigger="timeout") == 1
@@ -255,7 +285,7 @@ def test_a_report_that_says_less_than_the_last_one_is_late_and_counts_nothing_tw
         metrics.report("cuda:0", beat(busy))
         seen.append(value(metrics, "device_busy_seconds_total", device="cuda:0"))
     for throttled in (4, 3, 4):
-        metrics.report("cuda:0", CountsReport({"store_throttled": {"put": throttled}}))
+        metrics.report("cuda:0", CountsReport(counts={"store_throttled": {"put": throttled}}))
     assert seen == [5, 8, 8, 8, 9]
     assert value(metrics, "store_throttled_total", op="put") == 4
 
@@ -269,7 +299,10 @@ def test_a_new_worker_that_soon_was_busier_than_the_old_one_counts_whole(metrics
 
 def test_two_workers_of_one_device_are_told_apart(metrics: Metrics) -> None:
     for worker, busy in (("cpu:0", 1.0), ("cpu:1", 2.0)):
-        metrics.report(worker, DeviceReport("cpu", {}, 1, 0, busy, 1))
+        metrics.report(
+            worker,
+            HeartbeatReport(device="cpu", memory={}, batch_limit=1, out_of_memory=0, busy_seconds=busy, in_flight=1),
+        )
     assert value(metrics, "device_busy_seconds_total", device="cpu:0") == 1
     assert value(metrics, "device_busy_seconds_total", device="cpu:1") == 2
 
@@ -285,7 +318,18 @@ def test_a_device_shows_what_it_is_and_how_it_is(metrics: Metrics) -> None:
 
 
 def test_a_card_shows_what_its_driver_tells_and_each_kind_of_memory_apart(metrics: Metrics) -> None:
-    report = DeviceReport("cuda:0", {kind: n for n, kind in enumerate(words.MEMORY)}, 8, 0, 0, 0, {}, CARD, 2.5, 4096)
+    report = HeartbeatReport(
+        device="cuda:0",
+        memory={kind: n for n, kind in enumerate(words.MEMORY)},
+        batch_limit=8,
+        out_of_memory=0,
+        busy_seconds=0,
+        in_flight=0,
+        stages={},
+        gpu=CARD,
+        cpu_seconds=2.5,
+        resident_bytes=4096,
+    )
     metrics.report("cuda:0", report)
     assert value(metrics, "device_utilization_ratio", device="cuda:0") == 0.75
     assert value(metrics, "device_power_watts", device="cuda:0") == 310.5
@@ -297,7 +341,9 @@ def test_a_card_shows_what_its_driver_tells_and_each_kind_of_memory_apart(metric
 
 
 def test_what_a_device_does_not_tell_is_not_shown_as_0(metrics: Metrics) -> None:
-    metrics.report("cpu", DeviceReport("cpu", {}, 4, 0, 0, 0))
+    metrics.report(
+        "cpu", HeartbeatReport(device="cpu", memory={}, batch_limit=4, out_of_memory=0, busy_seconds=0, in_flight=0)
+    )
     for name in ("utilization_ratio", "power_watts", "temperature_celsius", "memory_bytes"):
         assert labels_of(metrics, f"device_{name}", "device") == set()
 
@@ -373,12 +419,12 @@ def test_the_queue_shows_what_waits_and_what_has_gone(metrics: Metrics) -> None:
 
 
 def test_what_each_process_counts_is_summed_up_and_never_goes_backwards(metrics: Metrics) -> None:
-    metrics.report("cuda:0", CountsReport({"store_throttled": {"put": 2}}))
-    metrics.report("cuda:1", CountsReport({"store_throttled": {"put": 5}}))
+    metrics.report("cuda:0", CountsReport(counts={"store_throttled": {"put": 2}}))
+    metrics.report("cuda:1", CountsReport(counts={"store_throttled": {"put": 5}}))
     metrics.counts("supervisor", {"store_throttled": {"list": 1}})
-    metrics.report("cuda:0", CountsReport({"store_throttled": {"put": 3}}))
+    metrics.report("cuda:0", CountsReport(counts={"store_throttled": {"put": 3}}))
     metrics.died("cuda:0", "sigkill")
-    metrics.report("cuda:0", CountsReport({"store_throttled": {"put": 4}}))
+    metrics.report("cuda:0", CountsReport(counts={"store_throttled": {"put": 4}}))
     assert value(metrics, "store_throttled_total", op="put") == 12
     assert value(metrics, "store_throttled_total", op="list") == 1
 

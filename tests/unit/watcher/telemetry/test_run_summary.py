@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import MutableMapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from watcher.core.protocol import STAGES, ImageReport
+from watcher.core.jobs import Outcome
+from watcher.protocol import STAGES, ImageReport
 from watcher.telemetry.run_summary import NAMED, Tally, log_image
 
 STAGE_SECONDS = {"queue_wait": 2.0, "read": 0.25, "decode": 0.123456, "put": 0.5}
 WRITTEN = ImageReport(
-    "a.jpg",
-    "f" * 64,
-    "written",
-    "a.png",
+    key="a.jpg",
+    job="f" * 64,
+    outcome=Outcome.WRITTEN,
+    output="a.png",
     stages=STAGE_SECONDS,
     bytes_in=10,
     bytes_out=20,
@@ -27,11 +27,18 @@ WRITTEN = ImageReport(
     ended=1700000000.1234,
 )
 REJECTED = ImageReport(
-    "a.jpg", "f" * 64, "rejected", "a.png", "truncated", "it ends early", {"queue_wait": 0, "read": 1}, stage="decode"
+    key="a.jpg",
+    job="f" * 64,
+    outcome=Outcome.REJECTED,
+    output="a.png",
+    reason="truncated",
+    detail="it ends early",
+    stages={"queue_wait": 0, "read": 1},
+    stage="decode",
 )
 
 
-EMPTY = replace(WRITTEN, coverage=0.001)
+EMPTY = WRITTEN.model_copy(update={"coverage": 0.001})
 
 
 def line(report: ImageReport, trace_id: str = "") -> MutableMapping[str, Any]:
@@ -65,7 +72,9 @@ def test_an_image_whose_worker_could_not_tell_any_more_has_ended_now() -> None:
 
 
 def test_stages_stand_in_the_order_in_which_they_are_passed() -> None:
-    report = ImageReport("a.jpg", "f" * 64, "written", stages=dict.fromkeys(reversed(STAGES), 1.0))
+    report = ImageReport(
+        key="a.jpg", job="f" * 64, outcome=Outcome.WRITTEN, stages=dict.fromkeys(reversed(STAGES), 1.0)
+    )
     assert list(line(report)["stages"]) == list(STAGES)
 
 
@@ -80,7 +89,10 @@ def test_a_cut_out_that_shows_hardly_anything_is_a_warning_that_says_so() -> Non
     assert (found["log_level"], found["empty"], found["coverage"], found["output"]) == ("warning", True, 0.001, "a.png")
 
 
-@pytest.mark.parametrize("report", [replace(WRITTEN, coverage=0.0011), REJECTED, replace(EMPTY, outcome="stale")])
+@pytest.mark.parametrize(
+    "report",
+    [WRITTEN.model_copy(update={"coverage": 0.0011}), REJECTED, EMPTY.model_copy(update={"outcome": Outcome.STALE})],
+)
 def test_what_shows_something_or_was_not_cut_out_is_not_called_empty(report: ImageReport) -> None:
     assert "empty" not in line(report)
 
@@ -102,6 +114,6 @@ def test_outcomes_and_reasons_are_counted() -> None:
 def test_empty_cut_outs_are_counted_and_the_first_of_them_named() -> None:
     tally = Tally()
     for number in range(NAMED + 2):
-        tally.note(replace(EMPTY, key=f"{number}.jpg"))
+        tally.note(EMPTY.model_copy(update={"key": f"{number}.jpg"}))
     assert tally.empty == NAMED + 2
     assert tally.first_empty == [f"{number}.jpg" for number in range(NAMED)]

@@ -6,7 +6,6 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -20,7 +19,8 @@ from structlog.testing import capture_logs
 from tests.equipment.support import wait_until
 from watcher.config.load import wants_traces
 from watcher.core.errors import ConfigurationError
-from watcher.core.protocol import ImageReport, TroubleReport
+from watcher.core.jobs import Outcome
+from watcher.protocol import ImageReport, UnavailableReport
 from watcher.telemetry.tracing import trace, tracing
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -28,10 +28,34 @@ COLLECTOR = "http://collector:4318"
 STARTS = {"queue_wait": 1000.0, "read": 1002.5, "decode": 1003.0}
 STAGES = {"queue_wait": 2.25, "read": 0.25, "decode": 1.5}
 WRITTEN = ImageReport(
-    "a.jpg", "f" * 64, "written", "a.png", "", "", STAGES, STARTS, 1005.0, 10, 20, 30, 0.5, stage="put"
+    key="a.jpg",
+    job="f" * 64,
+    outcome=Outcome.WRITTEN,
+    output="a.png",
+    reason="",
+    detail="",
+    stages=STAGES,
+    starts=STARTS,
+    ended=1005.0,
+    bytes_in=10,
+    bytes_out=20,
+    pixels=30,
+    coverage=0.5,
+    stage="put",
 )
-REJECTED = replace(WRITTEN, outcome="rejected", reason="truncated", detail="it ends early", stage="decode")
-TROUBLE = TroubleReport("a.jpg", "read", "Throttled", "slow down", "f" * 64, STAGES, STARTS, 1005.0)
+REJECTED = WRITTEN.model_copy(
+    update={"outcome": Outcome.REJECTED, "reason": "truncated", "detail": "it ends early", "stage": "decode"}
+)
+TROUBLE = UnavailableReport(
+    key="a.jpg",
+    stage="read",
+    reason="Throttled",
+    detail="slow down",
+    job="f" * 64,
+    stages=STAGES,
+    starts=STARTS,
+    ended=1005.0,
+)
 
 
 @pytest.fixture
@@ -91,7 +115,7 @@ def test_a_trace_says_what_became_of_the_image(tracer: Tracer, exporter: InMemor
 
 
 def test_a_trace_says_that_a_cut_out_is_empty(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
-    trace(tracer, "cuda:0", replace(WRITTEN, coverage=0.0))
+    trace(tracer, "cuda:0", WRITTEN.model_copy(update={"coverage": 0.0}))
     assert (image(exporter).attributes or {})["alphadrop.empty"] is True
 
 
@@ -113,7 +137,11 @@ def test_what_went_wrong_is_an_error_with_its_reason(
 def test_an_image_whose_worker_could_not_tell_any_more_is_a_trace_all_the_same(
     tracer: Tracer, exporter: InMemorySpanExporter
 ) -> None:
-    trace(tracer, "cuda:0", ImageReport("a.jpg", "f" * 64, "rejected", reason="kills_worker", stage="infer"))
+    trace(
+        tracer,
+        "cuda:0",
+        ImageReport(key="a.jpg", job="f" * 64, outcome=Outcome.REJECTED, reason="kills_worker", stage="infer"),
+    )
     (root,) = exporter.get_finished_spans()
     began, ended = times(root)
     assert began == ended > 1_700_000_000
@@ -125,7 +153,7 @@ def test_every_image_is_a_trace_of_its_own(tracer: Tracer) -> None:
 
 def test_a_name_that_is_no_valid_text_can_be_sent(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
     odd = b"caf\xe9".decode("utf-8", "surrogateescape")
-    trace(tracer, "cuda:0", replace(REJECTED, key=odd, output=odd, detail=odd))
+    trace(tracer, "cuda:0", REJECTED.model_copy(update={"key": odd, "output": odd, "detail": odd}))
     assert rb"caf\udce9" in encode_spans(exporter.get_finished_spans()).SerializeToString()
 
 
@@ -136,7 +164,7 @@ def test_what_is_not_sampled_has_no_trace_to_look_for() -> None:
 
 def test_a_report_that_no_span_can_be_made_of_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
-    broken = replace(WRITTEN, stages={})
+    broken = WRITTEN.model_copy(update={"stages": {}})
     with tracing(True) as note:
         assert note("cuda:0", broken) == ""
 

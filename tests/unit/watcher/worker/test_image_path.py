@@ -28,8 +28,8 @@ from watcher.core.errors import (
     WatcherError,
 )
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, Facts, ImageRef, Job, Outcome, Recipe, Rejection
-from watcher.core.protocol import ImageReport, Report, TroubleReport
 from watcher.core.reasons import Reason
+from watcher.protocol import ImageReport, Report, UnavailableReport
 from watcher.stores.base import Held
 from watcher.stores.crash_markers import Perils, mark_key
 from watcher.stores.error_records import record_key
@@ -94,10 +94,10 @@ class Bench:
         return report
 
     @property
-    def trouble(self) -> TroubleReport:
+    def trouble(self) -> UnavailableReport:
         """The only report, about an image that was given back."""
         (report,) = self.reports
-        assert isinstance(report, TroubleReport)
+        assert isinstance(report, UnavailableReport)
         return report
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from watcher.commands.bench.timing import Times
 from watcher.core.jobs import ImageRef, Job, Outcome, Recipe
-from watcher.core.protocol import STAGES, ImageReport, decode_report, encode_report
+from watcher.protocol import STAGES, ImageReport, decode_report, encode
 from watcher.queues import open_queue
 from watcher.telemetry.metrics import Metrics
 
@@ -65,9 +65,15 @@ def _metrics(images: int) -> tuple[float, float]:
     metrics, times = Metrics(), Times()
     stages = dict.fromkeys(STAGES, 0.0123)
     report = ImageReport(
-        "shoes/a.jpg", "0" * 64, "written", "shoes/a.png", stages=stages, starts=stages, pixels=2073600
+        key="shoes/a.jpg",
+        job="0" * 64,
+        outcome=Outcome.WRITTEN,
+        output="shoes/a.png",
+        stages=stages,
+        starts=stages,
+        pixels=2073600,
     )
     with times.one():
         for _ in range(images):
-            metrics.report("cpu", decode_report(encode_report(report)))
+            metrics.report("cpu", decode_report(encode(report)))
     return times.wall[0] / images, times.cpu[0] / images
