@@ -19,10 +19,11 @@ from inference.device.hardware import Hardware, device_memory
 from inference.device.transfers import Download, Transfers
 from inference.device.warmup import Rehearsal
 from inference.errors import DeviceLost, PictureTooLargeForDevice
-from inference.foreground import cut_out, resize
+from inference.foreground import cut_out
 from inference.models.base import MattingModel
 from inference.picture import BatchStats, Cutout, Picture
-from inference.rgba import widen
+from inference.resampling import resize_pixels, to_canvas
+from inference.rgba import rgb_to_rgbx
 
 CLEAN_BATCHES = 50
 """After an out-of-memory the batch limit doubles again after so many batches without one."""
@@ -211,7 +212,7 @@ class DeviceThread(threading.Thread):
         pictures, canvases = [], []
         for task in tasks:  # each is scaled while the next one comes
             pictures.append(upload(task.picture, self.hardware.transfers))
-            canvases.append(scaled(pictures[-1], size, self._model.dtype))
+            canvases.append(to_canvas(pictures[-1], size, self._model.dtype))
         missing = self.slots(len(tasks)) - len(tasks)
         return pictures, torch.cat([*canvases, canvases[0].expand(missing, -1, -1, -1)] if missing else canvases)
 
@@ -221,8 +222,8 @@ class DeviceThread(threading.Thread):
     def _alpha(self, picture: Tensor, coarse: Sequence[Tensor], scale: float) -> Tensor:
         """Alpha at the size of the picture, H x W x 4; H x W uint8."""
         height, width = picture.shape[:2]
-        detail = resized(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
-        return resized(self._model.refine(detail, coarse)[..., None], (height, width))[..., 0]
+        detail = resize_pixels(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
+        return resize_pixels(self._model.refine(detail, coarse)[..., None], (height, width))[..., 0]
 
     def _stats(self, batch: Batch[Task], seconds: float) -> BatchStats:
         size = len(batch.items)
@@ -268,20 +269,7 @@ class DeviceThread(threading.Thread):
 
 def upload(picture: Picture, transfers: Transfers) -> Tensor:
     """The picture's pixels on the device, H x W x 4 uint8, the last of which is open: words are quicker than threes."""
-    return widen(transfers.up(torch.from_numpy(picture.pixels)))
-
-
-def scaled(picture: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    """H x W x 3 (or 4, of which the last is left out) uint8 to 1 x 3 x h x w in 0..1 of that size."""
-    return resize(picture.permute(2, 0, 1)[None], size)[:, :3].to(dtype) / 255
-
-
-def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """H x W x C uint8 to h x w x C uint8, contiguous."""
-    if pixels.shape[:2] == size:
-        return pixels
-    other = resize(pixels.permute(2, 0, 1)[None], size)
-    return (other.round() if other.is_floating_point() else other).to(torch.uint8)[0].permute(1, 2, 0).contiguous()
+    return rgb_to_rgbx(transfers.up(torch.from_numpy(picture.pixels)))
 
 
 def resolve(future: Future[Cutout], cutout: Cutout) -> None:
