@@ -29,7 +29,7 @@ from watcher.sources.base import Source, SourceNews
 from watcher.sources.bucket import BucketSource
 from watcher.sources.folder import FolderSource
 from watcher.sources.notices import Notices
-from watcher.stores import Conditions, PutOptions, S3Config
+from watcher.stores import PutOptions, S3Config
 from watcher.stores.base import Store
 from watcher.stores.local import LocalStore
 from watcher.telemetry.health import Health
@@ -126,7 +126,7 @@ class Parts:
         if mode in (Mode.RUN, Mode.WATCH) and "://" in self.settings.events:
             self._open_events().close()
         if mode.works:
-            self._learn_conditions()
+            self._probe_conditional_writes()
             self.swept = self.sink.sweep()
         self._open_queue()
 
@@ -134,18 +134,16 @@ class Parts:
         """Close what was opened."""
         self._closing.close()
 
-    def _learn_conditions(self) -> None:
-        """What the sink's store enforces; the workers are told."""
-        if not self.links.sink.startswith("s3://"):
+    def _probe_conditional_writes(self) -> None:
+        """Find out what the sink's store enforces, for the workers and the metrics."""
+        enforced = self.sink.probe_conditional_writes()
+        if enforced is None:
             return
-        from watcher.stores.s3_probe import probe
-
-        conditions: Conditions = probe(self.sink)
         links = self.links
-        if links.one_service:  # which enforces the same for both
-            links = replace(links, source_s3=replace(links.source_s3, conditions=conditions))
-        self.links = replace(links, sink_s3=replace(links.sink_s3, conditions=conditions))
-        self.capabilities = {"if_none_match": conditions.if_none_match, "if_match": bool(conditions.if_match)}
+        if links.one_service:  # then it enforces the same for the source
+            links = replace(links, source_s3=replace(links.source_s3, conditional_writes=enforced))
+        self.links = replace(links, sink_s3=replace(links.sink_s3, conditional_writes=enforced))
+        self.capabilities = {"if_none_match": enforced.if_none_match, "if_match": bool(enforced.if_match)}
 
     def _open_queue(self) -> None:
         if self.links.shared:

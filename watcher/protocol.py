@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError
 from inference.models.entry import ModelEntry
 from watcher.config.settings import Settings
 from watcher.core.jobs import Outcome
-from watcher.stores import Conditions
+from watcher.stores import ConditionalWrites
 
 EMPTY = 0.001
 """Mean alpha up to which a cut-out counts as empty: of a megapixel, less than 32 pixels square are visible."""
@@ -111,7 +111,7 @@ class WorkerStart(Message):
     settings: Settings
     model: ModelEntry
     """The model as the supervisor resolved it: job ids are computed from it."""
-    conditions: Conditions | None
+    conditional_writes: ConditionalWrites | None
     """Which conditional writes the sink's store was found to enforce; None where it was not probed."""
 
 

@@ -12,7 +12,7 @@ from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Rejection
 from watcher.queues import open_queue
 from watcher.queues.base import EmbeddedQueue, QueueStats
-from watcher.stores.error_records import read_records
+from watcher.stores.error_records import read_error_records
 
 
 def read_status(settings: Settings, most: int) -> tuple[QueueStats, list[tuple[str, Rejection]]]:
@@ -22,7 +22,7 @@ def read_status(settings: Settings, most: int) -> tuple[QueueStats, list[tuple[s
             return queue.stats(), [(job.ref.key, rejection) for job, rejection in queue.rejected(most)]
     links, counts = make_links(settings, find_model(settings)), Counts()
     with closing(links.open_queue(counts)) as shared:
-        records = islice(read_records(links.open_sink(counts)), most)
+        records = islice(read_error_records(links.open_sink(counts)), most)
         return shared.stats(), [(record.key, record.rejection) for record in records]
 
 

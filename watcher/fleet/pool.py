@@ -14,7 +14,7 @@ from watcher.fleet.keeper import Fleet, FleetNews, State
 from watcher.protocol import ImageReport, ReadyReport, Report, UnavailableReport
 from watcher.queues.base import EmbeddedQueue
 from watcher.stores.base import Store
-from watcher.stores.error_records import quarantine
+from watcher.stores.error_records import write_error_record
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
 from watcher.telemetry.run_summary import Tally, log_image
@@ -109,7 +109,7 @@ class Crew:
 
     def _quarantine(self, device: str, job: Job, rejection: Rejection) -> None:
         try:
-            quarantine(self._sink, job, rejection)
+            write_error_record(self._sink, job, rejection)
         except Unavailable as error:
             log.error("record_not_written", key=job.ref.key, problem=str(error))
         self._hear(

@@ -21,10 +21,10 @@ from watcher.core.errors import ConfigurationError, Conflict, Gone, Rejected, St
 from watcher.core.jobs import Facts, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
 from watcher.protocol import ImageReport, Report, UnavailableReport
-from watcher.stores.base import Held, Store, is_made_by
-from watcher.stores.crash_markers import Peril, Perils
-from watcher.stores.error_records import quarantine, release
-from watcher.stores.stamp import source_text, stamp
+from watcher.stores.base import OutputInfo, Store, is_output_of
+from watcher.stores.error_records import delete_error_record, write_error_record
+from watcher.stores.output_metadata import png_text, recorded_source
+from watcher.worker.crash_markers import CrashMarker, CrashMarkers
 from watcher.worker.stage_timer import Occupancy, Trip
 
 EVERYTHING = sys.maxsize
@@ -88,7 +88,7 @@ class ImagePath:
     sink: Store
     engine: Coming
     budget: PixelBudget
-    perils: Perils
+    crash_markers: CrashMarkers
     max_pixels: int
     png_level: int
     tell: Callable[[Report], None]
@@ -130,11 +130,11 @@ class ImagePath:
 
     def _make(self, lease: Lease, trip: Trip) -> Outcome:
         job = lease.job
-        held = self.sink.held(job.output)
-        if is_made_by(held, job):  # the put has happened, its acknowledgement has not
+        held = self.sink.output_info(job.output)
+        if is_output_of(held, job):  # the put has happened, its acknowledgement has not
             return Outcome.ALREADY_DONE
         self._own_output(job, held)
-        peril = self.perils.of(job) if lease.suspect else None
+        peril = self.crash_markers.of(job) if lease.suspect else None
         with trip.timed("read"):
             data = self.source.read(job.ref)
         trip.bytes_in = len(data)
@@ -144,17 +144,17 @@ class ImagePath:
             del data
             with self.engine.core_lock, trip.timed("encode"):
                 facts = Facts(cutout.coverage)
-                png = encode(cutout, text=stamp(job, facts), level=self.png_level)
+                png = encode(cutout, text=png_text(job, facts), level=self.png_level)
             trip.coverage, trip.bytes_out = facts.matte_coverage, len(png)
             del cutout
         with trip.timed("put"):
             return self._put(job, png, facts, held)
 
     @contextmanager
-    def _room(self, data: bytes, peril: Peril | None) -> Iterator[None]:
+    def _room(self, data: bytes, peril: CrashMarker | None) -> Iterator[None]:
         """Wait until the picture may be in memory; one in peril has the worker to itself."""
         if peril:
-            with self.budget.hold(EVERYTHING), self.perils.entered(peril):
+            with self.budget.hold(EVERYTHING), self.crash_markers.entered(peril):
                 probe(data)
                 yield
         else:
@@ -162,7 +162,7 @@ class ImagePath:
             with self.budget.hold(info.width * info.height):
                 yield
 
-    def _put(self, job: Job, png: bytes, facts: Facts, held: Held | None) -> Outcome:
+    def _put(self, job: Job, png: bytes, facts: Facts, held: OutputInfo | None) -> Outcome:
         """Write the output, and look again where somebody was faster: a newer version's output stays."""
         for _ in range(_RACES):
             try:
@@ -172,8 +172,8 @@ class ImagePath:
                         self._require_current(job.ref)
                 return Outcome.WRITTEN
             except Conflict:
-                held = self.sink.held(job.output)
-                if is_made_by(held, job):  # by another worker, or by us, and the answer was lost
+                held = self.sink.output_info(job.output)
+                if is_output_of(held, job):  # by another worker, or by us, and the answer was lost
                     return Outcome.ALREADY_DONE
                 self._own_output(job, held)
                 self._require_current(job.ref)
@@ -201,9 +201,9 @@ class ImagePath:
             trip.split("infer", "batch_wait", cutout.stats.infer_seconds)
         return cutout
 
-    def _own_output(self, job: Job, held: Held | None) -> None:
+    def _own_output(self, job: Job, held: OutputInfo | None) -> None:
         """Refuse to overwrite what another image (that still exists) or somebody else has made."""
-        if held is None or held.source_key == source_text(job.ref.key):
+        if held is None or held.source_key == recorded_source(job.ref.key):
             return
         if held.source_key is None:
             raise Rejected(
@@ -222,7 +222,7 @@ class ImagePath:
         if outcome is Outcome.STALE:  # nothing is known yet of what it is now
             self._renew(lease.job.ref)
         else:
-            release(self.sink, lease.job)
+            delete_error_record(self.sink, lease.job)
         if outcome in (Outcome.WRITTEN, Outcome.ALREADY_DONE):
             with contextlib.suppress(Gone, Stale):
                 self.after(lease.job.ref)
@@ -241,7 +241,7 @@ class ImagePath:
         if now is None or now.version != job.ref.version:
             self._end(lease, Outcome.GONE if now is None else Outcome.STALE, trip)
             return
-        quarantine(self.sink, job, rejection)
+        write_error_record(self.sink, job, rejection)
         lease.reject(rejection)
         self._tell(job, Outcome.REJECTED, trip, rejection)
 

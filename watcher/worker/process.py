@@ -36,10 +36,10 @@ from watcher.core.jobs import ImageRef, Lease
 from watcher.core.workerconfig import WorkerConfig
 from watcher.protocol import BatchReport, CountsReport, HeartbeatReport, ReadyReport, Report, UnavailableReport, encode
 from watcher.queues.base import Queue
-from watcher.stores.crash_markers import Perils
 from watcher.telemetry.logs import configure
 from watcher.wiring import Links
 from watcher.worker.after_success import aftercare
+from watcher.worker.crash_markers import CrashMarkers
 from watcher.worker.image_path import ImagePath, PixelBudget
 
 log = structlog.get_logger(__name__)
@@ -205,13 +205,13 @@ def make_path(
         sink,
         engine,
         PixelBudget(config.pixels_in_flight),
-        Perils(sink),
+        CrashMarkers(sink),
         config.max_pixels,
         config.png_level,
         tell,
         after=aftercare(config.after, source),
         renew=renewal(links, queue),
-        recheck=links.source_is_bucket or (links.shared and not links.sink_refuses_races),
+        recheck=links.source_is_bucket or (links.shared and not links.sink_has_conditional_writes),
         test_hook=config.test_hook,
     )
 

@@ -17,20 +17,20 @@ import structlog
 from inference.errors import PictureError
 from watcher.core.errors import Gone, Rejected, Stale, Unavailable
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, Job
-from watcher.stores.base import MARKS, Store
+from watcher.stores.base import INTERNAL_PREFIX, Store
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Peril:
+class CrashMarker:
     """What one suspect is about to do. `deaths` is how many have died of it alone."""
 
     job: Job
     deaths: int
 
 
-class Perils:
+class CrashMarkers:
     """The marks in a sink, for all threads of a worker."""
 
     def __init__(self, sink: Store) -> None:
@@ -38,17 +38,17 @@ class Perils:
         self._survived: set[str] = set()
         """Jobs whose mark still stands, though it should not."""
 
-    def of(self, job: Job) -> Peril:
+    def of(self, job: Job) -> CrashMarker:
         """What is known of a suspect. Raises Rejected where it has killed too often, or Unavailable."""
         deaths = 0 if job.id in self._survived else self._read(job)
         if deaths >= DEATHS_TO_QUARANTINE:
             raise Rejected(KILLS_WORKER.reason, KILLS_WORKER.detail)
-        return Peril(job, deaths)
+        return CrashMarker(job, deaths)
 
     @contextmanager
-    def entered(self, peril: Peril) -> Iterator[None]:
+    def entered(self, peril: CrashMarker) -> Iterator[None]:
         """Around what may kill. What says nothing of the picture, such as a lost device, is not survived."""
-        self._sink.put_record(mark_key(peril.job), b"%d" % (peril.deaths + 1))
+        self._sink.put_record(marker_key(peril.job), b"%d" % (peril.deaths + 1))
         try:
             yield
         except PictureError:
@@ -58,20 +58,20 @@ class Perils:
 
     def _survive(self, job: Job) -> None:
         try:
-            self._sink.delete(mark_key(job))
+            self._sink.delete(marker_key(job))
             self._survived.discard(job.id)
         except Unavailable as error:
             log.warning("mark_not_deleted", key=job.ref.key, problem=str(error))
             self._survived.add(job.id)
 
     def _read(self, job: Job) -> int:
-        ref = self._sink.stat(mark_key(job))
+        ref = self._sink.stat(marker_key(job))
         try:
             return int(self._sink.read(ref)) if ref is not None else 0
         except (Gone, Stale, ValueError):
             return 0
 
 
-def mark_key(job: Job) -> str:
+def marker_key(job: Job) -> str:
     """Where the mark of a job lies in the sink."""
-    return f"{MARKS}peril-{job.id}"
+    return f"{INTERNAL_PREFIX}peril-{job.id}"
