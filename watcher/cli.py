@@ -250,8 +250,8 @@ def once(args: argparse.Namespace) -> int:
         supervisor = Supervisor(settings, progress.show, mode=Mode.ONCE)
         finished = supervisor.run()
     rejected = supervisor.rejected()
-    if finished or supervisor.tally.outcomes or rejected:
-        Console().print(summary(supervisor.tally, rejected))
+    if finished or supervisor.run_summary.outcomes or rejected:
+        Console().print(summary(supervisor.run_summary, rejected))
     if not finished:
         why = supervisor.why or "It was stopped; the same command goes on from there."
         Console(stderr=True).print(f"alphadrop: could not finish. {why}", markup=False)

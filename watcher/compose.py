@@ -34,7 +34,7 @@ from watcher.stores.base import Store
 from watcher.stores.local import LocalStore
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
-from watcher.telemetry.run_summary import Tally
+from watcher.telemetry.run_summary import RunSummary
 from watcher.wiring import Links
 
 _EVENTS = 100
@@ -154,12 +154,14 @@ class Parts:
         if self.embedded:
             self.resumed = self.embedded.abandon_all()
 
-    def intake(self, mode: Mode, metrics: Metrics, health: Health, tally: Tally, wake: Callable[[], None]) -> Intake:
+    def intake(
+        self, mode: Mode, metrics: Metrics, health: Health, summary: RunSummary, wake: Callable[[], None]
+    ) -> Intake:
         """All that arrivals come from."""
         reconciler = Reconciler(self.links.recipe, self.source, self.sink, self.queue, self.embedded)
         notices = Notices(self.source, self.links.names, self.counts)
         sources = dict(self._sources(mode, reconciler, notices))
-        return Intake(reconciler, sources, notices, metrics, health, tally, wake)
+        return Intake(reconciler, sources, notices, metrics, health, summary, wake)
 
     def _sources(self, mode: Mode, reconciler: Reconciler, notices: Notices) -> Iterator[tuple[str, MakeSource]]:
         once = mode is Mode.ONCE

@@ -166,7 +166,7 @@ class UnavailableReport(Message):
     """Empty where the queue itself could not be asked for an image."""
     stage: str
     reason: str
-    """The exception's class name."""
+    """The `reason` of a `WatcherError`."""
     detail: str
     job: str = ""
     stages: dict[str, float] = {}

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from tests.equipment.collector import Collector, running_collector, values
 from tests.equipment.daemon import Daemon, Folders, colour, coloured
 from watcher.protocol import STAGES
-from watcher.telemetry.metrics.catalogue import ALL
+from watcher.telemetry.metrics.definitions import ALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -12,7 +12,7 @@ from tests.equipment.support import Clock
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Outcome
 from watcher.protocol import ImageReport
-from watcher.telemetry.health import FRESH, Health
+from watcher.telemetry.health import HEARTBEAT_TIMEOUT, Health
 from watcher.telemetry.metrics import Metrics
 from watcher.web.app import create_app
 from watcher.web.server import HttpServer
@@ -65,7 +65,7 @@ def test_prometheus_gets_openmetrics(client: httpx.Client) -> None:
 
 
 def test_it_is_alive_while_the_supervisor_comes_round(client: httpx.Client, health: Health, clock: Clock) -> None:
-    clock.now += FRESH
+    clock.now += HEARTBEAT_TIMEOUT
     assert client.get("/livez").status_code == 200
     clock.now += 1
     response = client.get("/livez")

@@ -28,7 +28,7 @@ def create_app(metrics: Metrics, health: Health, extra: Sequence[Route] = ()) ->
         return PlainTextResponse(text)
 
     def show_metrics(request: Request) -> Response:  # in a thread of the pool: it reads /proc
-        metrics.readiness(health.ready())  # now, not when it was last looked at
+        metrics.readiness(health.unready())  # now, not when it was last looked at
         content, kind = metrics.render(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": kind})
 
@@ -37,7 +37,7 @@ def create_app(metrics: Metrics, health: Health, extra: Sequence[Route] = ()) ->
         return PlainTextResponse("ok\n" if alive else "the supervisor is stuck\n", 200 if alive else 503)
 
     async def readyz(_: Request) -> Response:
-        missing = [{"part": part, "why": why} for part, why in health.ready().items()]
+        missing = [{"part": part, "why": why} for part, why in health.unready().items()]
         return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
     pages = {"/": index, "/metrics": show_metrics, "/livez": livez, "/readyz": readyz}

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 
 from watcher.core.errors import ConfigurationError
-from watcher.web.patience import PatientProtocol
+from watcher.web.timeouts import TimeoutProtocol
 
 STOP_SECONDS = 5
 
@@ -24,7 +24,7 @@ class HttpServer:
         self.host, self.port = host, port
         config = uvicorn.Config(
             app,
-            http=PatientProtocol,
+            http=TimeoutProtocol,
             server_header=False,
             log_config=None,  # the standard library's logging is ours already
             log_level="warning",

@@ -253,7 +253,7 @@ class ImagePath:
                 key=lease.job.ref.key,
                 job=lease.job.id,
                 stage=trip.stage,
-                reason=type(error).__name__,
+                reason=error.reason,
                 detail=str(error),
                 public=error.public,
                 **trip.times(),

@@ -140,7 +140,7 @@ class Worker:
         except Unavailable as error:
             self.tell(
                 UnavailableReport(
-                    key="", stage="queue_wait", reason=type(error).__name__, detail=str(error), public=error.public
+                    key="", stage="queue_wait", reason=error.reason, detail=str(error), public=error.public
                 )
             )
             self._back_off()

@@ -71,7 +71,7 @@ DEVICES = Row(
             "Out of memory",
             "Batches that did not fit and were done in pieces, within ten minutes. A few are how the limit is found.",
             "short",
-            (Query("sum by (device) (increase(alphadrop_out_of_memory_total[10m]))", "{{device}}"),),
+            (Query("sum by (device) (increase(alphadrop_device_out_of_memory_total[10m]))", "{{device}}"),),
             width=6,
             least=0,
             steps=((None, "green"), (0.001, "yellow")),

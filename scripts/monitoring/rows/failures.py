@@ -88,7 +88,7 @@ FAILURES = Row(
             "Suspects",
             "Images that a dying worker had in hand: they are done one at a time, until one is found guilty or none.",
             "short",
-            (Query("sum(alphadrop_queue_suspect_images)", "suspects"),),
+            (Query("sum(alphadrop_queue_crash_suspect_images)", "suspects"),),
             least=0,
             runbook="AlphadropWorkersCrash",
         ),

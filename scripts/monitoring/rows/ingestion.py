@@ -11,7 +11,7 @@ INGESTION = Row(
             "Images noticed",
             "By how, a second. Where events are heard, reconcile and scan are what they have missed.",
             "suffix: /s",
-            (Query("sum by (hint) (rate(alphadrop_images_discovered_total[$__rate_interval]))", "{{hint}}"),),
+            (Query("sum by (via) (rate(alphadrop_images_discovered_total[$__rate_interval]))", "{{via}}"),),
             stacked=True,
             least=0,
             runbook="AlphadropEventsMissed",
@@ -20,7 +20,7 @@ INGESTION = Row(
             "Found by listings alone",
             "Within ten minutes. After the first listing it should stay at 0, unless nobody sends events.",
             "short",
-            (Query("sum(increase(alphadrop_reconcile_found_total[10m]))", "found"),),
+            (Query("sum(increase(alphadrop_reconcile_found_images_total[10m]))", "found"),),
             width=4,
             least=0,
             steps=((None, "green"), (100, "yellow")),
@@ -73,7 +73,7 @@ INGESTION = Row(
             "Messages",
             "Events that came as messages, a second. ignored: of others' objects. invalid: no events at all.",
             "suffix: /s",
-            (Query("sum by (result) (rate(alphadrop_messages_total[$__rate_interval]))", "{{result}}"),),
+            (Query("sum by (result) (rate(alphadrop_event_messages_total[$__rate_interval]))", "{{result}}"),),
             width=6,
             least=0,
             runbook="AlphadropMessagesInvalid",
@@ -82,7 +82,11 @@ INGESTION = Row(
             "Throttled requests",
             "Requests that a store or broker asked to send more slowly, a second, by operation.",
             "suffix: /s",
-            (Query("sum by (op) (rate(alphadrop_store_throttled_total[$__rate_interval]))", "{{op}}"),),
+            (
+                Query(
+                    "sum by (operation) (rate(alphadrop_throttled_requests_total[$__rate_interval]))", "{{operation}}"
+                ),
+            ),
             width=6,
             least=0,
             steps=((None, "green"), (1, "yellow")),
@@ -102,7 +106,7 @@ INGESTION = Row(
             "Whether the sink's store keeps older outputs from replacing newer ones. no: alphadrop looks again "
             "after each put. A folder needs none.",
             "none",
-            (Query("max by (feature) (alphadrop_store_capability)", "{{feature}}"),),
+            (Query("max by (condition) (alphadrop_sink_conditional_writes)", "{{condition}}"),),
             kind="stat",
             width=6,
             steps=((None, "blue"), (1, "green")),

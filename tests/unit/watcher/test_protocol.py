@@ -34,7 +34,7 @@ EVERY_KIND: list[Report] = [
         coverage=0.5,
         stage="decode",
     ),
-    UnavailableReport(key="a.jpg", stage="put", reason="Unavailable", detail="No space left on device"),
+    UnavailableReport(key="a.jpg", stage="put", reason="unavailable", detail="No space left on device"),
     BatchReport(device="cpu", size=3, slots=4, trigger="idle", seconds=0.5),
     HeartbeatReport(
         device="cuda:0",
@@ -56,7 +56,7 @@ def test_a_report_comes_back_as_it_was(report: Report) -> None:
 
 def test_a_key_that_is_no_valid_text_passes() -> None:
     report = UnavailableReport(
-        key=b"caf\xe9.jpg".decode("utf-8", "surrogateescape"), stage="read", reason="Unavailable", detail=""
+        key=b"caf\xe9.jpg".decode("utf-8", "surrogateescape"), stage="read", reason="unavailable", detail=""
     )
     assert encode(report).isascii()
     assert decode_report(encode(report)) == report

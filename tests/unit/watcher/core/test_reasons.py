@@ -15,7 +15,7 @@ from watcher.core import reasons
 from watcher.core.jobs import Rejection
 from watcher.core.reasons import Reason
 from watcher.protocol import STAGES
-from watcher.telemetry.metrics import catalogue, words
+from watcher.telemetry.metrics import definitions, labels
 
 RUNBOOK = Path(__file__).parents[4] / "docs" / "runbook.md"
 ORDINARY_WORDS = {Reason.OTHER, Reason.PICTURE, Reason.UNSUPPORTED}
@@ -49,10 +49,10 @@ def test_every_error_of_a_picture_has_a_reason_that_the_enum_knows():
 
 
 def test_metrics_know_every_reason_and_its_stage():
-    assert tuple(words.REJECTIONS) == tuple(Reason)
-    assert set(words.REJECTIONS.values()) <= {*STAGES, words.OTHER}
-    assert catalogue.QUARANTINED.labels["reason"] == tuple(Reason)
-    assert {(reason.stage, reason) for reason in Reason} <= set(catalogue.FAILURES.sets(""))
+    assert tuple(labels.REJECTIONS) == tuple(Reason)
+    assert set(labels.REJECTIONS.values()) <= {*STAGES, labels.OTHER}
+    assert definitions.QUARANTINED.labels["reason"] == tuple(Reason)
+    assert {(reason.stage, reason) for reason in Reason} <= set(definitions.FAILURES.label_sets())
 
 
 def test_the_runbook_says_of_every_reason_what_it_means_and_what_to_do():

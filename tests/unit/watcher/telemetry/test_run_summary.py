@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from watcher.core.jobs import Outcome
 from watcher.protocol import STAGES, ImageReport
-from watcher.telemetry.run_summary import NAMED, Tally, log_image
+from watcher.telemetry.run_summary import EXAMPLES, RunSummary, log_image
 
 STAGE_SECONDS = {"queue_wait": 2.0, "read": 0.25, "decode": 0.123456, "put": 0.5}
 WRITTEN = ImageReport(
@@ -103,17 +103,17 @@ def test_an_image_that_is_traced_names_its_trace() -> None:
 
 
 def test_outcomes_and_reasons_are_counted() -> None:
-    tally = Tally()
+    run = RunSummary()
     for report in (WRITTEN, WRITTEN, REJECTED):
-        tally.note(report)
-    assert tally.outcomes == {"written": 2, "rejected": 1}
-    assert tally.reasons == {"truncated": 1}
-    assert tally.empty == 0
+        run.record(report)
+    assert run.outcomes == {"written": 2, "rejected": 1}
+    assert run.reasons == {"truncated": 1}
+    assert run.empty == 0
 
 
 def test_empty_cut_outs_are_counted_and_the_first_of_them_named() -> None:
-    tally = Tally()
-    for number in range(NAMED + 2):
-        tally.note(EMPTY.model_copy(update={"key": f"{number}.jpg"}))
-    assert tally.empty == NAMED + 2
-    assert tally.first_empty == [f"{number}.jpg" for number in range(NAMED)]
+    run = RunSummary()
+    for number in range(EXAMPLES + 2):
+        run.record(EMPTY.model_copy(update={"key": f"{number}.jpg"}))
+    assert run.empty == EXAMPLES + 2
+    assert run.first_empty == [f"{number}.jpg" for number in range(EXAMPLES)]

@@ -49,7 +49,7 @@ REJECTED = WRITTEN.model_copy(
 TROUBLE = UnavailableReport(
     key="a.jpg",
     stage="read",
-    reason="Throttled",
+    reason="throttled",
     detail="slow down",
     job="f" * 64,
     stages=STAGES,
@@ -120,7 +120,7 @@ def test_a_trace_says_that_a_cut_out_is_empty(tracer: Tracer, exporter: InMemory
 
 
 @pytest.mark.parametrize(
-    ("report", "outcome", "reason"), [(REJECTED, "rejected", "truncated"), (TROUBLE, "given_back", "Throttled")]
+    ("report", "outcome", "reason"), [(REJECTED, "rejected", "truncated"), (TROUBLE, "given_back", "throttled")]
 )
 def test_what_went_wrong_is_an_error_with_its_reason(
     tracer: Tracer, exporter: InMemorySpanExporter, report: ImageReport, outcome: str, reason: str

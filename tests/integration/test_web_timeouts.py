@@ -13,11 +13,11 @@ import pytest
 from tests.equipment.support import STUCK, wait_until
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
-from watcher.web import patience
+from watcher.web import timeouts
 from watcher.web.app import create_app
 from watcher.web.events import events_route
-from watcher.web.patience import PatientProtocol
 from watcher.web.server import HttpServer
+from watcher.web.timeouts import TimeoutProtocol
 
 GET = b"GET /livez HTTP/1.1\r\nhost: here\r\n"
 
@@ -31,8 +31,8 @@ def server() -> Iterator[HttpServer]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 1.0)
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "REQUEST_TIMEOUT", 1.0)
 
 
 def connected(server: HttpServer, begins: bytes = b"") -> socket.socket:
@@ -52,20 +52,20 @@ def answered(connection: socket.socket) -> bytes:
     return found
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeout")
 @pytest.mark.parametrize("begins", [b"", GET, GET + b"x-dribble: "], ids=["nothing", "half a head", "half a header"])
 def test_a_connection_on_which_no_request_comes_is_ended(server: HttpServer, begins: bytes) -> None:
     with connected(server, begins) as connection:
         assert answered(connection) == b""
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeout")
 def test_a_connection_whose_next_request_never_ends_is_ended_too(server: HttpServer) -> None:
     with connected(server, GET + b"\r\n" + GET) as connection:
         assert answered(connection).count(b"HTTP/1.1 200 OK") == 1
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeout")
 def test_a_stranger_who_goes_on_sending_is_not_listened_to(server: HttpServer) -> None:
     head = b"POST /events HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n"
     with connected(server, head + b"{") as connection:
@@ -80,7 +80,7 @@ def test_a_head_without_end_is_refused(server: HttpServer) -> None:
 def test_more_connections_than_there_is_room_for_are_dropped_and_the_others_stay(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(timeouts, "MAX_CONNECTIONS", 3)
     with ExitStack() as stack:
         first = stack.enter_context(connected(server, GET + b"\r\n"))
         assert first.recv(100).startswith(b"HTTP/1.1 200 ")
@@ -129,10 +129,10 @@ class Cycle:
 
 def test_a_request_that_takes_long_is_waited_for_and_a_busy_connection_is_kept() -> None:
     # Given a connection with a request that is being answered
-    protocol = PatientProtocol.__new__(PatientProtocol)
+    protocol = TimeoutProtocol.__new__(TimeoutProtocol)
     loop, transport, cycle = Loop(), Transport(), Cycle()
     protocol.loop, protocol.transport, protocol.cycle = loop, transport, cycle  # type: ignore[assignment]
-    protocol._look_again(None)
+    protocol._schedule_check(None)
     # When it is looked at again and again
     for _ in range(5):
         loop.due.pop()()
