@@ -16,8 +16,8 @@ from inference.models.entry import ModelEntry
 from inference.models.registry import resolve, verify
 from inference.models.thirdparty.contracts import CONTRACTS, REMBG
 from inference.models.thirdparty.onnx_header import read_onnx
-from tests.equipment import onnxfiles
-from tests.equipment.onnxfiles import Graph
+from tests.equipment import onnx_files
+from tests.equipment.onnx_files import Graph
 
 
 def complaint(path: Path, contract: str = "", canvas: int | None = None) -> str:
@@ -30,46 +30,48 @@ def complaint(path: Path, contract: str = "", canvas: int | None = None) -> str:
 
 
 def test_one_matte_of_a_megapixel_may_be_of_two_families(tmp_path: Path) -> None:
-    assert "--model-contract, one of isnet, rmbg (" in complaint(onnxfiles.isnet(tmp_path / "a.onnx", outputs=1))
+    assert "--model-contract, one of isnet, rmbg (" in complaint(onnx_files.isnet(tmp_path / "a.onnx", outputs=1))
 
 
 def test_a_size_that_is_left_open_proves_nothing(tmp_path: Path) -> None:
-    path = onnxfiles.isnet(tmp_path / "a.onnx", sides=("h", "w"))
+    path = onnx_files.isnet(tmp_path / "a.onnx", sides=("h", "w"))
     assert "one of u2net, isnet (" in complaint(path)
     assert resolve(str(path), contract="isnet").canvas == 1024
     assert resolve(str(path), 512, "isnet").canvas == 512
 
 
 def test_other_numbers_of_mattes_at_320_pixels_may_be_anything(tmp_path: Path) -> None:
-    path = onnxfiles.u2net(tmp_path / "a.onnx", outputs=1)
+    path = onnx_files.u2net(tmp_path / "a.onnx", outputs=1)
     assert "one of u2net (" in complaint(path)
     assert resolve(str(path), contract="u2net").canvas == 320
 
 
 def test_what_no_family_is_like_may_be_any_of_them(tmp_path: Path) -> None:
-    path = onnxfiles.birefnet(tmp_path / "a.onnx", side=768)
+    path = onnx_files.birefnet(tmp_path / "a.onnx", side=768)
     assert f"one of {', '.join(CONTRACTS)} (" in complaint(path)
     assert resolve(str(path), contract="birefnet").canvas == 768
 
 
 def test_birefnet_of_high_resolution_is_known(tmp_path: Path) -> None:
-    entry = resolve(str(onnxfiles.birefnet(tmp_path / "a.onnx", side=2048)))
+    entry = resolve(str(onnx_files.birefnet(tmp_path / "a.onnx", side=2048)))
     assert (entry.contract, entry.canvas) == ("birefnet", 2048)
 
 
 def test_a_contract_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    assert "There is no contract 'sam'" in complaint(onnxfiles.isnet(tmp_path / "a.onnx"), "sam")
+    assert "There is no contract 'sam'" in complaint(onnx_files.isnet(tmp_path / "a.onnx"), "sam")
 
 
 def test_a_contract_of_another_layout_is_refused(tmp_path: Path) -> None:
-    path = onnxfiles.isnet(tmp_path / "a.onnx")
-    assert "the contract cvunet-modelscope means H x W x 3" in complaint(path, "cvunet-modelscope")
+    path = onnx_files.isnet(tmp_path / "a.onnx")
+    assert "the contract cvunet-modelscope expects H x W x 3" in complaint(path, "cvunet-modelscope")
 
 
 def test_a_canvas_is_refused_where_the_file_has_one(tmp_path: Path) -> None:
-    assert "1024 x 1024 pixels alone, so leave it out" in complaint(onnxfiles.isnet(tmp_path / "a.onnx"), canvas=512)
-    native = onnxfiles.cvunet_modelscope(tmp_path / "b.onnx")
-    assert "a picture's own size, so leave it out" in complaint(native, canvas=512)
+    assert "takes only 1024 x 1024 pixels, so omit --canvas" in complaint(
+        onnx_files.isnet(tmp_path / "a.onnx"), canvas=512
+    )
+    native = onnx_files.cvunet_modelscope(tmp_path / "b.onnx")
+    assert "takes each picture at its own size, so omit --canvas" in complaint(native, canvas=512)
 
 
 def test_our_own_weights_need_no_contract() -> None:
@@ -82,22 +84,22 @@ def test_our_own_weights_need_no_contract() -> None:
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9, 0.999])
 def test_a_file_that_is_cut_short_is_noticed_wherever_that_is(tmp_path: Path, kept: float) -> None:
-    path = onnxfiles.u2net(tmp_path / "a.onnx")
+    path = onnx_files.u2net(tmp_path / "a.onnx")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
-    assert "is no whole ONNX file" in complaint(path)
+    assert "is not a complete ONNX file" in complaint(path)
 
 
 @pytest.mark.parametrize("content", [b"Dear all", b"\x08", b"\xff" * 40, b"<html>", bytes(100)])
 def test_a_file_of_that_name_which_is_none_is_noticed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.onnx"
     path.write_bytes(content)
-    assert "is no whole ONNX file" in complaint(path)
+    assert "is not a complete ONNX file" in complaint(path)
 
 
 def test_a_file_of_any_other_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"Dear all")
-    assert "is no model" in complaint(tmp_path / "a.txt")
+    assert "is not a model" in complaint(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize(
@@ -106,8 +108,8 @@ def test_a_file_of_any_other_kind_is_refused(tmp_path: Path) -> None:
         (lambda: one_input((1, 4, 64, 64)), "takes 1 x 4 x 64 x 64 in 'x'"),
         (lambda: one_input((1, 3, 64)), "takes 1 x 3 x 64 in 'x'"),
         (lambda: one_input(("b", 3, 64, 64), TensorProto.UINT8), "takes uint8 in 'x': export it"),
-        (lambda: one_input((1, 3, 1024, 1024), given=(1, 1000)), "gives 1 x 1000 in 'y'"),
-        (lambda: one_input((1, 3, 1024, 1024), given=(1, 3, 1024, 1024)), "gives 1 x 3 x 1024 x 1024 in 'y'"),
+        (lambda: one_input((1, 3, 1024, 1024), given=(1, 1000)), "returns 1 x 1000 in 'y'"),
+        (lambda: one_input((1, 3, 1024, 1024), given=(1, 3, 1024, 1024)), "returns 1 x 3 x 1024 x 1024 in 'y'"),
         (lambda: two_inputs(), "has 2 inputs (x, z)"),
     ],
 )
@@ -132,7 +134,7 @@ def two_inputs() -> onnx.ModelProto:
 
 @pytest.mark.parametrize("opset", [5000, 99])
 def test_an_operation_set_that_is_not_known_is_refused_at_start(tmp_path: Path, opset: int) -> None:
-    model = onnx.load(str(onnxfiles.isnet(tmp_path / "a.onnx")))
+    model = onnx.load(str(onnx_files.isnet(tmp_path / "a.onnx")))
     model.opset_import[0].version = opset
     onnx.save(model, str(tmp_path / "a.onnx"))
     with pytest.raises(ModelError, match=r"a\.onnx cannot be used .*opset"):
@@ -140,7 +142,7 @@ def test_an_operation_set_that_is_not_known_is_refused_at_start(tmp_path: Path, 
 
 
 def test_an_operation_that_is_not_known_is_refused_at_start(tmp_path: Path) -> None:
-    model = onnx.load(str(onnxfiles.isnet(tmp_path / "a.onnx")))
+    model = onnx.load(str(onnx_files.isnet(tmp_path / "a.onnx")))
     model.graph.node[0].op_type = "Sliced"
     onnx.save(model, str(tmp_path / "a.onnx"))
     with pytest.raises(ModelError, match=r"a\.onnx cannot be used .*Sliced"):
@@ -188,7 +190,7 @@ def test_weights_beside_the_file_are_used_and_part_of_its_digest(tmp_path: Path)
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     path = spread(tmp_path)
     (tmp_path / "weights.bin").unlink()
-    assert "has its weights in weights.bin, which is missing" in complaint(path, "isnet")
+    assert "has weights in weights.bin, which is missing" in complaint(path, "isnet")
 
 
 @pytest.mark.parametrize("location", ["/etc/passwd", "../weights0"])  # as long as the name that is written
@@ -207,7 +209,7 @@ def test_weights_that_are_cut_short_are_noticed_at_start(tmp_path: Path) -> None
 
 
 def test_a_model_of_rembgs_is_found_by_its_name(tmp_path: Path) -> None:
-    onnxfiles.isnet(tmp_path / "isnet-general-use.onnx", outputs=1)  # which the file alone would not tell
+    onnx_files.isnet(tmp_path / "isnet-general-use.onnx", outputs=1)  # which the file alone would not tell
     entry = resolve("isnet-general-use", folder=tmp_path)
     assert (entry.name, entry.contract, entry.path) == (
         "isnet-general-use",
@@ -231,13 +233,13 @@ def test_an_unknown_name_lists_rembgs(tmp_path: Path) -> None:
 
 
 def test_an_entry_travels(tmp_path: Path) -> None:
-    for entry in (resolve("fake"), resolve("nano"), resolve(str(onnxfiles.u2net(tmp_path / "a.onnx")))):
+    for entry in (resolve("fake"), resolve("nano"), resolve(str(onnx_files.u2net(tmp_path / "a.onnx")))):
         assert ModelEntry.from_dict(entry.to_dict()) == entry
 
 
 def test_a_file_that_was_replaced_is_noticed(tmp_path: Path) -> None:
-    entry = resolve(str(onnxfiles.u2net(tmp_path / "a.onnx")))
+    entry = resolve(str(onnx_files.u2net(tmp_path / "a.onnx")))
     verify(entry)
-    onnxfiles.u2net(tmp_path / "a.onnx", batch="b")
+    onnx_files.u2net(tmp_path / "a.onnx", batch="b")
     with pytest.raises(ModelError, match="has changed since"):
         verify(entry)
