@@ -13,7 +13,7 @@ from inference.errors import ModelError
 from inference.models.entry import ModelEntry
 from inference.models.registry import PIPELINE, resolve
 from watcher.aws.clients import AwsOptions
-from watcher.config import buckets
+from watcher.config.preflight import key_inside, moved_to
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
@@ -86,8 +86,8 @@ def _exclude(settings: Settings) -> Iterator[str]:
         if settings.exclude_sink and settings.sink_path is not None:
             yield os.path.relpath(settings.sink_path, settings.source_path) + "/"
         return
-    for place in (settings.sink_uri, buckets.moved_to(settings.source_uri, settings.after)):
-        inside = buckets.excluded(settings.source_uri, place) if place else None
+    for place in (settings.sink_uri, moved_to(settings.source_uri, settings.after)):
+        inside = key_inside(settings.source_uri, place) if place else None
         if inside:
             yield inside
 
