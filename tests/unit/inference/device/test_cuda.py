@@ -22,10 +22,10 @@ from inference.models.fake import FakeModel, FakeOptions
 from inference.models.native import CVUNetModel
 from inference.models.registry import resolve
 from inference.synthetic import render_sample
-from watcher.commands.bench.children import ChildConfig
-from watcher.commands.bench.engine.child import Child
-from watcher.commands.bench.engine.stages import medians
-from watcher.commands.bench.pictures import photo
+from watcher.commands.bench.engine.engine_process import EngineProcessConfig
+from watcher.commands.bench.engine.stage_times import medians
+from watcher.commands.bench.engine.tasks import TaskRunner
+from watcher.commands.bench.photos import draw_photo
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 CARD = torch.device("cuda", 0)
@@ -171,22 +171,22 @@ def test_a_fake_model_runs_on_a_card_too() -> None:
 
 
 def test_the_bench_measures_a_card(tmp_path: Path) -> None:
-    files = [str(photo(tmp_path, (1920, 1080), seed)) for seed in range(2)]
-    child = Child(ChildConfig("cuda:0", 2, "nano"))
-    assert child.answer("facts", {})["memory"] > 1 << 30
-    single = child.answer("single", {"files": files, "repeats": 3})
+    files = [str(draw_photo(tmp_path, (1920, 1080), seed)) for seed in range(2)]
+    runner = TaskRunner(EngineProcessConfig("cuda:0", 2, "nano"))
+    assert runner.answer("facts", {})["memory"] > 1 << 30
+    single = runner.answer("single", {"files": files, "repeats": 3})
     assert min(single["wall"]) > 0 and 10e6 < single["peak"] < torch.cuda.mem_get_info(CARD)[1]
     for cuda_graphs in (True, False):
         options = {"files": files, "batch": 2, "repeats": 2, "cuda_graphs": cuda_graphs}
-        assert medians(child.answer("stages", options)["runs"], 0)["coarse"] > 0
-    assert child.answer("stream", {"files": files, "count": 40, "batch": 16})["out_of_memory"] == 0
-    line = child.answer("roofline", {"file": files[0], "repeats": 3})
+        assert medians(runner.answer("stages", options)["runs"], 0)["coarse"] > 0
+    assert runner.answer("stream", {"files": files, "count": 40, "batch": 16})["out_of_memory"] == 0
+    line = runner.answer("roofline", {"file": files[0], "repeats": 3})
     assert line["dtype"] == "torch.float16" and line["flops"]["coarse"] > 1e8
     assert line["rates"]["matmul"] > 1e12 and line["rates"]["copy"] > 1e10
     every = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     options = {"files": files, "count": 8, "devices": every, "threads": 1, "batch": 2, "cores": []}
-    assert all(child.answer(way, options)["seconds"] > 0 for way in ("together", "lockstep"))
-    child.close()
+    assert all(runner.answer(way, options)["seconds"] > 0 for way in ("together", "lockstep"))
+    runner.close()
 
 
 class Waits(FakeModel):

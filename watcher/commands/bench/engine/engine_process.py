@@ -1,4 +1,7 @@
-"""Starts processes that measure, gives them tasks, and has several of them begin at the same moment."""
+"""Subprocesses that run an engine and answer measuring tasks; several of them can start a task at the same moment.
+
+`tasks.py` is what runs in the subprocess. Both sides exchange one JSON object per line.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +18,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from watcher.commands.bench.device_groups import DeviceGroup
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
+"""The folder that holds the packages `watcher` and `inference`."""
 
 
-class ChildDied(Exception):
-    """A process that measured has ended; the message says how, with the end of what it said."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Devices that are measured together, a process on each; `threads` is each one's share of the cores."""
-
-    name: str
-    devices: tuple[str, ...]
-    threads: int
-
-    def __len__(self) -> int:
-        return len(self.devices)
+class EngineProcessFailed(Exception):
+    """A measuring process has ended early; the message has its exit code and the last line of its standard error."""
 
 
 @dataclass(frozen=True)
-class ChildConfig:
-    """What a process measures on. `cores` are those that it may use, empty for all."""
+class EngineProcessConfig:
+    """What a process measures on. `cores` are the core numbers that it may use; empty means all."""
 
     device: str
     threads: int
@@ -47,13 +40,13 @@ class ChildConfig:
     cores: tuple[int, ...] = ()
 
 
-class ChildProcess:
-    """One process."""
+class EngineProcess:
+    """The parent's side of one measuring process."""
 
-    def __init__(self, config: ChildConfig) -> None:
+    def __init__(self, config: EngineProcessConfig) -> None:
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed at exit
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "watcher.commands.bench.engine.child"],
+            [sys.executable, "-m", "watcher.commands.bench.engine.tasks"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -61,39 +54,39 @@ class ChildProcess:
             encoding="utf-8",
             env=environment(),
         )
-        self._say(asdict(config))
+        self._write(asdict(config))
 
     def send(self, task: str, **options: Any) -> None:
-        """Begin a task."""
-        self._say({"task": task, **options})
+        """Start a task. Raises EngineProcessFailed."""
+        self._write({"task": task, **options})
 
     def receive(self) -> dict[str, Any]:
-        """The answer. Raises ChildDied."""
+        """Wait for the answer to the task that was sent. Raises EngineProcessFailed."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise ChildDied(self._last_words())
+            raise EngineProcessFailed(self._describe_exit())
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def ask(self, task: str, **options: Any) -> dict[str, Any]:
-        """Do a task and wait for it. Raises ChildDied."""
+        """Start a task and wait for its answer. Raises EngineProcessFailed."""
         self.send(task, **options)
         return self.receive()
 
-    def _say(self, words: dict[str, Any]) -> None:
+    def _write(self, message: dict[str, Any]) -> None:
         assert self._process.stdin
         try:
-            self._process.stdin.write(json.dumps(words) + "\n")
+            self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except OSError as error:
-            raise ChildDied(self._last_words()) from error
+            raise EngineProcessFailed(self._describe_exit()) from error
 
-    def _last_words(self) -> str:
+    def _describe_exit(self) -> str:
         code = self._process.wait()
         self._errors.seek(0)
-        said = self._errors.read().strip().splitlines()
-        return f"exit code {code}: {said[-1] if said else 'without a word'}"
+        lines = self._errors.read().strip().splitlines()
+        return f"exit code {code}: {lines[-1] if lines else 'no error output'}"
 
     def __enter__(self) -> Self:
         return self
@@ -111,26 +104,26 @@ class ChildProcess:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """That of the workers; our packages are found wherever the process is started."""
+    """The environment of a worker, in which our packages are found from any working directory."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**WORKER_ENVIRONMENT, **os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables}
 
 
 @contextmanager
-def children(
-    setup: Setup, model: str, canvas: int | None, cores: Sequence[Sequence[int]] = ()
-) -> Iterator[list[ChildProcess]]:
-    """A process on each device; `cores` names those that each may use."""
+def start_processes(
+    group: DeviceGroup, model: str, canvas: int | None, cores: Sequence[Sequence[int]] = ()
+) -> Iterator[list[EngineProcess]]:
+    """Start one process per device; item i of `cores` has the core numbers that process i may use."""
     with ExitStack() as stack:
         configs = [
-            ChildConfig(device, setup.threads, model, canvas, tuple(cores[index]) if cores else ())
-            for index, device in enumerate(setup.devices)
+            EngineProcessConfig(device, group.threads, model, canvas, tuple(cores[index]) if cores else ())
+            for index, device in enumerate(group.devices)
         ]
-        yield [stack.enter_context(ChildProcess(config)) for config in configs]
+        yield [stack.enter_context(EngineProcess(config)) for config in configs]
 
 
-def ask_all(processes: Sequence[ChildProcess], task: str, **options: Any) -> tuple[float, list[dict[str, Any]]]:
-    """The same task for all at the same moment; the seconds until the last has answered, and the answers."""
+def ask_all(processes: Sequence[EngineProcess], task: str, **options: Any) -> tuple[float, list[dict[str, Any]]]:
+    """Start a task in all processes at once; return the seconds until the last one has answered, and the answers."""
     started = time.perf_counter()
     for process in processes:
         process.send(task, **options)

@@ -1,4 +1,4 @@
-"""What the PNG writer could do instead: every filter, with a long and with a short window for the same deflate."""
+"""Alternatives for the PNG writer: every filter, with a long and a short deflate window."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ CHOICES: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "all five": (0, 1, 2, 3, 4),
     }
 )
-"""The filters that a row may have, by PNG's numbers; of several, that with the smallest sum of absolute values."""
+"""Filters that a row may have, by their PNG numbers; of several, the one with the smallest sum of absolute values."""
 WINDOWS: Mapping[str, int] = MappingProxyType({"32 kB": 15, "512 B": 9})
 
 
-class Candidates:
-    """Bytes, and seconds of the deflate, for every choice of filters and every window, over all cut-outs."""
+class FilterComparison:
+    """Bytes and seconds of deflate for every choice of filters and every window, over all cut-outs."""
 
     def __init__(self) -> None:
         self._keys = [(choice, window) for choice in CHOICES for window in WINDOWS]
@@ -40,7 +40,7 @@ class Candidates:
         self._seconds: dict[tuple[str, str], list[float]] = {key: [] for key in self._keys}
 
     def add(self, pixels: Bytes) -> None:
-        """Filter and deflate one cut-out, H x W x 4, in every way."""
+        """Filter and deflate one cut-out, H x W x 4, with every choice and window."""
         rows = np.stack([filtered(pixels, number) for number in range(5)])
         costs = np.stack([np.abs(some[:, 1:].view(np.int8).astype(np.int16)).sum(1) for some in rows])
         for choice, window in self._keys:
@@ -56,14 +56,19 @@ class Candidates:
         self._seconds[key] += repeat(deflate, 1, warmups=0).wall
 
     def table(self, base: int, megapixels: Sequence[float]) -> Table:
-        """A row for each; `base` is the bytes of Pillow's default, all cut-outs together."""
+        """One row per choice and window; `base` is the size in bytes of all files that Pillow's default makes."""
         return Table(
             name="filters",
-            title="What alphadrop's writer could do instead",
-            columns=("filters of a row", "window", "ms a megapixel, deflate alone", "bytes, of Pillow's default"),
+            title="Alternative filters and windows for alphadrop's writer",
+            columns=(
+                "filters of a row",
+                "window",
+                "ms per megapixel, deflate alone",
+                "size relative to Pillow's default",
+            ),
             rows=tuple(self._row(key, base, megapixels) for key in self._keys),
-            note="The same deflate at level 1; a row takes the filter with the smallest sum of absolute differences. "
-            "Filtering itself is not in the time. The writer has Up and 512 B.",
+            note="Deflate at level 1 in all rows. Each image row takes the filter with the smallest sum of absolute "
+            "differences; the time does not include filtering. alphadrop's writer uses Up and 512 B.",
         )
 
     def _row(self, key: tuple[str, str], base: int, megapixels: Sequence[float]) -> tuple[Cell, ...]:
@@ -72,7 +77,7 @@ class Candidates:
 
 
 def filtered(pixels: Bytes, number: int) -> Bytes:
-    """H x W x 4 as PNG's rows under one filter (PNG, 9.2): H x (1 + 4 W)."""
+    """Filter H x W x 4 pixels into PNG rows, H x (1 + 4 W), with one filter (PNG specification, section 9.2)."""
     rows = pixels.reshape(len(pixels), -1)
     left, above, corner = (np.zeros_like(rows) for _ in range(3))
     left[:, 4:], above[1:], corner[1:, 4:] = rows[:, :-4], rows[:-1], rows[:-1, :-4]
@@ -91,7 +96,7 @@ def _predicted(number: int, left: Bytes, above: Bytes, corner: Bytes) -> Bytes:
 
 
 def _paeth(left: Bytes, above: Bytes, corner: Bytes) -> Bytes:
-    """Of the three neighbours that which is nearest to left + above - corner; in a tie the first of them."""
+    """The neighbour that is nearest to left + above - corner; in a tie, the first of the three."""
     a, b, c = (neighbour.astype(np.int16) for neighbour in (left, above, corner))
     to_left, to_above, to_corner = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
     nearest: Bytes = np.where(to_above <= to_corner, above, corner)

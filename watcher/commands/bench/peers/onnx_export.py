@@ -1,6 +1,6 @@
-"""CV-UNet's coarse half as an ONNX file with u2net's contract, for tools that take such files as models of their own.
+"""Exports CV-UNet's coarse network as an ONNX file with the inputs and outputs of u2net, so that rembg can load it.
 
-The contract: `input` 1 x 3 x 320 x 320, normalised with ImageNet's mean and deviation; the first output is the matte,
+`input` is 1 x 3 x 320 x 320, normalised with ImageNet's mean and deviation; the first output is the matte,
 1 x 1 x 320 x 320 in 0..1. Needs the extra `bench`.
 """
 
@@ -24,8 +24,8 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OPSET = 18
 
 
-class U2NetContract(nn.Module):
-    """Our network behind u2net's normalisation and in front of u2net's sigmoid."""
+class U2NetInterface(nn.Module):
+    """Our coarse network with u2net's input normalisation and a sigmoid as its output."""
 
     def __init__(self, network: CVUNet) -> None:
         super().__init__()
@@ -34,20 +34,20 @@ class U2NetContract(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised B x 3 x 320 x 320 to the matte B x 1 x 320 x 320."""
+        """Compute the matte, B x 1 x 320 x 320, from normalised pictures, B x 3 x 320 x 320."""
         assert isinstance(self.mean, Tensor) and isinstance(self.deviation, Tensor)
         logits, _ = self.network.coarse(x * self.deviation + self.mean)
         return enlarge(logits, x).sigmoid()
 
 
-def contract(entry: ModelEntry) -> U2NetContract:
-    """The network of a catalogue entry, ready to be exported. Raises ModelError."""
-    return U2NetContract(load_network(entry).eval().requires_grad_(False).fold()).eval()
+def exportable(entry: ModelEntry) -> U2NetInterface:
+    """Load the network of a registry entry, ready to be exported. Raises ModelError."""
+    return U2NetInterface(load_network(entry).eval().requires_grad_(False).fold()).eval()
 
 
 def export(entry: ModelEntry, path: Path) -> None:
-    """Write the file, weights inside. Raises ModelError where the entry has no weights of ours."""
-    model = contract(entry)
+    """Write the network and its weights into one file. Raises ModelError where the entry is not a CV-UNet."""
+    model = exportable(entry)
     with _quiet():
         torch.onnx.export(
             model,
@@ -64,7 +64,7 @@ def export(entry: ModelEntry, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter speaks to those who develop it."""
+    """Suppress the exporter's messages, which are meant for its developers."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
