@@ -14,6 +14,7 @@ import yaml
 from tests.equipment.pages import anchors
 from tests.equipment.requirements import require_program
 from tests.equipment.support import ROOT
+from watcher.protocol import DeathReason
 from watcher.telemetry.metrics import Metrics
 
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -106,3 +107,9 @@ def test_every_metric_of_an_alert_exists(alert: dict[str, Any]):
 def test_every_section_of_the_runbook_is_about_an_existing_alert():
     sections = {anchor for anchor in anchors(ROOT / "docs" / "runbook.md") if anchor.startswith("alphadrop")}
     assert sections == {alert["alert"].lower() for alert in ALERTS}
+
+
+def test_the_runbook_explains_every_cause_of_a_crash():
+    text = (ROOT / "docs" / "runbook.md").read_text("utf-8")
+    section = text.split("\n## AlphadropWorkersCrash\n")[1].split("\n## ")[0]
+    assert [reason for reason in DeathReason if f"`{reason}`" not in section] == []

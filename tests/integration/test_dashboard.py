@@ -108,6 +108,13 @@ def test_links_lead_to_sections_of_the_runbook():
     assert DASHBOARD["links"][0]["url"] == "${runbook}"
 
 
+def test_the_runbook_names_panels_and_rows_that_exist():
+    text = (ROOT / "docs" / "runbook.md").read_text("utf-8")
+    named = set(re.findall(r"(?<!\*)\*([A-Za-z][^*\n]+)\*(?!\*)", text)) - {"written"}
+    rows = {row.title.partition(":")[0] for row in ROWS}
+    assert len(named) > 10 and named <= rows | {panel["title"] for panel in PANELS}
+
+
 def test_the_reader_chooses_source_namespace_job_and_instance():
     variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
