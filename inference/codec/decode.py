@@ -86,10 +86,25 @@ def _size(format: str, content: bytes) -> tuple[int, int]:
     size = {"JPEG": jpeg_size, "PNG": png_size}[format](content) if format in ("JPEG", "PNG") else None
     if size:
         return size
-    image = _READERS[format](io.BytesIO(content))
+    image = _reader(format)(io.BytesIO(content))
     if isinstance(image, TiffImageFile):
         seek_main_page(image)
     return image.size
+
+
+def _reader(format: str) -> Callable[[io.BytesIO], ImageFile]:
+    """What opens pictures of a format. Raises UnsupportedPicture for HEIC where its package is not installed."""
+    if format != "HEIC":
+        return _READERS[format]
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise UnsupportedPicture(
+            f"HEIC needs a package that is not installed here: pip install 'alphadrop[heic]', or export the picture as "
+            f"{READABLE}"
+        ) from None
+    opened: Callable[[io.BytesIO], ImageFile] = HeifImageFile
+    return opened
 
 
 def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -148,13 +163,14 @@ def _opened(format: str, content: bytes, max_pixels: int) -> _Opened:
     require_end(format, content)
     if png:
         return _Opened(image, png.icc, png.space)
-    item = primary_item(content) if format == "AVIF" else PrimaryItem()
-    return _Opened(image, image.info.get("icc_profile"), item.space, item.crop(*image.size))
+    item = primary_item(content) if format in ("AVIF", "HEIC") else PrimaryItem()
+    crop = item.crop(*image.size) if format == "AVIF" else None  # libheif has cropped a HEIC by itself
+    return _Opened(image, image.info.get("icc_profile"), item.space, crop)
 
 
 def _read_header(format: str, content: bytes) -> ImageFile:
     """Open the picture; a JPEG that its metadata keeps from being opened is opened without it."""
-    reader = _READERS[format]
+    reader = _reader(format)
     try:
         return reader(io.BytesIO(content))
     except MemoryError:

@@ -46,7 +46,7 @@ _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
 
 def identify(data: bytes) -> str:
-    """Name the format from its signature: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF' or 'AVIF'.
+    """Name the format from its signature: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF' or 'HEIC'.
 
     Raises NotAPicture for anything else, UnsupportedPicture for well-known formats that are not read.
     """
@@ -55,7 +55,7 @@ def identify(data: bytes) -> str:
     found = _by_signature(_SIGNATURES, data) or _by_structure(data)
     if found:
         return found
-    unread = _by_signature(_UNREAD, data) or ("HEIC" if _brands(data) & _HEIF_BRANDS else None)
+    unread = _by_signature(_UNREAD, data)
     if unread:
         raise UnsupportedPicture(f"{unread} is not read here; export the picture as {READABLE}")
     raise NotAPicture(f"the first bytes are of no picture format; supply {READABLE}")
@@ -70,7 +70,10 @@ def _by_structure(data: bytes) -> str | None:
         return "WEBP"
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
         return "BMP"
-    return "AVIF" if _brands(data) & _AVIF_BRANDS else None
+    brands = _brands(data)
+    if brands & _AVIF_BRANDS:
+        return "AVIF"
+    return "HEIC" if brands & _HEIF_BRANDS else None
 
 
 def _brands(data: bytes) -> frozenset[bytes]:

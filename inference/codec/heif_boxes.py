@@ -1,4 +1,4 @@
-"""What an AVIF's boxes say of its primary picture: its colour space, and the part of it that is meant to be seen.
+"""What the boxes of an AVIF or a HEIC say of its primary picture: its colour space, and the part to be shown.
 
 Boxes are those of ISO/IEC 14496-12 and of HEIF, ISO/IEC 23008-12: `pitm` names the primary item, `ipco` lists
 properties, `ipma` says which item has which, `colr` is a colour space, `clap` the clean aperture.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ from inference.codec.colour_space import ADOBE, BT709, SRGB, ColourSpace, icc_pr
 from inference.codec.heif_boxes import Crop, primary_item
 from inference.codec.png import chunk
 from inference.codec.png_chunks import read_chunks
-from inference.errors import TruncatedPicture, UnsupportedPicture
+from inference.errors import PictureError, TruncatedPicture, UnsupportedPicture
 
 from .pictures import far, noise, photo, saved
 
@@ -374,3 +376,47 @@ def test_a_clean_aperture_is_applied() -> None:
 def test_an_aperture_of_everything_or_of_nonsense_changes_nothing(numbers: tuple[int, ...]) -> None:
     data = avif(Image.fromarray(photo(96, 64)))
     assert np.array_equal(decode(clapped(data, numbers)).pixels, decode(data).pixels)
+
+
+# HEIC, by a package of its own.
+
+
+def heic(image: Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=100, chroma=444, **options)
+    return file.getvalue()
+
+
+def test_a_heic_is_read() -> None:
+    data = heic(Image.fromarray(photo()))
+    assert far(decode(data).pixels, photo()) <= 12
+    assert (probe(data).format, probe(data).width, probe(data).height) == ("HEIC", 96, 64)
+
+
+def test_a_heics_profile_and_its_colour_space_hold() -> None:
+    image = plain(189, 124, 96, size=64)
+    image.info["icc_profile"] = icc_profile(of_code_points(12, 13))
+    assert far(decode(heic(image)).pixels[8, 8], TARGET) <= 3
+    stated = bytearray(heic(plain(189, 124, 96, size=64)))
+    at = stated.index(b"colrnclx") + 8
+    stated[at : at + 4] = struct.pack(">HH", 12, 13)
+    assert far(decode(bytes(stated)).pixels[8, 8], TARGET) <= 3
+
+
+def test_a_heic_is_turned_upright_once() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode(heic(Image.fromarray(photo()), exif=exif.tobytes())).pixels.shape == (96, 64, 3)
+
+
+def test_a_heic_without_the_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(UnsupportedPicture, match=r"alphadrop\[heic\]"):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+
+
+def test_a_damaged_heic_is_a_picture_error() -> None:
+    data = heic(Image.fromarray(photo()))
+    for cut in range(24, len(data), len(data) // 40):
+        with pytest.raises(PictureError):
+            decode(data[:cut])
