@@ -54,30 +54,30 @@ def answered(connection: socket.socket) -> bytes:
 
 @pytest.mark.usefixtures("short_timeout")
 @pytest.mark.parametrize("begins", [b"", GET, GET + b"x-dribble: "], ids=["nothing", "half a head", "half a header"])
-def test_a_connection_on_which_no_request_comes_is_ended(server: HttpServer, begins: bytes) -> None:
+def test_a_connection_without_a_request_is_closed(server: HttpServer, begins: bytes) -> None:
     with connected(server, begins) as connection:
         assert answered(connection) == b""
 
 
 @pytest.mark.usefixtures("short_timeout")
-def test_a_connection_whose_next_request_never_ends_is_ended_too(server: HttpServer) -> None:
+def test_a_connection_with_an_unfinished_next_request_is_closed(server: HttpServer) -> None:
     with connected(server, GET + b"\r\n" + GET) as connection:
         assert answered(connection).count(b"HTTP/1.1 200 OK") == 1
 
 
 @pytest.mark.usefixtures("short_timeout")
-def test_a_stranger_who_goes_on_sending_is_not_listened_to(server: HttpServer) -> None:
+def test_a_rejected_client_that_keeps_sending_is_disconnected(server: HttpServer) -> None:
     head = b"POST /events HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n"
     with connected(server, head + b"{") as connection:
         assert answered(connection).startswith(b"HTTP/1.1 401 ")
 
 
-def test_a_head_without_end_is_refused(server: HttpServer) -> None:
+def test_endless_headers_are_refused(server: HttpServer) -> None:
     with connected(server, GET + b"x-long: " + b"x" * 100_000) as connection:
         assert answered(connection).startswith(b"HTTP/1.1 400 ")
 
 
-def test_more_connections_than_there_is_room_for_are_dropped_and_the_others_stay(
+def test_connections_above_the_limit_are_dropped_and_the_others_stay(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timeouts, "MAX_CONNECTIONS", 3)
@@ -127,7 +127,7 @@ class Cycle:
     response_complete = False
 
 
-def test_a_request_that_takes_long_is_waited_for_and_a_busy_connection_is_kept() -> None:
+def test_a_connection_with_a_slow_response_stays_open() -> None:
     # Given a connection with a request that is being answered
     protocol = TimeoutProtocol.__new__(TimeoutProtocol)
     loop, transport, cycle = Loop(), Transport(), Cycle()
