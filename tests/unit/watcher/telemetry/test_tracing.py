@@ -217,7 +217,7 @@ def test_the_standard_variables_enable_traces(environ: Mapping[str, str], wanted
 @pytest.mark.parametrize(
     ("environ", "problem"),
     [
-        ({ENDPOINT: "collector:4318"}, f"{ENDPOINT} is no http:// or https:// address"),
+        ({ENDPOINT: "collector:4318"}, f"{ENDPOINT} must be the http:// or https:// address"),
         ({ENDPOINT: COLLECTOR, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "PROTOCOL=grpc is not supported"),
         ({ENDPOINT: COLLECTOR, "OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER=zipkin is not supported"),
     ],
