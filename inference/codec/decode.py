@@ -32,7 +32,7 @@ from inference.codec.header import (
 )
 from inference.codec.heif_boxes import Crop, PrimaryItem, primary_item
 from inference.codec.png_chunks import png_size, read_chunks
-from inference.codec.tiff import seek_main_page
+from inference.codec.tiff import seek_main_page, unread_variant
 from inference.errors import PictureError, PictureTooLarge, TruncatedPicture, UnsupportedPicture
 from inference.picture import Picture
 
@@ -76,7 +76,7 @@ def probe(data: bytes | memoryview) -> PictureInfo:
     """
     content = bytes(data)
     format = identify(content)
-    with _explained(format):
+    with _explained(format, content):
         return PictureInfo(format, *_size(format, content))
 
 
@@ -115,7 +115,7 @@ def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture
     """
     content = bytes(data)
     format = identify(content)
-    with _explained(format):
+    with _explained(format, content):
         source = _opened(format, content, max_pixels)
         image, icc = source.image, source.profile()
         pixels = _jpeg_pixels(image, content, icc) if format == "JPEG" else to_rgb(image, icc)
@@ -256,7 +256,7 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _explained(format: str) -> Iterator[None]:
+def _explained(format: str, content: bytes) -> Iterator[None]:
     """Turn whatever the decoders raise into a PictureError."""
     try:
         yield
@@ -266,10 +266,13 @@ def _explained(format: str) -> Iterator[None]:
         advice = "frames or tiles are larger than can be read here; supply a smaller picture"
         raise PictureTooLarge(f"the {format} data's {advice} ({error})") from error
     except Exception as error:  # parsers of untrusted data raise anything: OSError, SyntaxError, struct.error, ...
-        raise _verdict(format, error) from error
+        raise _verdict(format, content, error) from error
 
 
-def _verdict(format: str, error: Exception) -> PictureError:
+def _verdict(format: str, content: bytes, error: Exception) -> PictureError:
+    variant = unread_variant(content) if format == "TIFF" else None
+    if variant:
+        return UnsupportedPicture(f"{variant} is not read here; save it with 8 bits a channel, or as JPEG or PNG")
     detail = str(error) or type(error).__name__
     if isinstance(error, NotImplementedError) or any(word in detail.lower() for word in _UNSUPPORTED_WORDS):
         return UnsupportedPicture(f"this kind of {format} is not read here ({detail}); export it as plain {READABLE}")

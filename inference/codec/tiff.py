@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import COMPRESSION_INFO, OPEN_INFO, ImageFileDirectory_v2, TiffImageFile
 
 from inference.errors import UnsupportedPicture
 
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_COMPRESSION, _SAMPLES_PER_PIXEL = 259, 277
+_WEBP = 50001
+"""Pillow knows the number, but its libtiff is built without it."""
+_COMPRESSIONS: Mapping[int, str] = MappingProxyType(
+    {34661: "JBIG", 34712: "JPEG 2000", 34713: "Nikon NEF", 34887: "LERC", 34892: "lossy DNG", 50001: "WebP",
+     50002: "JPEG XL", 52546: "JPEG XL"}
+)  # fmt: skip
+_PHOTOMETRICS: Mapping[int, str] = MappingProxyType(
+    {0: "grey", 1: "grey", 2: "RGB", 3: "palette colours", 4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "CIELAB",
+     9: "ICCLAB", 32803: "a raw sensor's colours", 34892: "raw colours"}
+)  # fmt: skip
+_SAMPLE_FORMATS: Mapping[int, str] = MappingProxyType(
+    {2: ", signed", 3: ", floating point", 5: ", complex", 6: ", complex"}
+)
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType: a smaller version of another page, and a transparency mask."""
 _OLD_REDUCED = 2
@@ -46,6 +63,31 @@ def seek_main_page(image: TiffImageFile) -> None:
 def _is_main(image: TiffImageFile) -> bool:
     new, old = _number(image, _NEW_SUBFILE_TYPE, 0), _number(image, _SUBFILE_TYPE, 0)
     return not new & (_REDUCED | _MASK) and old != _OLD_REDUCED
+
+
+def unread_variant(content: bytes) -> str | None:
+    """Name what makes a TIFF one that is not read: its compression, or its kind of pixel; None if it is neither.
+
+    To be asked after the decoder has failed, whose own words say neither.
+    """
+    try:
+        tags = ImageFileDirectory_v2(content[:16] if content[2:4] in (b"+\0", b"\0+") else content[:8])
+        file = io.BytesIO(content)
+        file.seek(tags.next)
+        tags.load(file)
+        compression = int(tags.get(_COMPRESSION, 1))
+        bits, formats = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
+        photometric, samples = int(tags.get(_PHOTOMETRIC, 1)), int(tags.get(_SAMPLES_PER_PIXEL, 1))
+    except Exception:  # a parser of untrusted data: then the file is damaged, and no variant
+        return None
+    if compression not in COMPRESSION_INFO or compression == _WEBP:
+        return f"a TIFF compressed as {_COMPRESSIONS.get(compression, f'number {compression}')}"
+    known = any(info[1] == photometric and info[4] == tuple(bits) for info in OPEN_INFO)
+    if known:
+        return None
+    colours = _PHOTOMETRICS.get(photometric, f"photometric {photometric}")
+    kind = _SAMPLE_FORMATS.get(formats[0] if formats else _UNSIGNED, "")
+    return f"a TIFF of {colours} with {samples} channels of {'/'.join(map(str, sorted(set(bits))))} bits{kind}"
 
 
 @dataclass(frozen=True)

@@ -378,6 +378,46 @@ def test_an_aperture_of_everything_or_of_nonsense_changes_nothing(numbers: tuple
     assert np.array_equal(decode(clapped(data, numbers)).pixels, decode(data).pixels)
 
 
+# Variants that are not read are called by their names.
+
+
+def recompressed(number: int) -> bytes:
+    """A TIFF whose compression tag has another number."""
+    data = tiff((photo(), {"photometric": "rgb"}))
+    at = data.index(struct.pack("<HHI", 259, 3, 1))
+    return data[: at + 8] + struct.pack("<H", number) + data[at + 10 :]
+
+
+UNREAD: dict[str, Callable[[], bytes]] = {
+    "WebP": lambda: recompressed(50001),
+    "JPEG XL": lambda: recompressed(50002),
+    "JPEG 2000": lambda: recompressed(34712),
+    "number 4711": lambda: recompressed(4711),
+    "CMYK with 5 channels of 8 bits": lambda: tiff(
+        (np.zeros((8, 8, 5), np.uint8), {"photometric": "separated", "extrasamples": ["unassalpha"]})
+    ),
+    "CIELAB with 3 channels of 16 bits": lambda: tiff((np.zeros((8, 8, 3), np.uint16), {"photometric": "cielab"})),
+    "RGB with 3 channels of 32 bits, floating point": lambda: tiff(
+        (np.zeros((8, 8, 3), np.float32), {"photometric": "rgb"})
+    ),
+    "grey with 1 channels of 64 bits, floating point": lambda: tiff(
+        (np.zeros((8, 8), np.float64), {"photometric": "minisblack"})
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_tiff_that_is_not_read_is_named(name: str) -> None:
+    with pytest.raises(UnsupportedPicture, match=name):
+        decode(UNREAD[name]())
+
+
+def test_a_damaged_tiff_is_still_called_damaged() -> None:
+    data = saved(noise(64, 64, 3), "TIFF", compression="tiff_lzw")
+    with pytest.raises(TruncatedPicture):
+        decode(data[: len(data) // 2])
+
+
 # HEIC, by a package of its own.
 
 
