@@ -16,7 +16,7 @@ from inference.errors import UnsupportedPicture
 
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
-_COMPRESSION, _SAMPLES_PER_PIXEL = 259, 277
+_COMPRESSION, _SAMPLES_PER_PIXEL, _EXTRA_SAMPLES = 259, 277, 338
 _WEBP = 50001
 """Pillow knows the number, but its libtiff is built without it."""
 _COMPRESSIONS: Mapping[int, str] = MappingProxyType(
@@ -77,12 +77,13 @@ def unread_variant(content: bytes) -> str | None:
         tags.load(file)
         compression = int(tags.get(_COMPRESSION, 1))
         bits, formats = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
+        extra = tuple(tags.get(_EXTRA_SAMPLES, ()))
         photometric, samples = int(tags.get(_PHOTOMETRIC, 1)), int(tags.get(_SAMPLES_PER_PIXEL, 1))
     except Exception:  # a parser of untrusted data: then the file is damaged, and no variant
         return None
     if compression not in COMPRESSION_INFO or compression == _WEBP:
         return f"a TIFF compressed as {_COMPRESSIONS.get(compression, f'number {compression}')}"
-    known = any(info[1] == photometric and info[4] == tuple(bits) for info in OPEN_INFO)
+    known = any(info[1] == photometric and info[4] == tuple(bits) and info[5] == extra for info in OPEN_INFO)
     if known:
         return None
     colours = _PHOTOMETRICS.get(photometric, f"photometric {photometric}")
