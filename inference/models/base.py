@@ -23,7 +23,7 @@ class MattingModel(ABC):
     side: int
     """Longer side of the canvas in pixels."""
     dtype: torch.dtype = torch.float32
-    recordable = False
+    capturable = False
     """Whether `coarse` can be a CUDA graph: the same kernels for every batch of a shape, no waiting for the device."""
 
     @abstractmethod

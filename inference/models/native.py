@@ -17,7 +17,7 @@ from inference.rgba import words
 class CVUNetModel(MattingModel):
     """CV-UNet with weights from a safetensors file of ours."""
 
-    recordable = True
+    capturable = True
 
     def __init__(self, entry: ModelEntry) -> None:
         self.entry = entry

@@ -18,8 +18,8 @@ def test_a_picture_gets_the_same_matte_alone_and_in_any_company() -> None:
     with Engine(EngineOptions(batch=4, max_wait=30)) as engine:
         alone = [engine.submit(p).result().pixels for p in pictures]
         with engine.announce() as last:  # holds the batch open until all four are in
-            promises = [engine.submit(p) for p in pictures[:3]]
-            together = [p.result().pixels for p in [*promises, last(pictures[3])]]
+            futures = [engine.submit(p) for p in pictures[:3]]
+            together = [p.result().pixels for p in [*futures, last(pictures[3])]]
         assert engine.submit(pictures[0]).result().stats is not None
     for a, b in zip(alone, together, strict=True):
         assert np.abs(a[..., 3].astype(int) - b[..., 3]).max() <= 1

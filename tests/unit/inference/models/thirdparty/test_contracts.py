@@ -67,11 +67,11 @@ def test_a_file_of_each_family_is_recognised_and_gives_the_right_alpha(
     assert (entry.kind, entry.contract, entry.fixed[0]) == ("onnx", name, batch)
     pictures = [slope(230), slope(140), slope(180)]
     engine = Engine(EngineOptions(model=str(path), batch=3, max_wait=30))
-    promises = [engine.submit(picture) for picture in pictures]
+    futures = [engine.submit(picture) for picture in pictures]
     with engine:
-        wait(promises)
-    for picture, promise in zip(pictures, promises, strict=True):
-        found = promise.result().pixels[..., 3]
+        wait(futures)
+    for picture, future in zip(pictures, futures, strict=True):
+        found = future.result().pixels[..., 3]
         assert np.abs(found - right(picture, name)).max() <= 2
 
 
@@ -81,10 +81,10 @@ def test_a_batch_of_four_is_filled_up(tmp_path: Path) -> None:
     seen: list[BatchStats] = []
     engine = Engine(EngineOptions(model=str(path), batch=3, max_wait=30), on_batch=seen.append)
     pictures = [slope(230), slope(120), slope(200)]
-    promises = [engine.submit(picture) for picture in pictures]
+    futures = [engine.submit(picture) for picture in pictures]
     with engine:
-        for picture, promise in zip(pictures, promises, strict=True):
-            assert np.abs(promise.result().pixels[..., 3] - right(picture, "u2net")).max() <= 2
+        for picture, future in zip(pictures, futures, strict=True):
+            assert np.abs(future.result().pixels[..., 3] - right(picture, "u2net")).max() <= 2
     assert [stats.size for stats in seen] == [3]
 
 

@@ -96,8 +96,8 @@ def test_an_archive_of_either_kind_gives_the_right_alpha(
     with Engine(
         EngineOptions(model=str(path), contract="isnet", canvas=None if batch or entry.fixed[1] else SIDE)
     ) as engine:
-        for promise in [engine.submit(Picture(pixels)) for _ in range(3)]:
-            assert np.abs(promise.result().pixels[..., 3].astype(int) - pixels[..., 0]).max() <= 2
+        for future in [engine.submit(Picture(pixels)) for _ in range(3)]:
+            assert np.abs(future.result().pixels[..., 3].astype(int) - pixels[..., 0]).max() <= 2
 
 
 def test_neither_kind_says_what_family_it_is_of(tmp_path: Path) -> None:
