@@ -96,7 +96,7 @@ def of_code_points(primaries: int, transfer: int) -> ColourSpace:
 
 
 def of_gamma(gamma: float | None, chromaticities: tuple[float, ...] | None) -> ColourSpace:
-    """Return the space of a PNG's gAMA (encoding exponent, such as 0.45455) and cHRM (x, y of white, red, green, blue)."""
+    """Return the space of a PNG's gAMA (encoding exponent, as 0.45455) and cHRM (x, y of white, red, green, blue)."""
     primaries = BT709
     if chromaticities is not None:
         x = chromaticities

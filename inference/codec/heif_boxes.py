@@ -35,7 +35,7 @@ class PrimaryItem:
     """Width and height in pixels, and the offset of its centre from the image's centre."""
 
     def crop(self, width: int, height: int) -> Crop | None:
-        """Return the crop for an image of this size (ISO/IEC 14496-12, 12.1.4.1); None if it is the whole image or invalid."""
+        """Return the crop for an image of this size (ISO/IEC 14496-12, 12.1.4.1); None if it is whole or invalid."""
         if self.aperture is None:
             return None
         wide, high, x, y = self.aperture
