@@ -127,7 +127,10 @@ def queue_table(stats: QueueStats, rejected: Sequence[tuple[str, Rejection]]) ->
     )
     if stats.suspects:
         table.add_row("  suspects", f"{stats.suspects:,}", "in hand when a worker died; replayed one at a time")
-    table.add_row("in flight", f"{stats.in_flight:,}", "")
+    unknown = "in_flight" in stats.unknown
+    table.add_row(
+        "in flight", *(("unknown", "this broker does not report it") if unknown else (f"{stats.in_flight:,}", ""))
+    )
     for outcome, count in sorted(stats.ended.items()):
         table.add_row(outcome, f"{count:,}", MEANING.get(Outcome(outcome), ""))
     for key, rejection in rejected:

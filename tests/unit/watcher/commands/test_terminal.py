@@ -56,3 +56,9 @@ def test_tables_hold_no_names_that_steer_a_terminal() -> None:
     console.print(summary(RunSummary(empty=1, first_empty=[EVIL]), [(job, rejection)]))
     assert page.getvalue().count(r"a\x1b[2J") == 4
     assert all(line.isprintable() for line in page.getvalue().split("\n"))
+
+
+def test_what_the_queue_cannot_know_is_unknown_and_not_0() -> None:
+    page = io.StringIO()
+    Console(file=page, width=200).print(queue_table(QueueStats(27, unknown=frozenset({"in_flight"})), []))
+    assert "27" in page.getvalue() and "unknown" in page.getvalue()

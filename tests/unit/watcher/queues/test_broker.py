@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,7 +16,7 @@ from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
 from watcher.queues.background import TRIES, Heartbeat
 from watcher.queues.broker import LOCAL_RETRIES, MOST_BACKOFF, BrokerQueue
-from watcher.queues.brokers.base import Message
+from watcher.queues.brokers.base import Depth, Message
 from watcher.testing import MemoryBroker
 
 BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
@@ -613,3 +614,16 @@ def test_the_depth_is_not_asked_for_at_every_look(queue: BrokerQueue, broker: Me
     assert queue.stats().pending == 1
     broker.failing["depth"] = Unavailable("no network")
     assert queue.stats().pending == 1
+
+
+def test_the_stats_name_what_a_broker_cannot_know(clock: Clock) -> None:
+    class LikeRabbit(MemoryBroker):
+        """Counts only what its own connection holds."""
+
+        def depth(self) -> Depth:
+            return replace(super().depth(), in_flight_everywhere=False)
+
+    with opened(MemoryBroker(clock=clock), clock=clock) as queue:
+        assert queue.stats().unknown == {"suspects", "pending_bytes", "oldest_pending", "ended", "reasons"}
+    with opened(LikeRabbit(clock=clock), clock=clock) as queue:
+        assert "in_flight" in queue.stats().unknown
