@@ -19,16 +19,17 @@ from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Mode, Recipe
 from watcher.core.workerconfig import WorkerConfig
-from watcher.ingest.comparison import OTHER_CLOCK, SAME_CLOCK
-from watcher.ingest.intake import Intake, MakeSource
-from watcher.ingest.reconcile import Patrol, Reconciler
+from watcher.ingest.enqueue import Enqueuer
+from watcher.ingest.intake import Intake, SourceFactory
+from watcher.ingest.listing_comparison import OTHER_CLOCK_TOLERANCE, SAME_CLOCK_TOLERANCE
+from watcher.ingest.reconcile import Reconciler
 from watcher.queues import open_queue
 from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.queues.brokers.base import Broker
-from watcher.sources.base import Source, SourceNews
-from watcher.sources.bucket import BucketSource
+from watcher.sources.base import Source, SourceCallbacks
+from watcher.sources.event_resolver import EventResolver
 from watcher.sources.folder import FolderSource
-from watcher.sources.notices import Notices
+from watcher.sources.reconciling import ReconcilingSource
 from watcher.stores import PutOptions, S3Config
 from watcher.stores.base import Store
 from watcher.stores.local import LocalStore
@@ -92,10 +93,10 @@ def _exclude(settings: Settings) -> Iterator[str]:
             yield inside
 
 
-def doubt_of(links: Links) -> float:
+def clock_tolerance(links: Links) -> float:
     """How far apart times of source and sink must be to tell which is younger, in seconds."""
     both = links.source_is_bucket and links.sink.startswith("s3://")
-    return SAME_CLOCK if both and links.one_service else OTHER_CLOCK
+    return SAME_CLOCK_TOLERANCE if both and links.one_service else OTHER_CLOCK_TOLERANCE
 
 
 class Parts:
@@ -158,44 +159,44 @@ class Parts:
         self, mode: Mode, metrics: Metrics, health: Health, summary: RunSummary, wake: Callable[[], None]
     ) -> Intake:
         """All that arrivals come from."""
-        reconciler = Reconciler(self.links.recipe, self.source, self.sink, self.queue, self.embedded)
-        notices = Notices(self.source, self.links.names, self.counts)
-        sources = dict(self._sources(mode, reconciler, notices))
-        return Intake(reconciler, sources, notices, metrics, health, summary, wake)
+        enqueuer = Enqueuer(self.links.recipe, self.source, self.sink, self.queue, self.embedded)
+        resolver = EventResolver(self.source, self.links.names, self.counts)
+        sources = dict(self._sources(mode, enqueuer, resolver))
+        return Intake(enqueuer, sources, resolver, metrics, health, summary, wake)
 
-    def _sources(self, mode: Mode, reconciler: Reconciler, notices: Notices) -> Iterator[tuple[str, MakeSource]]:
-        once = mode is Mode.ONCE
-        # A folder's outputs can be looked at for nothing, and its clock is another one than the bucket's.
-        cheap = self.settings.sink_path is not None
-        if not self.links.source_is_bucket:
-            yield "source", lambda news: self._folder(news, once)
-            if self.links.shared:  # what a worker elsewhere did not find there is not known here
-                settle = max(self.settings.settle, 1.0)
-                rest = Patrol(reconciler, self.links.names, deep=cheap, doubt=doubt_of(self.links), settle=settle)
-                yield "reconcile", lambda news: BucketSource(rest, self.settings.rescan_seconds, news)
+    def _sources(self, mode: Mode, enqueuer: Enqueuer, resolver: EventResolver) -> Iterator[tuple[str, SourceFactory]]:
+        settings, links, once = self.settings, self.links, mode is Mode.ONCE
+        # Looking at an output in a folder costs nothing; its clock is not the bucket's.
+        deep, tolerance = settings.sink_path is not None, clock_tolerance(links)
+        if settings.source_path is not None:
+            folder = LocalStore(settings.source_path)
+            yield "source", lambda callbacks: self._folder(folder, callbacks, once)
+            if links.shared:  # this process does not hear when a worker elsewhere finds an image missing
+                settle = max(settings.settle, 1.0)
+                rest = Reconciler(enqueuer, links.names, deep=deep, clock_tolerance=tolerance, settle=settle)
+                yield "reconcile", lambda callbacks: ReconcilingSource(rest, settings.rescan_seconds, callbacks)
             return
-        patrol = Patrol(reconciler, self.links.names, deep=cheap, records=not once, doubt=doubt_of(self.links))
-        yield "source", lambda news: BucketSource(patrol, self.settings.rescan_seconds, news)
-        if "://" in self.settings.events and not once:
-            yield "events", lambda news: self._messages(news, notices)
+        reconciler = Reconciler(enqueuer, links.names, deep=deep, records=not once, clock_tolerance=tolerance)
+        yield "source", lambda callbacks: ReconcilingSource(reconciler, settings.rescan_seconds, callbacks)
+        if "://" in settings.events and not once:
+            yield "events", lambda callbacks: self._messages(callbacks, resolver)
 
-    def _folder(self, news: SourceNews, once: bool) -> Source:
+    def _folder(self, store: LocalStore, callbacks: SourceCallbacks, once: bool) -> Source:
         settings = self.settings
-        assert isinstance(self.source, LocalStore)
         return FolderSource(
-            self.source,
+            store,
             settle=settings.settle,
             rescan=settings.rescan_seconds,
             poll=settings.poll,
             mode="listing" if once else settings.watch,
             exclude=self.links.exclude,
-            news=news,
+            callbacks=callbacks,
         )
 
-    def _messages(self, news: SourceNews, notices: Notices) -> Source:
+    def _messages(self, callbacks: SourceCallbacks, resolver: EventResolver) -> Source:
         from watcher.sources.messages import MessageSource
 
-        return MessageSource(self._open_events(), notices, news)
+        return MessageSource(self._open_events(), resolver, callbacks)
 
     def _open_events(self) -> Broker:
         """The queue that the bucket's events come through, if it is not the one that jobs wait in."""

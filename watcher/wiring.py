@@ -11,9 +11,9 @@ from watcher.core.counts import Counts
 from watcher.core.jobs import Job, Recipe
 from watcher.queues import open_queue
 from watcher.queues.base import Queue
+from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
 from watcher.sources.names import SourceFilter
-from watcher.sources.notices import Notices
 from watcher.stores import S3Config, open_store
 from watcher.stores.base import Store
 
@@ -84,10 +84,10 @@ class Links:
         from watcher.queues.broker import BrokerQueue
         from watcher.queues.brokers import open_broker
 
-        notices = Notices(self.open_source(counts), self.names, counts)
+        resolver = EventResolver(self.open_source(counts), self.names, counts)
 
         def jobs_of(body: bytes) -> list[Job]:
-            return [self.recipe.job(ref) for ref in notices.refs(body)]
+            return [self.recipe.job(ref) for ref in resolver.resolve(body)]
 
         def body_of(job: Job) -> bytes:
             return encode_arrival(self.source, job.ref)

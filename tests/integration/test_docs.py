@@ -310,8 +310,8 @@ def test_events_that_come_another_way_are_understood(owner: Account, way: str):
     sqs = owner.client("sqs")
     url = sqs.get_queue_url(QueueName="alphadrop")["QueueUrl"]
     found = [message["Body"] for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]]
-    notices = [notice for body in found for notice in parse(body.encode())]
-    assert [(notice.bucket, notice.key) for notice in notices] == [("photos-of-a-test", "in/shoes/a b.jpg")]
+    events = [event for body in found for event in parse(body.encode())]
+    assert [(event.bucket, event.key) for event in events] == [("photos-of-a-test", "in/shoes/a b.jpg")]
 
 
 # On one's own machines.

@@ -13,9 +13,9 @@ import pytest
 from tests.equipment.pictures import cut_short, flaws, photo, place
 from tests.equipment.support import Finished, alphadrop, error_records, files_below, identities
 from watcher.core.jobs import Outcome, Recipe
-from watcher.ingest.reconcile import Reconciler
+from watcher.ingest.enqueue import Enqueuer
 from watcher.queues import open_queue
-from watcher.sources.base import Arrival, Hint
+from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.testing import MemoryStore
 
 pytestmark = pytest.mark.timeout(1800)
@@ -215,15 +215,17 @@ def test_with_names_that_differ_all_are_made(story: Story) -> None:
 # While it runs.
 
 
-@pytest.mark.parametrize("hint", Hint)
-def test_an_image_that_was_away_when_its_turn_came_is_taken_up_when_it_is_back(tmp_path: Path, hint: Hint) -> None:
+@pytest.mark.parametrize("found", DiscoveredVia)
+def test_an_image_that_was_missing_when_it_was_read_is_done_when_it_is_back(
+    tmp_path: Path, found: DiscoveredVia
+) -> None:
     source, sink = MemoryStore(), MemoryStore()
-    arrivals = [Arrival(source.write("a.jpg", b"bytes"), hint)]
+    arrivals = [Arrival(source.write("a.jpg", b"bytes"), found)]
     with closing(open_queue(f"sqlite://{tmp_path / 'queue.sqlite'}")) as queue:
-        reconciler = Reconciler(Recipe(source.uri, "digest", {}), source, sink, queue, queue)
-        assert reconciler.accept(arrivals) == 1
+        enqueuer = Enqueuer(Recipe(source.uri, "digest", {}), source, sink, queue, queue)
+        assert enqueuer.accept(arrivals) == 1
         (lease,) = queue.lease("worker", 1, alone=False)
         lease.done(Outcome.GONE)
-        assert reconciler.accept(arrivals) == 1
-        assert reconciler.accept(arrivals) == 0
+        assert enqueuer.accept(arrivals) == 1
+        assert enqueuer.accept(arrivals) == 0
         assert queue.stats().pending == 1

@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from watcher.compose import doubt_of, find_model, make_links
+from watcher.compose import clock_tolerance, find_model, make_links
 from watcher.config.settings import Settings
 from watcher.core.batches import in_batches
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import ImageRef
-from watcher.ingest.comparison import Comparison, Finding
-from watcher.ingest.reconcile import Reconciler
+from watcher.ingest.enqueue import Enqueuer
+from watcher.ingest.listing_comparison import ListingComparison, OutputState
 from watcher.queues import open_queue
-from watcher.sources.base import Arrival, Hint
+from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.stores.base import Store
 from watcher.wiring import Links
 
@@ -28,9 +28,9 @@ def audit(
     *,
     deep: bool,
     enqueue: bool,
-    say: Callable[[ImageRef, Finding], None],
-    progress: Callable[[Counter[Finding]], None],
-) -> Counter[Finding]:
+    say: Callable[[ImageRef, OutputState], None],
+    progress: Callable[[Counter[OutputState]], None],
+) -> Counter[OutputState]:
     """Compare all that there is; how many images were found in which state.
 
     `say` hears of each image that is to be done, `progress` of the counts so far. A daemon that runs meanwhile takes
@@ -40,13 +40,15 @@ def audit(
     links, counts = make_links(settings, find_model(settings)), Counts()
     source, sink = links.open_source(counts), links.open_sink(counts)
     deep = deep or settings.sink_path is not None  # where it costs nothing
-    comparison = Comparison(links.recipe, source, sink, links.names, deep=deep, doubt=doubt_of(links))
+    comparison = ListingComparison(
+        links.recipe, source, sink, links.names, deep=deep, clock_tolerance=clock_tolerance(links)
+    )
     with ExitStack() as stack:
         take = _taker(settings, links, source, sink, stack) if enqueue else (lambda arrivals: None)
-        for batch in in_batches(comparison.undone(threading.Event()), BATCH):
+        for batch in in_batches(comparison.outstanding(threading.Event()), BATCH):
             for ref, finding in batch:
                 say(ref, finding)
-            take([Arrival(ref, Hint.RECONCILE) for ref, _ in batch])
+            take([Arrival(ref, DiscoveredVia.RECONCILE) for ref, _ in batch])
             progress(comparison.found)
     return comparison.found
 
@@ -66,8 +68,8 @@ def _taker(
     if links.shared:
         queue = links.open_queue(Counts())
         stack.callback(queue.close)
-        return Reconciler(links.recipe, source, sink, queue, None).accept
+        return Enqueuer(links.recipe, source, sink, queue, None).accept
     settings.state_path.mkdir(parents=True, exist_ok=True)
     embedded = open_queue(links.queue)
     stack.callback(embedded.close)
-    return Reconciler(links.recipe, source, sink, embedded, embedded).accept
+    return Enqueuer(links.recipe, source, sink, embedded, embedded).accept

@@ -19,7 +19,7 @@ from inference.models.registry import CATALOGUE, known_files, resolve
 from inference.models.thirdparty.contracts import CONTRACTS, REMBG
 from watcher.commands.doctor_remote import Check
 from watcher.core.jobs import Job, Outcome, Rejection
-from watcher.ingest.comparison import UNDONE, Finding
+from watcher.ingest.listing_comparison import OUTSTANDING, OutputState
 from watcher.queues.base import QueueStats
 from watcher.telemetry.run_summary import EXAMPLES, RunSummary
 
@@ -80,10 +80,10 @@ class Search:
     def __init__(self, stream: TextIO) -> None:
         self._status = Console(file=stream).status("listing ...") if stream.isatty() else None
 
-    def show(self, found: Mapping[Finding, int]) -> None:
+    def show(self, found: Mapping[OutputState, int]) -> None:
         """What has been found so far."""
         if self._status:
-            undone = sum(found.get(finding, 0) for finding in UNDONE)
+            undone = sum(found.get(finding, 0) for finding in OUTSTANDING)
             self._status.update(f"{sum(found.values()):,} images compared, {undone:,} to be done")
 
     def __enter__(self) -> Self:
@@ -139,18 +139,18 @@ def queue_table(stats: QueueStats, rejected: Sequence[tuple[str, Rejection]]) ->
 
 
 FOUND = {
-    Finding.DONE: "the output is there",
-    Finding.REJECTED: "an error record is there; `alphadrop retry` tries again",
-    Finding.MISSING: "there is no output",
-    Finding.OUTDATED: "the output is of an older version, or of another model or option",
+    OutputState.DONE: "the output is there",
+    OutputState.REJECTED: "an error record is there; `alphadrop retry` tries again",
+    OutputState.MISSING: "there is no output",
+    OutputState.OUTDATED: "the output is of an older version, or of another model or option",
 }
 
 
-def findings_table(found: Mapping[Finding, int], *, enqueued: bool) -> Table:
+def findings_table(found: Mapping[OutputState, int], *, enqueued: bool) -> Table:
     """What a comparison of source and sink has found."""
     table = _table("finding", "images", "meaning")
-    for finding in Finding:
-        what_now = "; enqueued" if enqueued and finding in UNDONE and found.get(finding) else ""
+    for finding in OutputState:
+        what_now = "; enqueued" if enqueued and finding in OUTSTANDING and found.get(finding) else ""
         table.add_row(finding, f"{found.get(finding, 0):,}", FOUND[finding] + what_now)
     return table
 

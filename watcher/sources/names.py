@@ -1,4 +1,4 @@
-"""Which files are images, by their names alone."""
+"""Which keys are pictures, judged by their names alone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ EXTENSIONS = READ | RECOGNISED
 def is_picture(key: str) -> bool:
     """Whether a key has a picture's extension and no hidden part.
 
-    That leaves out what browsers, editors and copy tools write first and rename when it is whole: `.x.jpg.Ab12`,
-    `x.jpg.part`, `x.jpg.crdownload`, `x.jpg~`.
+    This leaves out the temporary names that browsers, editors and copy tools write to before they rename the complete
+    file: `.x.jpg.Ab12`, `x.jpg.part`, `x.jpg.crdownload`, `x.jpg~`.
     """
     stem, dot, extension = key.rpartition("/")[2].rpartition(".")
     return bool(stem and dot) and extension.lower() in EXTENSIONS and not is_hidden(key)
@@ -28,10 +28,10 @@ def is_hidden(key: str) -> bool:
 
 
 class SourceFilter:
-    """The pictures of a source, without the directories that are excluded (the sink may lie below the source)."""
+    """Selects a source's pictures and leaves out excluded directories, such as a sink below the source."""
 
     def __init__(self, exclude: Sequence[str] = ()) -> None:
-        """`exclude` are keys of directories, with or without a slash at the end. Raises ValueError for the root."""
+        """`exclude` are keys of directories, with or without a final slash. Raises ValueError if one is the root."""
         prefixes = [prefix.rstrip("/") + "/" for prefix in exclude]
         if "/" in prefixes or "./" in prefixes:
             raise ValueError("the whole source is excluded")
@@ -42,5 +42,5 @@ class SourceFilter:
         return is_picture(key) and not key.startswith(self._exclude)
 
     def enters(self, directory: str) -> bool:
-        """Whether pictures may lie in a directory, whose key ends in a slash."""
+        """Whether a directory may hold pictures of this source; its key ends in a slash."""
         return not is_hidden(directory) and not directory.startswith(self._exclude)

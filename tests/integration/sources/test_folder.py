@@ -16,9 +16,8 @@ import pytest
 
 from tests.equipment.support import wait_until
 from watcher.core.errors import SourceMissing
-from watcher.sources import folder
-from watcher.sources import inotify as observe
-from watcher.sources.base import Arrival, Hint, SourceNews
+from watcher.sources import folder, inotify
+from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks
 from watcher.sources.folder import FolderSource
 from watcher.stores.local import LocalStore
 
@@ -38,9 +37,9 @@ class Listener:
         self.overflows = 0
         self.error: BaseException | None = None
         self._stop = threading.Event()
-        news = SourceNews(self._healthy, self._overflowed, lambda found, seconds: self.scans.append(found))
+        callbacks = SourceCallbacks(self._healthy, self._overflowed, lambda found, seconds: self.scans.append(found))
         options = {"settle": 0.4, "rescan": 3600.0, "mode": "events", **options}
-        self._source = FolderSource(LocalStore(root), news=news, **options)
+        self._source = FolderSource(LocalStore(root), callbacks=callbacks, **options)
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
 
@@ -52,8 +51,8 @@ class Listener:
     def keys(self) -> Counter[str]:
         return Counter(arrival.ref.key for arrival in list(self.arrivals))
 
-    def hints(self, key: str) -> list[Hint]:
-        return [arrival.hint for arrival in list(self.arrivals) if arrival.ref.key == key]
+    def hints(self, key: str) -> list[DiscoveredVia]:
+        return [arrival.discovered_via for arrival in list(self.arrivals) if arrival.ref.key == key]
 
     def expect(self, *keys: str, timeout: float = 60.0) -> None:
         """Wait until these keys have arrived, and no other has."""
@@ -132,8 +131,8 @@ class TestAtTheStart:
         picture(root / "note.txt", age=60)
         listener = listen(mode=mode, settle=1.0)
         listener.expect("old.jpg", "young.jpg", "a/b/deep.png")
-        assert listener.hints("old.jpg") == [Hint.SCAN]
-        assert listener.hints("young.jpg") == [Hint.SETTLED]
+        assert listener.hints("old.jpg") == [DiscoveredVia.SCAN]
+        assert listener.hints("young.jpg") == [DiscoveredVia.SETTLED]
         assert listener.batches.index(0) == len(listener.batches) - 1
         assert listener.scans[0] == 2
 
@@ -164,7 +163,7 @@ class TestOneFile:
         listener = listen(settle=600.0)
         picture(root / "x.jpg")
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.EVENT]
+        assert listener.hints("x.jpg") == [DiscoveredVia.EVENT]
 
     def test_renamed_from_a_temporary_name_arrives_at_once(self, root: Path, listen: Listen) -> None:
         listener = listen(settle=600.0)
@@ -175,19 +174,19 @@ class TestOneFile:
         for temporary, name in (("x.jpg.part", "x.jpg"), (".y.jpg.Ab12", "y.jpg"), ("z.jpg.crdownload", "z.jpg")):
             (root / temporary).rename(root / name)
         listener.expect("fence.jpg", "x.jpg", "y.jpg", "z.jpg")
-        assert listener.hints("x.jpg") == [Hint.EVENT]
+        assert listener.hints("x.jpg") == [DiscoveredVia.EVENT]
 
     def test_moved_here_from_outside_arrives_at_once(self, root: Path, tmp_path: Path, listen: Listen) -> None:
         listener = listen(settle=600.0)
         picture(tmp_path / "x.jpg").rename(root / "x.jpg")
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.EVENT]
+        assert listener.hints("x.jpg") == [DiscoveredVia.EVENT]
 
     def test_hard_linked_arrives_when_it_has_held_still(self, root: Path, tmp_path: Path, listen: Listen) -> None:
         listener = listen()
         os.link(picture(tmp_path / "x.jpg"), root / "x.jpg")
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.SETTLED]
+        assert listener.hints("x.jpg") == [DiscoveredVia.SETTLED]
 
     def test_written_slowly_arrives_once_and_only_when_it_is_closed(self, root: Path, listen: Listen) -> None:
         listener = listen(settle=3.0)
@@ -198,7 +197,7 @@ class TestOneFile:
                 pause.wait(0.1)
                 assert not listener.keys
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.EVENT]
+        assert listener.hints("x.jpg") == [DiscoveredVia.EVENT]
         assert listener.arrivals[0].ref.size == 40_000
 
     def test_written_without_being_closed_arrives_when_it_has_held_still(self, root: Path, listen: Listen) -> None:
@@ -206,7 +205,7 @@ class TestOneFile:
         with (root / "x.jpg").open("wb", buffering=0) as file:
             file.write(b"bytes")
             listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.SETTLED]
+        assert listener.hints("x.jpg") == [DiscoveredVia.SETTLED]
 
     @pytest.mark.parametrize("replace", ["in place", "by rename"])
     def test_replaced_arrives_again(self, root: Path, listen: Listen, replace: str) -> None:
@@ -359,12 +358,12 @@ class TestTrouble:
     def test_what_no_event_told_is_found_by_the_listing(
         self, root: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(observe, "_CHANGES", {})
-        monkeypatch.setattr(observe._Handler, "on_any_event", lambda self, event: None)
+        monkeypatch.setattr(inotify, "_CHANGES", {})
+        monkeypatch.setattr(inotify._Handler, "on_any_event", lambda self, event: None)
         listener = listen(rescan=0.5)
         picture(root / "x.jpg", age=60)
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.SCAN]
+        assert listener.hints("x.jpg") == [DiscoveredVia.SCAN]
         assert sum(listener.scans) == 1
 
     def test_a_root_that_is_renamed_away_and_back_is_waited_for(
@@ -374,7 +373,7 @@ class TestTrouble:
         listener = listen()
         root.rename(tmp_path / "away")
         wait_until(lambda: [ok for ok, _ in listener.health] == [False])
-        assert "not there" in listener.health[0][1]
+        assert listener.health[0][1] == SourceMissing.public
         picture(tmp_path / "away" / "meanwhile.jpg", age=60)
         (tmp_path / "away").rename(root)
         wait_until(lambda: [ok for ok, _ in listener.health] == [False, True])
@@ -430,12 +429,12 @@ class TestTrouble:
         self, root: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch, code: int
     ) -> None:
         told: list[str] = []
-        monkeypatch.setattr(folder.log, "warning", lambda event, **fields: told.append(fields["cure"]), raising=False)
+        monkeypatch.setattr(folder.log, "warning", lambda event, **fields: told.append(fields["remedy"]), raising=False)
 
         def refused() -> None:
             raise OSError(code, "inotify limit reached")
 
-        monkeypatch.setattr(observe, "_observer", refused)
+        monkeypatch.setattr(inotify, "_observer", refused)
         listener = listen(poll=0.2)
         picture(root / "x.jpg")
         listener.expect("x.jpg")
@@ -482,7 +481,7 @@ class TestPolling:
     def test_is_chosen_where_there_are_no_events(
         self, root: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(folder, "gives_events", lambda path: False)
+        monkeypatch.setattr(folder, "reports_all_changes", lambda path: False)
         listener = listen(mode="auto", poll=0.2)
         assert not observers()
         picture(root / "x.jpg")

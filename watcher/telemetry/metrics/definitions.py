@@ -13,7 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram, Info
 
 from watcher.core.jobs import Outcome
 from watcher.protocol import EMPTY, STAGES
-from watcher.sources.base import Hint
+from watcher.sources.base import DiscoveredVia
 from watcher.telemetry.metrics import labels
 from watcher.telemetry.metrics.labels import OTHER, REJECTIONS, TRANSIENT_ERRORS
 from watcher.telemetry.metrics.registry import DEVICE, Metric
@@ -88,7 +88,7 @@ IMAGES_DISCOVERED = Metric(
     "images_discovered",
     "New images, and new versions of images, by how they were discovered.",
     "The incoming load. `scan` and `reconcile` are images that a listing found and no event announced.",
-    {"via": tuple(Hint)},
+    {"via": tuple(DiscoveredVia)},
     unit="images",
 )
 IMAGES_PROCESSED = Metric(

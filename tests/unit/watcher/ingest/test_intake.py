@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.equipment.support import wait_until
 from watcher.core.errors import NotAnEvent, Unavailable
 from watcher.core.jobs import ImageRef, Job, Lease, Recipe
-from watcher.ingest.intake import Intake, MakeSource
-from watcher.ingest.reconcile import Reconciler
+from watcher.ingest.enqueue import Enqueuer
+from watcher.ingest.intake import Intake, SourceFactory
 from watcher.queues.base import QueueStats
-from watcher.sources.base import Arrival, Hint, SourceNews, Stop
+from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks, Stop
+from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
 from watcher.sources.names import SourceFilter
-from watcher.sources.notices import Notices
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
 from watcher.telemetry.run_summary import RunSummary
@@ -54,18 +55,36 @@ class Outbox:
 
 
 class Told:
-    """A source that yields what it was told, one list for each time it is opened; an error is raised."""
+    """A source that yields what it was told, one list for each time it is opened; an error is raised.
 
-    def __init__(self, *lives: list[str] | Exception) -> None:
+    For an event, it sets it, reports that it works and yields nothing.
+    """
+
+    callbacks = SourceCallbacks()
+
+    def __init__(self, *lives: list[str] | Exception | threading.Event) -> None:
         self._lives = list(lives)
+        self.forgotten: list[str] = []
 
     def arrivals(self, stop: Stop) -> Iterator[list[Arrival]]:
         life = self._lives.pop(0) if self._lives else []
         if isinstance(life, Exception):
             raise life
-        yield [Arrival(ImageRef(key, "etag", 5), Hint.RECONCILE) for key in life]
+        if isinstance(life, threading.Event):
+            self.callbacks.on_health(True, "")
+            life.set()
+            stop.wait()
+            return
+        yield [Arrival(ImageRef(key, "etag", 5), DiscoveredVia.RECONCILE) for key in life]
         yield []
         stop.wait()
+
+    def reporting(self, callbacks: SourceCallbacks) -> Told:
+        self.callbacks = callbacks
+        return self
+
+    def forget(self, key: str) -> None:
+        self.forgotten.append(key)
 
 
 @dataclass
@@ -78,16 +97,16 @@ class Bench:
     run_summary: RunSummary = field(default_factory=RunSummary)
     woken: threading.Event = field(default_factory=threading.Event)
 
-    def intake(self, **sources: MakeSource) -> Intake:
+    def intake(self, **sources: SourceFactory) -> Intake:
         store = MemoryStore(SOURCE)
-        reconciler = Reconciler(Recipe(SOURCE, "digest", {}), store, MemoryStore("memory://sink"), self.outbox, None)
-        notices = Notices(store, SourceFilter())
-        return Intake(reconciler, sources, notices, self.metrics, self.health, self.run_summary, self.woken.set)
+        enqueuer = Enqueuer(Recipe(SOURCE, "digest", {}), store, MemoryStore("memory://sink"), self.outbox, None)
+        resolver = EventResolver(store, SourceFilter())
+        return Intake(enqueuer, sources, resolver, self.metrics, self.health, self.run_summary, self.woken.set)
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("watcher.ingest.intake.PAUSE", 0.01)
+    monkeypatch.setattr("watcher.ingest.intake.RETRY", (0.01, 0.01))
     return Bench()
 
 
@@ -97,7 +116,7 @@ def started(intake: Intake) -> Intake:
 
 
 def test_what_arrives_is_enqueued_and_the_workers_are_woken(bench: Bench) -> None:
-    intake = started(bench.intake(source=lambda news: Told(["a.jpg", "b.jpg"])))
+    intake = started(bench.intake(source=lambda callbacks: Told(["a.jpg", "b.jpg"])))
     wait_until(lambda: bench.run_summary.listed)
     intake.stop()
     assert bench.outbox.keys == ["a.jpg", "b.jpg"]
@@ -110,7 +129,7 @@ def test_an_arrival_outlives_a_queue_in_trouble_which_makes_us_unready(bench: Be
     bench.outbox.refusals = 3
     said: list[dict[str, str]] = []
     bench.health.set = lambda part, ok, why="": said.append({part: why})  # type: ignore[method-assign]
-    intake = started(bench.intake(source=lambda news: Told(["a.jpg"])))
+    intake = started(bench.intake(source=lambda callbacks: Told(["a.jpg"])))
     wait_until(lambda: bench.outbox.keys)
     intake.stop()
     assert said.count({"queue": Unavailable.public}) == 3
@@ -120,7 +139,7 @@ def test_an_arrival_outlives_a_queue_in_trouble_which_makes_us_unready(bench: Be
 @pytest.mark.parametrize("error", [Unavailable("no network"), KeyError("a bug")])
 def test_a_source_that_fails_is_opened_again_and_its_trouble_is_told(bench: Bench, error: Exception) -> None:
     source = Told(error, ["a.jpg"])
-    intake = started(bench.intake(source=lambda news: source))
+    intake = started(bench.intake(source=lambda callbacks: source))
     wait_until(lambda: bench.outbox.keys)
     intake.stop()
     assert bench.run_summary.transient_errors == 1 and str(error) in bench.run_summary.last_error
@@ -128,11 +147,49 @@ def test_a_source_that_fails_is_opened_again_and_its_trouble_is_told(bench: Benc
     assert 'alphadrop_reconcile_runs_total{result="failed"} 1.0' in bench.metrics.render()[0].decode()
 
 
+def test_an_outage_of_a_source_is_two_log_lines_however_long_it_lasts(bench: Bench) -> None:
+    source = Told(*[Unavailable("s3://shop/in/secret.jpg: no network")] * 20, ["a.jpg"])
+    with capture_logs() as lines:
+        intake = started(bench.intake(source=lambda callbacks: source))
+        wait_until(lambda: bench.outbox.keys)
+        intake.stop()
+    assert [line["event"] for line in lines] == ["source_failed", "source_recovered"]
+    assert bench.run_summary.transient_errors == 20
+
+
+def test_an_outage_of_the_queue_is_two_log_lines_however_long_it_lasts(bench: Bench) -> None:
+    bench.outbox.refusals = 20
+    with capture_logs() as lines:
+        intake = started(bench.intake(source=lambda callbacks: Told(["a.jpg"])))
+        wait_until(lambda: bench.run_summary.listed)
+        intake.stop()
+    assert [line["event"] for line in lines] == ["enqueue_failed", "enqueue_recovered"]
+
+
+def test_a_source_that_reports_that_it_works_ends_the_outage_without_an_arrival(bench: Bench) -> None:
+    source = Told(Unavailable("no broker"), silent := threading.Event())
+    with capture_logs() as lines:
+        intake = started(bench.intake(events=lambda callbacks: source.reporting(callbacks)))
+        wait_until(silent.is_set)
+        wait_until(lambda: "events" not in bench.health.unready())
+        intake.stop()
+    assert [line["event"] for line in lines] == ["events_failed", "events_recovered"]
+
+
+def test_every_source_forgets_an_image_that_a_worker_did_not_find(bench: Bench) -> None:
+    sources = [Told(["a.jpg"]), Told(["b.jpg"])]
+    intake = started(bench.intake(source=lambda callbacks: sources[0], events=lambda callbacks: sources[1]))
+    wait_until(lambda: len(bench.outbox.keys) == 2)
+    intake.forget("a.jpg")
+    intake.stop()
+    assert [source.forgotten for source in sources] == [["a.jpg"], ["a.jpg"]]
+
+
 def test_one_source_in_trouble_does_not_stop_the_other(bench: Bench) -> None:
-    def broken(news: SourceNews) -> Told:
+    def broken(callbacks: SourceCallbacks) -> Told:
         raise Unavailable("no broker")
 
-    intake = started(bench.intake(source=lambda news: Told(["a.jpg"]), events=broken))
+    intake = started(bench.intake(source=lambda callbacks: Told(["a.jpg"]), events=broken))
     wait_until(lambda: bench.outbox.keys and "events" in bench.health.unready())
     intake.stop()
     assert bench.health.unready()["events"] == Unavailable.public

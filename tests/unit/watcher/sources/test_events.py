@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from watcher.core.errors import NotAnEvent
 from watcher.core.jobs import ImageRef
-from watcher.sources.events import LIMIT, Notice, encode_arrival, parse
+from watcher.sources.events import LIMIT, WriteEvent, encode_arrival, parse
 
 RECORDED = Path(__file__).parents[3] / "fixtures" / "events"
 BUCKET, KEY, SIZE = "shop-photos", "in/red shoe + box.jpg", 482113
@@ -68,13 +68,13 @@ def of_sns(key: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("name", "notices"),
+    ("name", "events"),
     [
         (
             "aws",
             [
-                Notice(KEY, BUCKET, "", "in/red+shoe+%2B+box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77"),
-                Notice(
+                WriteEvent(KEY, BUCKET, "", "in/red+shoe+%2B+box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77"),
+                WriteEvent(
                     "in/hüte/100%.png",
                     BUCKET,
                     other_key="in/h%C3%BCte/100%25.png",
@@ -84,16 +84,19 @@ def of_sns(key: str) -> object:
                 ),
             ],
         ),
-        ("sns", [Notice(KEY, BUCKET, "", "in/red+shoe+%2B+box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77")]),
-        ("eventbridge", [Notice(KEY, BUCKET, "", "in/red shoe   box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77")]),
-        ("minio", [Notice(KEY, BUCKET, version=ETAG, size=SIZE)]),
-        ("ceph", [Notice(KEY, BUCKET, "", "in/red shoe   box.jpg", ETAG, SIZE)]),
-        ("ceph_begun", [Notice("in/large.png", BUCKET, size=0)]),
-        ("alphadrop", [Notice(KEY[3:], "", "s3://shop-photos/in/", "", ETAG, SIZE, 1722937296.113)]),
+        ("sns", [WriteEvent(KEY, BUCKET, "", "in/red+shoe+%2B+box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77")]),
+        (
+            "eventbridge",
+            [WriteEvent(KEY, BUCKET, "", "in/red shoe   box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77")],
+        ),
+        ("minio", [WriteEvent(KEY, BUCKET, version=ETAG, size=SIZE)]),
+        ("ceph", [WriteEvent(KEY, BUCKET, "", "in/red shoe   box.jpg", ETAG, SIZE)]),
+        ("ceph_begun", [WriteEvent("in/large.png", BUCKET, size=0)]),
+        ("alphadrop", [WriteEvent(KEY[3:], "", "s3://shop-photos/in/", "", ETAG, SIZE, 1722937296.113)]),
     ],
 )
-def test_what_each_system_sends_is_understood(name: str, notices: list[Notice]) -> None:
-    assert parse((RECORDED / f"{name}.json").read_bytes()) == notices
+def test_what_each_system_sends_is_understood(name: str, events: list[WriteEvent]) -> None:
+    assert parse((RECORDED / f"{name}.json").read_bytes()) == events
 
 
 @pytest.mark.parametrize("name", ["aws_removed", "aws_test", "eventbridge_deleted"])
@@ -109,14 +112,14 @@ def test_other_events_announce_nothing(name: str) -> None:
 def test_only_what_was_written_is_announced(name: str) -> None:
     message = recorded("aws")
     message["Records"][0]["eventName"] = name
-    assert [notice.key for notice in parse(body(message))] == ["in/hüte/100%.png"]
+    assert [event.key for event in parse(body(message))] == ["in/hüte/100%.png"]
 
 
 @pytest.mark.parametrize("name", ["ObjectCreated:Copy", "s3:ObjectCreated:Post", "s3:ObjectSynced:Create"])
 def test_an_object_is_written_in_many_ways(name: str) -> None:
     message = recorded("ceph")
     message["Records"][0]["eventName"] = name
-    assert [notice.key for notice in parse(body(message))] == [KEY]
+    assert [event.key for event in parse(body(message))] == [KEY]
 
 
 @given(KEYS)
@@ -132,9 +135,9 @@ def test_the_other_reading_of_a_key_is_what_an_unknown_system_may_mean(key: str)
     message: Any = of_aws(key)
     message["Records"][0]["eventSource"] = "elsewhere:s3"
     written(message)["key"] = key
-    notice = parse(body(message))[0]
-    assert key in (notice.key, notice.other_key)
-    assert notice.other_key != notice.key
+    event = parse(body(message))[0]
+    assert key in (event.key, event.other_key)
+    assert event.other_key != event.key
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "hüte/靴.jpg", "100%.jpg", "%zz.jpg"])
@@ -146,14 +149,14 @@ def test_a_key_that_reads_the_same_either_way_has_one_reading(message_of: Callab
 def test_a_key_that_cannot_be_encoded_utf8_is_taken_as_it_stands() -> None:
     message = recorded("aws")
     written(message)["key"] = "caf%E9.jpg"
-    notice = parse(body(message))[0]
-    assert (notice.key, notice.other_key) == ("caf%E9.jpg", "")
+    event = parse(body(message))[0]
+    assert (event.key, event.other_key) == ("caf%E9.jpg", "")
 
 
 @pytest.mark.parametrize("path", [None, 7, "", "shop-photos/in%2Fred+shoe+%2B+box.jpg", "other/in/red shoe + box.jpg"])
 def test_minios_key_is_sure_only_where_its_path_says_the_same(path: object) -> None:
-    notice = parse(body(recorded("minio") | {"Key": path}))[0]
-    assert (notice.key, notice.other_key) == (KEY, "in%2Fred+shoe+%2B+box.jpg")
+    event = parse(body(recorded("minio") | {"Key": path}))[0]
+    assert (event.key, event.other_key) == (KEY, "in%2Fred+shoe+%2B+box.jpg")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,7 @@ def test_a_version_that_no_request_can_carry_is_unknown(name: str, odd: str) -> 
     for container, place in places(message):
         if place in ("eTag", "etag", "version"):
             container[place] = odd
-    assert {notice.version for notice in parse(body(message))} == {""}
+    assert {event.version for event in parse(body(message))} == {""}
 
 
 @pytest.mark.parametrize("sequencer", [None, 5, "", "later", "0x1", "12 "])
@@ -202,7 +205,7 @@ def test_our_own_messages_are_read_back_exactly(
 ) -> None:
     message = encode_arrival(source, ImageRef(key, version, size, modified))
     assert message.isascii()
-    assert parse(message) == [Notice(key, source=source, version=version, size=size, modified=modified)]
+    assert parse(message) == [WriteEvent(key, source=source, version=version, size=size, modified=modified)]
 
 
 def test_our_own_messages_stay_readable() -> None:
@@ -213,15 +216,15 @@ def test_our_own_messages_stay_readable() -> None:
 
 def test_somebody_elses_message_in_our_shape_may_leave_out_what_can_be_looked_up() -> None:
     assert parse(b'{"alphadrop": 1, "source": "s", "key": "k", "size": {}, "version": [], "modified": 1e999}') == [
-        Notice("k", source="s")
+        WriteEvent("k", source="s")
     ]
 
 
 @pytest.mark.parametrize(
     ("message", "why"),
     [
-        ({"alphadrop": 2, "source": "s", "key": "k"}, "a later alphadrop"),
-        ({"alphadrop": None}, "a later alphadrop"),
+        ({"alphadrop": 2, "source": "s", "key": "k"}, "a later version of alphadrop"),
+        ({"alphadrop": None}, "a later version of alphadrop"),
         ({"alphadrop": 1, "key": "k"}, "which source and key"),
         ({"alphadrop": 1, "source": "s", "key": ""}, "which source and key"),
         ({"alphadrop": 1, "source": ["s"], "key": "k"}, "which source and key"),
@@ -286,7 +289,7 @@ JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(NAME
 def understood(message: object) -> bool:
     """Whether a message is read, or refused as it should be."""
     try:
-        return all(isinstance(notice, Notice) for notice in parse(body(message)))
+        return all(isinstance(event, WriteEvent) for event in parse(body(message)))
     except NotAnEvent as error:
         return bool(str(error))
 

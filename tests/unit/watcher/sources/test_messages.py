@@ -11,11 +11,11 @@ from watcher.core.errors import Unavailable
 from watcher.core.jobs import ImageRef
 from watcher.queues.brokers.base import Message
 from watcher.sources import messages
-from watcher.sources.base import Arrival, Hint, SourceNews
+from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks
+from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
 from watcher.sources.messages import MessageSource
 from watcher.sources.names import SourceFilter
-from watcher.sources.notices import Notices
 from watcher.testing import MemoryBroker, MemoryStore
 
 
@@ -53,19 +53,19 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def news() -> list[tuple[bool, str]]:
+def health() -> list[tuple[bool, str]]:
     return []
 
 
 @pytest.fixture
-def source(broker: Broker, store: MemoryStore, news: list[tuple[bool, str]]) -> MessageSource:
-    told = SourceNews(healthy=lambda ok, why: news.append((ok, why)))
-    return MessageSource(broker, Notices(store, SourceFilter()), told)
+def source(broker: Broker, store: MemoryStore, health: list[tuple[bool, str]]) -> MessageSource:
+    told = SourceCallbacks(on_health=lambda ok, why: health.append((ok, why)))
+    return MessageSource(broker, EventResolver(store, SourceFilter()), told)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "PAUSE", 0.0)
+    monkeypatch.setattr(messages, "RETRY_DELAY", 0.0)
 
 
 def announce(broker: Broker, *keys: str) -> None:
@@ -82,7 +82,7 @@ def test_each_image_that_is_announced_arrives_as_an_event(
     announce(broker, "a.jpg", "b.jpg")
     arrivals = next(source.arrivals(stop))
     assert {arrival.ref.key for arrival in arrivals} == {"a.jpg", "b.jpg"}
-    assert {arrival.hint for arrival in arrivals} == {Hint.EVENT}
+    assert {arrival.discovered_via for arrival in arrivals} == {DiscoveredVia.EVENT}
 
 
 def test_a_message_is_forgotten_when_its_arrivals_were_taken_and_not_before(
@@ -138,7 +138,7 @@ def to_look_up(broker: Broker, key: str) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_what_cannot_be_read_now_holds_up_nothing_else_and_is_read_later(
-    broker: Broker, store: MemoryStore, source: MessageSource, stop: threading.Event, news: list[tuple[bool, str]]
+    broker: Broker, store: MemoryStore, source: MessageSource, stop: threading.Event, health: list[tuple[bool, str]]
 ) -> None:
     store.write("asked.jpg", b"1")
     store.failing["stat"] = Unavailable("no network")
@@ -146,14 +146,14 @@ def test_what_cannot_be_read_now_holds_up_nothing_else_and_is_read_later(
     announce(broker, "a.jpg")
     arrivals = source.arrivals(stop)
     assert found(next(arrivals)) == ["a.jpg"]
-    assert news[-1] == (False, Unavailable.public)
+    assert health[-1] == (False, Unavailable.public)
     announce(broker, "b.jpg")
     assert found(next(arrivals)) == ["b.jpg"]
     assert broker.extended == 1
     assert len(broker.bodies) == 2, "a.jpg's message is acknowledged, the others are not yet"
     del store.failing["stat"]
     assert found(next(arrivals)) == ["asked.jpg"]
-    assert news[-1] == (True, "")
+    assert health[-1] == (True, "")
     announce(broker, "c.jpg")
     assert found(next(arrivals)) == ["c.jpg"]
     assert len(broker.bodies) == 1
@@ -174,7 +174,7 @@ def test_what_was_kept_for_long_is_somebody_elses_to_try(
     to_look_up(broker, "asked.jpg")
     assert list(source.arrivals(stop)) == []
     assert [message.deliveries for message in given] == [1]
-    assert broker.extended == messages.TRIES
+    assert broker.extended == messages.MAX_RETRIES
     assert len(broker.bodies) == 1
 
 
@@ -192,9 +192,9 @@ def test_what_cannot_be_set_aside_now_is_later(broker: Broker, source: MessageSo
 
 
 def test_few_messages_are_in_hand_at_a_time(broker: Broker, source: MessageSource, stop: threading.Event) -> None:
-    announce(broker, *(f"{number}.jpg" for number in range(3 * messages.LIMIT)))
+    announce(broker, *(f"{number}.jpg" for number in range(3 * messages.MAX_IN_FLIGHT)))
     arrivals = source.arrivals(stop)
-    assert len(next(arrivals)) == broker.depth().in_flight == messages.LIMIT == 10
+    assert len(next(arrivals)) == broker.depth().in_flight == messages.MAX_IN_FLIGHT == 10
 
 
 def test_trouble_ends_it_and_closes_the_connection(

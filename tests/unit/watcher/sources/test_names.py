@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from watcher.sources.mounts import filesystem_type, gives_events
+from watcher.sources.mounts import filesystem_type, reports_all_changes
 from watcher.sources.names import SourceFilter, is_picture
 
 
@@ -84,9 +84,9 @@ def test_network_file_systems_give_no_events(monkeypatch: pytest.MonkeyPatch, tm
     table = tmp_path / "mountinfo"
     table.write_text(f"22 1 8:1 / / rw - {kind} source rw\n")
     monkeypatch.setattr("watcher.sources.mounts._MOUNTINFO", table)
-    assert gives_events("/in") is events
+    assert reports_all_changes("/in") is events
 
 
 def test_where_mounts_cannot_be_told_events_are_expected(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr("watcher.sources.mounts._MOUNTINFO", tmp_path / "missing")
-    assert gives_events("/in")
+    assert reports_all_changes("/in")

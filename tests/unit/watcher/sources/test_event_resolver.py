@@ -14,9 +14,9 @@ from tests.equipment.moto import moto_server
 from watcher.core.counts import Counts
 from watcher.core.errors import NotAnEvent, Unavailable
 from watcher.core.jobs import ImageRef
-from watcher.sources.events import Notice, encode_arrival
+from watcher.sources.event_resolver import EventResolver, newest
+from watcher.sources.events import WriteEvent, encode_arrival
 from watcher.sources.names import SourceFilter
-from watcher.sources.notices import Notices, newest
 from watcher.stores.local import LocalStore
 from watcher.testing import MemoryStore
 
@@ -46,8 +46,8 @@ def counts() -> Counts:
 
 
 @pytest.fixture
-def notices(store: MemoryStore, counts: Counts) -> Notices:
-    return Notices(store, SourceFilter(["out/"]), counts)
+def resolver(store: MemoryStore, counts: Counts) -> EventResolver:
+    return EventResolver(store, SourceFilter(["out/"]), counts)
 
 
 def unreachable(store: MemoryStore) -> None:
@@ -59,46 +59,46 @@ def keys(refs: Sequence[ImageRef]) -> list[str]:
     return [ref.key for ref in refs]
 
 
-def test_what_the_message_says_whole_is_believed_without_asking(store: MemoryStore, notices: Notices) -> None:
+def test_what_the_message_says_whole_is_believed_without_asking(store: MemoryStore, resolver: EventResolver) -> None:
     unreachable(store)
-    assert notices.refs(message(record("in/shoes/a.jpg"), record("in/b.jpg", eTag="other", size="7"))) == [
+    assert resolver.resolve(message(record("in/shoes/a.jpg"), record("in/b.jpg", eTag="other", size="7"))) == [
         ImageRef("shoes/a.jpg", "etag", 5),
         ImageRef("b.jpg", "other", 7),
     ]
 
 
 @pytest.mark.parametrize("unknown", [{"eTag": ""}, {"size": ""}, {"size": 0}])
-def test_what_it_leaves_open_is_looked_up(store: MemoryStore, notices: Notices, unknown: dict[str, Any]) -> None:
+def test_what_it_leaves_open_is_looked_up(store: MemoryStore, resolver: EventResolver, unknown: dict[str, Any]) -> None:
     ref = store.write("a.jpg", b"whole")
-    assert notices.refs(message(record("in/a.jpg", **unknown))) == [ref]
+    assert resolver.resolve(message(record("in/a.jpg", **unknown))) == [ref]
 
 
-def test_an_upload_that_has_only_begun_is_no_image_yet(store: MemoryStore, notices: Notices) -> None:
+def test_an_upload_that_has_only_begun_is_no_image_yet(store: MemoryStore, resolver: EventResolver) -> None:
     begun = record("in/a.jpg", source="ceph:s3", name="ObjectCreated:Post", eTag="", size=0)
-    assert notices.refs(message(begun)) == []
+    assert resolver.resolve(message(begun)) == []
     ref = store.write("a.jpg", b"whole")
-    assert notices.refs(message(begun)) == [ref]
+    assert resolver.resolve(message(begun)) == [ref]
 
 
 @pytest.mark.parametrize(("source", "likely"), [("aws:s3", "a b.jpg"), ("ceph:s3", "a+b.jpg")])
 def test_of_two_readings_the_likely_one_is_taken_where_both_are_there(
-    store: MemoryStore, notices: Notices, source: str, likely: str
+    store: MemoryStore, resolver: EventResolver, source: str, likely: str
 ) -> None:
     store.write("a b.jpg", b"1")
     store.write("a+b.jpg", b"2")
-    assert keys(notices.refs(message(record("in/a+b.jpg", source)))) == [likely]
+    assert keys(resolver.resolve(message(record("in/a+b.jpg", source)))) == [likely]
 
 
 @pytest.mark.parametrize(("source", "unlikely"), [("aws:s3", "a+b.jpg"), ("ceph:s3", "a b.jpg")])
 def test_of_two_readings_the_other_one_is_taken_where_it_alone_is_there(
-    store: MemoryStore, notices: Notices, source: str, unlikely: str
+    store: MemoryStore, resolver: EventResolver, source: str, unlikely: str
 ) -> None:
     ref = store.write(unlikely, b"1")
-    assert notices.refs(message(record("in/a+b.jpg", source))) == [ref]
+    assert resolver.resolve(message(record("in/a+b.jpg", source))) == [ref]
 
 
-def test_of_two_readings_none_may_be_there_any_more_and_the_likelier_one_is_gone(notices: Notices) -> None:
-    assert notices.refs(message(record("in/a+b.jpg", "aws:s3"))) == [ImageRef("a b.jpg", "etag", 5)]
+def test_of_two_readings_none_may_be_there_any_more_and_the_likelier_one_is_gone(resolver: EventResolver) -> None:
+    assert resolver.resolve(message(record("in/a+b.jpg", "aws:s3"))) == [ImageRef("a b.jpg", "etag", 5)]
 
 
 @pytest.mark.parametrize("written", [{}, {"eTag": ""}])
@@ -120,10 +120,10 @@ def test_of_two_readings_none_may_be_there_any_more_and_the_likelier_one_is_gone
     ],
 )
 def test_what_is_no_picture_of_this_source_is_left_alone_without_asking(
-    store: MemoryStore, notices: Notices, key: str, bucket: str, written: dict[str, Any]
+    store: MemoryStore, resolver: EventResolver, key: str, bucket: str, written: dict[str, Any]
 ) -> None:
     unreachable(store)
-    assert notices.refs(message(record(key, bucket=bucket, **written))) == []
+    assert resolver.resolve(message(record(key, bucket=bucket, **written))) == []
 
 
 @pytest.mark.parametrize(
@@ -141,12 +141,12 @@ def test_a_key_below_the_sources_prefix_is_the_rest_of_it(uri: str, key: str) ->
     sent = json.loads(message(record(quote_plus(key)))) | {"Key": f"shop-photos/{key}"}
     expected = key if uri == "s3://shop-photos/" else "a.jpg"
     unreachable(store)
-    assert keys(Notices(store, SourceFilter()).refs(json.dumps(sent).encode())) == [expected]
+    assert keys(EventResolver(store, SourceFilter()).resolve(json.dumps(sent).encode())) == [expected]
 
 
 @pytest.mark.parametrize("uri", ["file:///in", "memory://shop-photos/in/", "http://shop-photos/in/"])
 def test_a_buckets_event_is_about_no_other_kind_of_source(uri: str) -> None:
-    assert Notices(MemoryStore(uri), SourceFilter()).refs(message(record("in/a.jpg"))) == []
+    assert EventResolver(MemoryStore(uri), SourceFilter()).resolve(message(record("in/a.jpg"))) == []
 
 
 @pytest.mark.parametrize("uri", [URI, "file:///photos"])
@@ -154,17 +154,17 @@ def test_our_own_message_is_about_the_source_that_it_names(uri: str) -> None:
     ref = ImageRef("shoes/a+b%20.jpg", "5-6-7", 5, 1722937296.5)
     store = MemoryStore(uri)
     unreachable(store)
-    found = Notices(store, SourceFilter()).refs(encode_arrival(uri, ref))
+    found = EventResolver(store, SourceFilter()).resolve(encode_arrival(uri, ref))
     assert (found, found[0].modified) == ([ref], ref.modified)
 
 
 @pytest.mark.parametrize("other", [URI[:-1], URI + "x/", "file:///photos", "s3://" + "x" * 9999, "\ud800\n"])
 def test_our_own_message_about_another_source_is_not_forgotten_silently(
-    store: MemoryStore, notices: Notices, counts: Counts, other: str
+    store: MemoryStore, resolver: EventResolver, counts: Counts, other: str
 ) -> None:
     unreachable(store)
     with pytest.raises(NotAnEvent, match="`watch` and `work` must be given the same one") as caught:
-        notices.refs(encode_arrival(other, ImageRef("a.jpg", "1", 5)))
+        resolver.resolve(encode_arrival(other, ImageRef("a.jpg", "1", 5)))
     said = str(caught.value)
     assert repr(other)[:100].rstrip("'") in said and repr(URI) in said
     assert len(said) < 1000 and said.isprintable()
@@ -177,49 +177,49 @@ def test_a_key_that_can_be_nobodys_is_no_image(tmp_path: Path, key: str, known: 
     moto = moto_server()
     for store in (MemoryStore(URI), LocalStore(tmp_path), moto.store(f"s3://{moto.bucket()}/in/")):
         sent = json.dumps({"alphadrop": 1, "source": store.uri, "key": key} | known).encode()
-        assert Notices(store, SourceFilter()).refs(sent) == []
+        assert EventResolver(store, SourceFilter()).resolve(sent) == []
 
 
-def test_our_own_message_without_a_version_is_looked_up(store: MemoryStore, notices: Notices) -> None:
+def test_our_own_message_without_a_version_is_looked_up(store: MemoryStore, resolver: EventResolver) -> None:
     ref = store.write("a.jpg", b"whole")
-    assert notices.refs(json.dumps({"alphadrop": 1, "source": URI, "key": "a.jpg"}).encode()) == [ref]
+    assert resolver.resolve(json.dumps({"alphadrop": 1, "source": URI, "key": "a.jpg"}).encode()) == [ref]
 
 
-def test_our_own_message_may_not_name_what_the_source_leaves_out(notices: Notices) -> None:
-    assert notices.refs(encode_arrival(URI, ImageRef("out/a.jpg", "1", 5))) == []
+def test_our_own_message_may_not_name_what_the_source_leaves_out(resolver: EventResolver) -> None:
+    assert resolver.resolve(encode_arrival(URI, ImageRef("out/a.jpg", "1", 5))) == []
 
 
-def test_one_version_is_announced_once(notices: Notices) -> None:
-    assert len(notices.refs(message(record("in/a.jpg"), record("in/a.jpg")))) == 1
+def test_one_version_is_announced_once(resolver: EventResolver) -> None:
+    assert len(resolver.resolve(message(record("in/a.jpg"), record("in/a.jpg")))) == 1
 
 
-def test_of_one_key_the_newest_version_counts(notices: Notices) -> None:
+def test_of_one_key_the_newest_version_counts(resolver: EventResolver) -> None:
     versions = {"old": "0066B1F2A2447E", "newest": "0066B1F2A9", "older": "0066b1f2a01c"}
     records = [record("in/a.jpg", "aws:s3", eTag=etag, sequencer=order) for etag, order in versions.items()]
     other = record("in/b.jpg", "aws:s3", sequencer="0000000001")
-    assert notices.refs(message(*records, other)) == [ImageRef("a.jpg", "newest", 5), ImageRef("b.jpg", "etag", 5)]
+    assert resolver.resolve(message(*records, other)) == [ImageRef("a.jpg", "newest", 5), ImageRef("b.jpg", "etag", 5)]
 
 
 def test_what_has_no_order_is_all_kept() -> None:
-    some = [Notice("a", "b", version="1"), Notice("a", "b", version="2", sequencer="AA"), Notice("a", "c")]
+    some = [WriteEvent("a", "b", version="1"), WriteEvent("a", "b", version="2", sequencer="AA"), WriteEvent("a", "c")]
     assert newest(some) == some
     assert newest([]) == []
 
 
 def test_a_store_that_cannot_be_asked_leaves_the_message_for_later(
-    store: MemoryStore, notices: Notices, counts: Counts
+    store: MemoryStore, resolver: EventResolver, counts: Counts
 ) -> None:
     unreachable(store)
     with pytest.raises(Unavailable):
-        notices.refs(message(record("in/a.jpg", eTag="")))
+        resolver.resolve(message(record("in/a.jpg", eTag="")))
     assert counts.snapshot() == {}
 
 
-def test_messages_are_counted_by_what_became_of_them(notices: Notices, counts: Counts) -> None:
+def test_messages_are_counted_by_what_became_of_them(resolver: EventResolver, counts: Counts) -> None:
     for _ in range(3):
-        notices.refs(message(record("in/a.jpg"), record("in/b.jpg"), record("elsewhere/c.jpg")))
+        resolver.resolve(message(record("in/a.jpg"), record("in/b.jpg"), record("elsewhere/c.jpg")))
     for ignored in (message(), message(record("in/a.txt"))):
-        notices.refs(ignored)
+        resolver.resolve(ignored)
     with pytest.raises(NotAnEvent, match="not JSON"):
-        notices.refs(b"hello")
+        resolver.resolve(b"hello")
     assert counts.snapshot() == {"event_messages": {"accepted": 3, "ignored": 2, "invalid": 1}}
