@@ -111,7 +111,7 @@ def test_a_model_without_weights_is_refused_with_the_way_to_get_them(photos: Pat
         pytest.skip("lite is shipped here")
     refused = alphadrop("once", photos, tmp_path / "cutouts", "--state", tmp_path / "state", "--model", "lite")
     assert refused.code == 2
-    assert "The weights of 'lite' are not shipped" in refused.err
+    assert "The weights of 'lite' are not included" in refused.err
     assert "inference.training train --size lite" in refused.err and "--model nano" in refused.err
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from importlib.util import find_spec
+
+from pydantic import TypeAdapter
 
 from inference.models.entry import ModelEntry
 from watcher.core.errors import ConfigurationError
@@ -25,7 +26,8 @@ def problem_with(entry: ModelEntry, *, run: bool = False) -> str:
     if entry.kind == "onnx" and find_spec("onnxruntime") is None:
         return "an .onnx file needs onnxruntime, which is not installed here: pip install 'alphadrop[onnx]'."
     words = [*_TRIAL, "--run"] if run else _TRIAL
-    tried = subprocess.run(words, input=json.dumps(entry.to_dict()), capture_output=True, text=True, check=False)
+    text = TypeAdapter(ModelEntry).dump_json(entry).decode()
+    tried = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
     if tried.returncode < 0:
         return f"{entry.path} ended the process that tried it (signal {-tried.returncode}): is there enough memory?"
     return tried.stderr.strip().splitlines()[-1] if tried.returncode else ""
