@@ -168,13 +168,13 @@ def test_a_source_that_vanishes_and_returns_with_more(folders: Folders, figures:
         daemon.until(lambda: folders.in_flight() and folders.outputs(), "no progress")
 
         folders.source.rename(folders.top / "away")
-        daemon.until(lambda: "source" in daemon.missing(), "nobody noticed that the source is gone")
-        assert daemon.get("/livez")[0] == 200 and str(folders.source) in daemon.missing()["source"]
+        daemon.until(lambda: "source" in daemon.unready(), "nobody noticed that the source is gone")
+        assert daemon.get("/livez")[0] == 200 and str(folders.source) in daemon.unready()["source"]
         for key, rgb in more.items():
             coloured(folders.top / "away" / key, rgb)
         returned = time.monotonic()
         (folders.top / "away").rename(folders.source)
-        daemon.until(lambda: not daemon.missing(), "never ready again")
+        daemon.until(lambda: not daemon.unready(), "never ready again")
 
         wanted = first | more
         daemon.until(lambda: wanted.keys() <= daemon.written().keys(), "pictures were lost")

@@ -329,7 +329,7 @@ def test_a_daemon_waits_for_a_bucket_it_cannot_use_and_once_says_why(
         cluster.endpoint = s3.url
         watch, work = cluster.watch(*NEVER), cluster.work()
         for daemon in (watch, work):
-            daemon.until(lambda daemon=daemon: words in str(daemon.missing()), "nobody said what is wrong")  # type: ignore[misc]
+            daemon.until(lambda daemon=daemon: words in str(daemon.unready()), "nobody said what is wrong")  # type: ignore[misc]
         tried = alphadrop(
             "once",
             f"s3://{cluster.bucket}/in",
@@ -352,7 +352,7 @@ def test_a_daemon_that_waits_for_its_bucket_can_be_stopped(cluster: Cluster) -> 
         s3.refuse_all = MISSING
         cluster.endpoint = s3.url
         for daemon in (cluster.watch(), cluster.work()):
-            daemon.until(daemon.missing, "it never said anything")
+            daemon.until(daemon.unready, "it never said anything")
             assert daemon.stop() == 0
 
 

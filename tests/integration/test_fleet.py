@@ -51,7 +51,7 @@ def test_two_devices_share_the_work_and_one_goes_on_without_the_other(
         daemon.until(folders.in_flight, "nothing in hand")
         os.kill(daemon.workers()[0], signal.SIGKILL)
         daemon.until(lambda: daemon.events("worker_died"), "the death was not noticed")
-        assert "workers" not in daemon.missing()
+        assert "workers" not in daemon.unready()
         expect_all_done(daemon, wanted)
 
 
@@ -73,7 +73,7 @@ def test_with_no_device_that_works_it_is_alive_but_not_ready_and_says_why(folder
         daemon.until(lambda: len(daemon.events("worker_died")) >= 2, "no worker died")
 
         died = "worker died: device_lost"  # between two attempts and during one alike, but for its last moment
-        daemon.until(lambda: died in daemon.missing().get("workers", ""), "not known to have no workers")
+        daemon.until(lambda: died in daemon.unready().get("workers", ""), "not known to have no workers")
         assert daemon.get("/livez")[0] == 200
         daemon.until(lambda: daemon.metric("alphadrop_workers", state="ready") == 0, "a worker is said to be ready")
         restarts = "alphadrop_worker_restarts_total"

@@ -47,7 +47,7 @@ def test_sigterm_finishes_what_is_in_hand_and_nothing_else(folders: Folders) -> 
         in_hand = folders.in_flight()
 
         daemon.signal(signal.SIGTERM)
-        daemon.until(lambda: "stopping" in daemon.missing(), "not known to be stopping")
+        daemon.until(lambda: "stopping" in daemon.unready(), "not known to be stopping")
         assert daemon.get("/livez")[0] == 200
         assert daemon.wait() == 0
 
@@ -72,7 +72,7 @@ def test_a_second_sigterm_stops_at_once(folders: Folders) -> None:
     with busy_daemon(folders, "--drain", "300", model="fake:delay=4") as daemon:
         workers = daemon.workers()
         daemon.signal(signal.SIGTERM)
-        daemon.until(lambda: "stopping" in daemon.missing(), "not known to be stopping")
+        daemon.until(lambda: "stopping" in daemon.unready(), "not known to be stopping")
 
         daemon.signal(signal.SIGTERM)
 

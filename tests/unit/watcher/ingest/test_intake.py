@@ -128,7 +128,7 @@ def test_what_arrives_is_enqueued_and_the_workers_are_woken(bench: Bench) -> Non
 def test_an_arrival_outlives_a_queue_in_trouble_which_makes_us_unready(bench: Bench) -> None:
     bench.outbox.refusals = 3
     said: list[dict[str, str]] = []
-    bench.health.set = lambda part, ok, why="": said.append({part: why})  # type: ignore[method-assign]
+    bench.health.set = lambda part, ready, reason="": said.append({part: reason})  # type: ignore[method-assign]
     intake = started(bench.intake(source=lambda callbacks: Told(["a.jpg"])))
     wait_until(lambda: bench.outbox.keys)
     intake.stop()

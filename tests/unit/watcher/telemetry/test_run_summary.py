@@ -1,4 +1,4 @@
-"""What is said of a run: one line for each image."""
+"""The counts of a run, and the log line of each image."""
 
 from __future__ import annotations
 
