@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from inference import Engine, EngineOptions, Picture
 from inference.synthetic import Sample
-from inference.synthetic.backgrounds import render_background, sweep, uniform
+from inference.synthetic.backgrounds import plain_backdrop, render_background, studio_backdrop
 from inference.synthetic.camera import photograph
 from inference.synthetic.drawn_object import DrawnObject
-from inference.synthetic.objects import render_object
+from inference.synthetic.flat_objects import render_object
 from inference.synthetic.pixels import mix, to_bytes, to_floats
 
 Pixels = NDArray[np.uint8]
@@ -55,7 +55,7 @@ def cut_off(border: str, number: int) -> Sample:
     """An object before a plain ground, a third of it beyond one border, in the middle of the other direction."""
     rng = np.random.default_rng([21, number])
     cutout = whole_object(rng)
-    ground = np.clip((uniform if number % 2 else sweep)(rng, SIDE, SIDE), 0, 1).astype(np.float32)
+    ground = np.clip((plain_backdrop if number % 2 else studio_backdrop)(rng, SIDE, SIDE), 0, 1).astype(np.float32)
     rows, columns = cutout.alpha.shape
     high, wide = (round(length * LEFT) for length in (rows, columns))
     seen, top, left = {

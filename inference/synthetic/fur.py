@@ -1,19 +1,20 @@
-"""Fur on a finished picture of a body: hairs along its outline, strands within."""
+"""Adds fur to a rendered object: hairs along its outline, and strands inside."""
 
 import cv2
 import numpy as np
 
-from .contours import Float, Rng, between, from_pixels, fur_hairs, hair_coverage
-from .pixels import blur, times, to_bytes
+from .contours import from_pixels, fur_hairs, hair_coverage
+from .pixels import blur, multiply, to_bytes
+from .sampling import Float, Rng, between
 from .textures import noise
 
 
-def furred(rng: Rng, rgb: Float, alpha: Float) -> tuple[Float, Float]:
-    """Colours (size x size x 3) and alpha (size x size) with a coat; the colours have to go on beyond the edge."""
+def add_fur(rng: Rng, rgb: Float, alpha: Float) -> tuple[Float, Float]:
+    """Colours (size x size x 3) and alpha (size x size) with fur; the input colours must extend beyond the edge."""
     size = alpha.shape[0]
     length = between(rng, 0.015, 0.09)
     strands = noise(rng, size, size, between(rng, 40, 110), 2, between(rng, 1, 5))
-    rgb = times(rgb, 1 + strands * np.float32(between(rng, 0.08, 0.3)))
+    rgb = multiply(rgb, 1 + strands * np.float32(between(rng, 0.08, 0.3)))
     outlines, _ = cv2.findContours(to_bytes(alpha) // 128, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     soft = np.maximum(alpha, 0) if length < 0.03 else blur(alpha, length * size * 0.04)
     for outline in outlines:

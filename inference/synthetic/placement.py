@@ -1,4 +1,4 @@
-"""Where in the frame objects come, how large and how turned, and the shadow that comes with them."""
+"""Places objects in the frame: position, size, rotation, and the shadow that moves with them."""
 
 from dataclasses import dataclass, replace
 
@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .contours import Float, Rng, between, chance
+from .content_mix import ContentMix
 from .drawn_object import DrawnObject
 from .pixels import Bytes, to_floats
-from .repertoire import Repertoire
+from .sampling import Float, Rng, between, chance
 from .textures import noise
 
 _MIN_SHARE = 0.007
@@ -23,11 +23,11 @@ class Layer:
     alpha: Float  # H x W, 0..1
     floor: float  # the y of the lowest point, in pixels
     stands: bool
-    shadow: Float | None = None  # H x W, 0..1: what its shape throws on the floor
+    shadow: Float | None = None  # H x W, 0..1: its shadow on the floor, where it has one
 
 
 def _placement(rng: Rng, cutout: DrawnObject, height: int, width: int, scale: float) -> NDArray[np.float64]:
-    """The 2 x 3 matrix from the cut-out's pixels to the frame's."""
+    """A random 2 x 3 matrix from the cut-out's pixels to the frame's."""
     rows, columns = cutout.alpha.shape
     fit = scale * min(height / rows, width / columns)
     stretch = np.exp(rng.normal(0, 0.1))
@@ -61,12 +61,12 @@ def _warp(rng: Rng, cutout: DrawnObject, height: int, width: int, scale: float) 
         picture, matte = _bend(rng, picture, matte)
     rows = np.flatnonzero(matte.max(axis=1) > 127)
     floor = float(rows[-1]) if len(rows) else float(height)
-    shadow = None if cutout.shadow is None else _thrown(cutout.shadow, alpha.shape, matrix, frame)
+    shadow = None if cutout.shadow is None else _warp_shadow(cutout.shadow, alpha.shape, matrix, frame)
     return Layer(to_floats(picture), to_floats(matte), floor, cutout.stands, shadow)
 
 
-def _thrown(shadow: Bytes, shape: tuple[int, ...], matrix: NDArray[np.float64], frame: tuple[int, int]) -> Float:
-    """A cut-out's shadow in the frame, by the matrix that takes the cut-out (of that shape) there."""
+def _warp_shadow(shadow: Bytes, shape: tuple[int, ...], matrix: NDArray[np.float64], frame: tuple[int, int]) -> Float:
+    """Warp the shadow of a cut-out of this shape into the frame, by the matrix that places the cut-out."""
     rows, columns = shape
     side = 2 * max(rows, columns)
     scale = side / shadow.shape[0]
@@ -84,7 +84,7 @@ def _bend(rng: Rng, rgb: Bytes, alpha: Bytes) -> tuple[Bytes, Bytes]:
 
 
 def _scale(rng: Rng, cutout: DrawnObject, several: bool, close: float) -> float:
-    """The cut-out's size as a part of the largest that fits into the frame."""
+    """Random size of the cut-out relative to the largest that fits into the frame."""
     if several:
         return between(rng, 0.3, 0.65)
     if cutout.cut_below:
@@ -97,19 +97,20 @@ def _scale(rng: Rng, cutout: DrawnObject, several: bool, close: float) -> float:
     return between(rng, 0.6, 1.02) if kind < 0.85 else between(rng, 1.0, 1.5)
 
 
-def placed_layers(rng: Rng, cutouts: list[DrawnObject], height: int, width: int, show: Repertoire) -> list[Layer]:
-    """One or several objects, of a size that leaves neither a speck nor a filled frame."""
+def place_objects(rng: Rng, cutouts: list[DrawnObject], height: int, width: int, content: ContentMix) -> list[Layer]:
+    """Place the objects so that they cover neither too little nor too much; an empty list where that failed."""
     if not cutouts:
         return []
     several = len(cutouts) > 1
     for attempt in range(6):
-        layers = [_warp(rng, c, height, width, _scale(rng, c, several, show.close) + 0.1 * attempt) for c in cutouts]
-        if _MIN_SHARE < float(together(layers).mean()) < show.fullest:
+        layers = [_warp(rng, c, height, width, _scale(rng, c, several, content.close) + 0.1 * attempt) for c in cutouts]
+        if _MIN_SHARE < float(combined_alpha(layers).mean()) < content.fullest:
             return layers
     return []
 
 
-def together(layers: list[Layer]) -> Float:
+def combined_alpha(layers: list[Layer]) -> Float:
+    """Alpha of all layers together, H x W."""
     clear = np.ones_like(layers[0].alpha)
     for layer in layers:
         clear = clear * (1 - layer.alpha)

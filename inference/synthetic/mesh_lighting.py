@@ -1,51 +1,54 @@
-"""Light on meshes: a lamp and a sky with the shadows of the mesh on itself and on the floor."""
+"""Lighting of meshes by a lamp and a sky, with the shadows of a mesh on itself and on the floor."""
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from .contours import Float, Rng, between, chance
 from .mesh import Mesh
 from .pixels import blur
-from .raster import Soup, View
+from .rasterizer import MeshArrays, View
+from .sampling import Float, Rng, between, chance
 
 _MAP = 112
 _CONTACT = 0.3
-"""Up to this part of the object's height, what is above the floor darkens it."""
+"""Share of the object's height up to which its parts darken the floor below them."""
 
 
 @dataclass(frozen=True)
 class Lamp:
-    """A distant lamp: the unit direction to it (y up) and the share of light that comes from everywhere else, 0..1."""
+    """A distant lamp: the unit vector towards it (y up), and the share 0..1 of ambient light."""
 
     direction: tuple[float, float, float]
     ambient: float
 
 
 def random_lamp(rng: Rng) -> Lamp:
-    """Above the object, more often before it than behind."""
+    """Draw a lamp above the object, more often in front of it than behind."""
     azimuth, height = rng.normal(np.pi / 2, 1.1), np.deg2rad(between(rng, 25, 80))
     flat = np.cos(height)
     direction = (float(flat * np.cos(azimuth)), float(np.sin(height)), float(flat * np.sin(azimuth)))
     return Lamp(direction, between(rng, 0.3, 0.75))
 
 
-def _across(direction: Float) -> Float:
-    """Two unit vectors across a direction, 2 x 3."""
+def _perpendicular(direction: Float) -> Float:
+    """Two unit vectors perpendicular to a direction and to each other, 2 x 3."""
     first = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
     first /= np.linalg.norm(first)
     return np.stack((first, np.cross(direction, first))).astype(np.float32)
 
 
-def reached(parts: Soup, direction: tuple[float, float, float], size: int = _MAP) -> Float:
-    """The part 0..1 of a distant lamp that each vertex sees past the rest of the mesh (shadow map; Williams, 1978)."""
+def lamp_visibility(parts: MeshArrays, direction: tuple[float, float, float], size: int = _MAP) -> Float:
+    """Share 0..1 of a distant lamp that each vertex sees past the rest of the mesh.
+
+    A shadow map: Williams, "Casting curved shadows on curved surfaces", SIGGRAPH 1978.
+    """
     towards = np.array(direction, np.float32)
-    flat, depth = parts.points @ _across(towards).T, parts.points @ towards
+    flat, depth = parts.points @ _perpendicular(towards).T, parts.points @ towards
     low, high = flat.min(axis=0), flat.max(axis=0)
     scale = (size - 5) / max(float((high - low).max()), 1e-6)
     pixels = (flat - low) * np.float32(scale) + 2
-    # A quad counts as far away as its farthest corner, or slopes would shade themselves.
+    # A quad is as far away as its farthest corner, or slopes would shadow themselves.
     nearness = depth[parts.coarse].min(axis=1)
     nearest = np.full((size, size), -1e9, np.float32)
     order = np.argsort(nearness, kind="stable")
@@ -60,8 +63,8 @@ def reached(parts: Soup, direction: tuple[float, float, float], size: int = _MAP
     return free / np.float32(5)
 
 
-def shades(rng: Rng, mesh: Mesh, parts: Soup, view: View, lamp: Lamp) -> Float:
-    """The atlas of light: H x W x 2, a factor for the base colour and what is added to it."""
+def light_atlas(rng: Rng, mesh: Mesh, parts: MeshArrays, view: View, lamp: Lamp) -> Float:
+    """Light of each vertex in the atlas, H x W x 2: a factor for the base colour, and a value that is added to it."""
     finish = np.array([(f.gloss, f.tightness, f.metal, f.rim) for f in (p.material.finish for p in mesh)], np.float32)
     gloss, tightness, metal, rim = finish[parts.owner].T
     sight = view.eye - parts.points
@@ -71,14 +74,14 @@ def shades(rng: Rng, mesh: Mesh, parts: Soup, view: View, lamp: Lamp) -> Float:
     double = np.array([p.double for p in mesh])[parts.owner]
     normals = np.where(double[:, None], normals, parts.normals)
     facing = np.clip(np.einsum("ij,ij->i", normals, sight), 0, 1)
-    direct = reached(parts, lamp.direction)
-    sky = (reached(parts, (-0.6, 0.7, 0.38), 72) + reached(parts, (0.6, 0.7, 0.38), 72)) / 2
+    direct = lamp_visibility(parts, lamp.direction)
+    sky = (lamp_visibility(parts, (-0.6, 0.7, 0.38), 72) + lamp_visibility(parts, (0.6, 0.7, 0.38), 72)) / 2
     around = (0.35 + 0.65 * sky) * (0.78 + 0.22 * normals[:, 1])
     lambert = np.maximum(normals @ towards, 0) * direct
     factor = (lamp.ambient * around + (1 - lamp.ambient) * lambert) * between(rng, 1.25, 1.6)
     factor *= 1 - rim * (1 - facing)
     mirrored = 2 * facing[:, None] * normals - sight
-    factor *= 1 + metal * _room(rng, mirrored)
+    factor *= 1 + metal * _reflected_room(rng, mirrored)
     half = sight + towards
     half /= np.linalg.norm(half, axis=1, keepdims=True)
     spark = gloss * np.maximum(np.einsum("ij,ij->i", normals, half), 0) ** tightness * direct
@@ -88,30 +91,32 @@ def shades(rng: Rng, mesh: Mesh, parts: Soup, view: View, lamp: Lamp) -> Float:
     return atlas.reshape(parts.height, parts.width, 2)
 
 
-def _room(rng: Rng, mirrored: Float) -> Float:
-    """What a polished surface shows of an unseen room: bright and dark bands by direction, about -0.8..0.8."""
+def _reflected_room(rng: Rng, mirrored: Float) -> Float:
+    """Reflection of an imaginary room in a metallic surface: bright and dark bands by direction, about -0.8..0.8."""
     bands = rng.random(int(rng.integers(5, 12))) * 1.6 - 0.8
     along = mirrored[:, 1] if chance(rng, 0.6) else mirrored[:, 0]
     return np.interp(along, np.linspace(-1, 1, len(bands)), bands).astype(np.float32)
 
 
-def cast(rng: Rng, parts: Soup, view: View, lamp: Lamp, size: int) -> Float:
-    """The shadow on the floor under the lowest vertex, 0..1: a size x size picture with the canvas of the view (of
-    2 * size pixels) in its middle half, so in each direction half a canvas more is seen."""
+def floor_shadow(rng: Rng, parts: MeshArrays, view: View, lamp: Lamp, size: int) -> Float:
+    """The shadow on the floor below the lowest vertex, size x size in 0..1.
+
+    The middle half of the picture is the view's canvas of 2 * size pixels; half a canvas is added on each side.
+    """
     low = float(parts.points[:, 1].min())
     height = parts.points[:, 1] - low
     reach = np.array(lamp.direction, np.float32) / np.float32(lamp.direction[1])
-    thrown = _fallen(parts, view, parts.points - height[:, None] * reach, None, size)
+    thrown = _project_to_floor(parts, view, parts.points - height[:, None] * reach, None, size)
     thrown = blur(thrown, size * between(rng, 0.004, 0.03)) * np.float32(between(rng, 0.25, 1.0))
     under = parts.points * np.array([1, 0, 1], np.float32) + np.array([0, low, 0], np.float32)
     tall = max(float(height.max()), 1e-6)
-    touching = _fallen(parts, view, under, np.clip(1 - height / (tall * _CONTACT), 0, 1), size)
+    touching = _project_to_floor(parts, view, under, np.clip(1 - height / (tall * _CONTACT), 0, 1), size)
     touching = blur(touching, size * between(rng, 0.006, 0.03)) * np.float32(between(rng, 0.3, 1.0))
     return np.asarray(np.maximum(thrown, touching), np.float32)
 
 
-def _fallen(parts: Soup, view: View, points: Float, strength: Float | None, size: int) -> Float:
-    """The quads fallen onto points on the floor, seen by the view: 1, or the strength of their vertices."""
+def _project_to_floor(parts: MeshArrays, view: View, points: Float, strength: Float | None, size: int) -> Float:
+    """Draw the quads at points on the floor, with value 1 or the mean strength of their vertices."""
     pixels, _ = view.screen(points)
     outlines = pixels[parts.coarse] * np.float32(0.25) + np.float32(size / 4)
     plane = np.zeros((size, size), np.float32)
