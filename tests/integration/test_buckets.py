@@ -171,6 +171,16 @@ def test_a_message_that_is_no_event_goes_to_the_dead_letters_and_nobody_dies(clu
     assert [event["level"] for event in work.events("message_set_aside")] == ["warning"]
 
 
+def test_metrics_that_a_broker_cannot_know_are_absent(cluster: Cluster) -> None:
+    work = cluster.work()
+    work.until(lambda: 'alphadrop_queue_images{state="pending"}' in work.get("/metrics")[1], "no one asked the queue")
+    names = {line.partition(" ")[0].partition("{")[0] for line in work.get("/metrics")[1].splitlines()}
+    assert {"alphadrop_queue_images", "alphadrop_sink_conditional_writes"} <= names
+    unknown = {"oldest_pending_timestamp_seconds", "pending_bytes", "crash_suspect_images", "finished_images"}
+    absent = {f"alphadrop_queue_{name}" for name in unknown} | {"alphadrop_quarantined_images"}
+    assert names & (absent | {"alphadrop_source_healthy"}) == set()
+
+
 # Rejected.
 
 
