@@ -26,7 +26,7 @@ from tests.equipment.support import (
     log_events,
     wait_until,
 )
-from watcher.cli import EXAMPLES
+from watcher.cli import COMMANDS
 from watcher.fleet.devices import plan_workers
 
 pytestmark = pytest.mark.timeout(1200)
@@ -45,7 +45,7 @@ def photos(tmp_path: Path) -> Path:
 # Help.
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_every_command_has_help_with_an_example(call: Call, command: str) -> None:
     help = call(command, "--help")
     assert (help.code, help.err) == (0, "")
@@ -55,7 +55,8 @@ def test_every_command_has_help_with_an_example(call: Call, command: str) -> Non
 def test_the_help_of_it_all_names_every_command(call: Call) -> None:
     help = call("--help")
     assert help.code == 0
-    assert all(re.search(rf"^ +{command}(?: +\w|\n)", help.out, re.MULTILINE) for command in EXAMPLES)
+    names = [command.name for command in COMMANDS]
+    assert all(re.search(rf"^ +{name}(?: +\w|\n)", help.out, re.MULTILINE) for name in names)
 
 
 def test_without_a_command_there_is_usage() -> None:
@@ -121,7 +122,7 @@ def test_a_model_without_weights_is_refused_with_the_way_to_get_them(photos: Pat
 def test_models_are_listed_with_the_state_of_their_weights(call: Call) -> None:
     listed = call("models")
     assert listed.code == 0
-    assert all(listed.words(name) for name in ("nano", "lite", "full", "PATH"))
+    assert all(listed.words(name) for name in ("nano", "lite", "full", "FILE"))
     assert "inference.training train" in listed.out
 
 

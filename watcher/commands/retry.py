@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
 from contextlib import closing
 from fnmatch import fnmatchcase
 
+from rich.console import Console
+
+from watcher.commands.command import Command, ExitCode
 from watcher.commands.status import open_existing_queue
+from watcher.commands.terminal import printable
 from watcher.compose import MOST_REJECTED, find_model, make_links
-from watcher.config.settings import Settings
+from watcher.config.flags import add_settings_arguments
+from watcher.config.load import load_settings
+from watcher.config.settings import Group, Settings
 from watcher.core.counts import Counts
 from watcher.core.jobs import Job
 from watcher.stores.base import Store
 from watcher.stores.error_records import delete_error_record, read_error_records
 from watcher.wiring import Links
 from watcher.worker.crash_markers import marker_key
+
+
+def retry(args: argparse.Namespace) -> ExitCode:
+    """Print the key of each image that is pending again."""
+    jobs = retry_rejected(load_settings(args), args.pattern)
+    for job in jobs:
+        print(printable(job.ref.key))
+    Console(stderr=True).print(f"{len(jobs)} images are pending again")
+    return ExitCode.OK
 
 
 def retry_rejected(settings: Settings, pattern: str) -> list[Job]:
@@ -42,3 +58,29 @@ def _retry_records(links: Links, sink: Store, pattern: str) -> list[Job]:
                 queue.put([job])  # one by one: if this process dies in between, `reconcile` finds the image
                 found.append(job)
     return found
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    places = ("source", "sink", "state", "queue", "visibility", Group.S3)
+    add_settings_arguments(parser, *places, "output_name", "model", "model_contract", "canvas", "png_level")
+    parser.add_argument(
+        "--pattern", default="*", metavar="GLOB", help="only images whose key matches; * matches slashes too"
+    )
+
+
+COMMAND = Command(
+    "retry",
+    "make rejected images pending again",
+    """\
+Use it once the cause of the rejections is removed; `alphadrop status` lists
+them. The images go to the daemon that is running, or to the next one.""",
+    """\
+examples:
+  alphadrop retry photos cutouts                              all of them
+  alphadrop retry photos cutouts --pattern 'shoes/*.jpg'      some of them
+
+Prints the key of each image that is pending again.""",
+    _add_arguments,
+    retry,
+    "SOURCE SINK",
+)

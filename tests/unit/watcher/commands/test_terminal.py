@@ -8,7 +8,9 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from watcher.commands.terminal import printable, queue_table, summary
+from watcher.commands.once import summary_table
+from watcher.commands.status import queue_table
+from watcher.commands.terminal import printable
 from watcher.core.jobs import ImageRef, Job, Rejection
 from watcher.core.reasons import Reason
 from watcher.queues.base import QueueStats
@@ -30,7 +32,7 @@ def test_what_steers_a_terminal_is_spelled_out(text: str) -> None:
 
 def shown(run: RunSummary) -> str:
     page = io.StringIO()
-    Console(file=page, width=200).print(summary(run, []))
+    Console(file=page, width=200).print(summary_table(run, []))
     return page.getvalue()
 
 
@@ -53,7 +55,7 @@ def test_tables_hold_no_names_that_steer_a_terminal() -> None:
     page = io.StringIO()
     console = Console(file=page, width=200)
     console.print(queue_table(QueueStats(), [(EVIL, rejection)]))
-    console.print(summary(RunSummary(empty=1, first_empty=[EVIL]), [(job, rejection)]))
+    console.print(summary_table(RunSummary(empty=1, first_empty=[EVIL]), [(job, rejection)]))
     assert page.getvalue().count(r"a\x1b[2J") == 4
     assert all(line.isprintable() for line in page.getvalue().split("\n"))
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from watcher.cli import USAGE, build_parser, main
+from watcher.cli import build_parser, main
 from watcher.commands.bench.command import choose_sections
 from watcher.commands.bench.daemon.overhead import measure_overhead
 from watcher.commands.bench.device_groups import device_groups
 from watcher.commands.bench.sections import SECTIONS
+from watcher.commands.command import ExitCode
 from watcher.core.errors import ConfigurationError
 
 
@@ -61,7 +62,7 @@ def test_wrong_options_are_refused_before_anything_is_measured(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
-    assert main(["bench", *words]) == USAGE
+    assert main(["bench", *words]) == ExitCode.USAGE
     assert complaint in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
