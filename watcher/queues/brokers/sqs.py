@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from watcher.aws.clients import AwsOptions, make_client, translated
+from watcher.aws.clients import AwsOptions, make_client, translate_errors
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError, Denied, Unavailable
 from watcher.queues.brokers.address import SqsAddress
@@ -206,7 +206,7 @@ class SqsBroker:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        with translated(self.name):
+        with translate_errors(self.name):
             try:
                 yield
             except self._client.exceptions.ClientError as error:
