@@ -107,7 +107,7 @@ class Parts:
         self.settings, self.entry = settings, entry
         self.links = make_links(settings, entry)
         self.counts = Counts()
-        self.capabilities: dict[str, bool] = {}
+        self.conditional_writes: dict[str, bool] = {}
         """What the sink's store enforces."""
         self.swept = self.resumed = 0
         self._closing = ExitStack()
@@ -144,7 +144,7 @@ class Parts:
         if links.one_service:  # then it enforces the same for the source
             links = replace(links, source_s3=replace(links.source_s3, conditional_writes=enforced))
         self.links = replace(links, sink_s3=replace(links.sink_s3, conditional_writes=enforced))
-        self.capabilities = {"if_none_match": enforced.if_none_match, "if_match": bool(enforced.if_match)}
+        self.conditional_writes = {"if_none_match": enforced.if_none_match, "if_match": bool(enforced.if_match)}
 
     def _open_queue(self) -> None:
         if self.links.shared:

@@ -154,7 +154,7 @@ class Supervisor:
 
     def _begin(self) -> None:
         parts, settings = self._parts, self.settings
-        self.metrics.capabilities(parts.capabilities)
+        self.metrics.conditional_writes(parts.conditional_writes)
         if self.mode.works:
             self._crew = self._make_crew()
             if self.mode is not Mode.ONCE:  # where nothing is to be done, no model need be loaded

@@ -64,7 +64,7 @@ class Metrics:
                 increment = self._count_totals.increment(process, f"{name}:{label}", total)
                 self._metrics.increment(definitions.COUNTS[name], label, by=increment)
 
-    def capabilities(self, honoured: Mapping[str, bool]) -> None:
+    def conditional_writes(self, honoured: Mapping[str, bool]) -> None:
         """Record which conditions of a write the sink's store honours; empty for a folder."""
         for condition, is_honoured in honoured.items():
             self._metrics.set(definitions.SINK_CONDITIONAL_WRITES, is_honoured, condition)

@@ -451,9 +451,9 @@ def test_counts_of_all_processes_are_added_up_and_never_decrease(metrics: Metric
 
 
 def test_the_conditions_that_the_sink_honours_are_known_for_a_bucket_and_absent_for_a_folder(metrics: Metrics) -> None:
-    metrics.capabilities({})
+    metrics.conditional_writes({})
     assert labels_of(metrics, "sink_conditional_writes", "condition") == set()
-    metrics.capabilities({"if_none_match": True, "if_match": False})
+    metrics.conditional_writes({"if_none_match": True, "if_match": False})
     assert value(metrics, "sink_conditional_writes", condition="if_none_match") == 1
     assert value(metrics, "sink_conditional_writes", condition="if_match") == 0
     assert labels_of(metrics, "sink_conditional_writes", "condition") == {("if_none_match",), ("if_match",)}
