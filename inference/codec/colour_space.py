@@ -154,7 +154,7 @@ def icc_profile(space: ColourSpace) -> bytes:
     """
     if space.transfer in (Curve.PQ, Curve.HLG):
         raise UnsupportedPicture(
-            f"this is an HDR picture ({space.transfer.value}, ITU-R BT.2100), which is not read here; export it as SDR"
+            f"this is an HDR picture ({space.transfer.value}, ITU-R BT.2100), which is not supported; export it as SDR"
         )
     curve = _curve(space.transfer)
     red, green, blue = to_xyz_d50(space.primaries).T

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from inference.codec.colour_space import ColourSpace, of_code_points
 
-_MOST_BOXES = 4096
+_MAX_BOXES = 4096
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _associated(body: memoryview, item: int) -> Iterator[int]:
     version, wide_index = body[0], bool(body[3] & 1)
     (entries,) = struct.unpack_from(">I", body, 4)
     at = 8
-    for _ in range(min(entries, _MOST_BOXES)):
+    for _ in range(min(entries, _MAX_BOXES)):
         size = 2 if version < 1 else 4
         owner = int.from_bytes(body[at : at + size], "big")
         count = body[at + size]
@@ -113,7 +113,7 @@ def _find(data: memoryview, kind: bytes) -> memoryview | None:
 def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     """Yield type and content of consecutive boxes."""
     at = 0
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         if at + 8 > len(data):
             return
         size, kind = struct.unpack_from(">I4s", data, at)

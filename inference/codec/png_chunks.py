@@ -20,10 +20,10 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _COLOUR = frozenset({b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM"})
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
-_TELLING_TEXTS = (b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
+_ORIENTATION_TEXTS = (b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
 """Keywords of text chunks that may contain the EXIF orientation."""
-_MOST_TEXT = 1 << 20
-_MOST_PROFILE = 16 << 20
+_MAX_TEXT = 1 << 20
+_MAX_PROFILE = 16 << 20
 """Largest uncompressed ICC profile in bytes; printer profiles have about 4 MiB."""
 
 
@@ -40,23 +40,23 @@ class PngFile:
 def read_chunks(data: bytes) -> PngFile:
     """Read the chunks of a PNG. Raises TruncatedPicture if a chunk that the pixels need has a wrong checksum."""
     kept: list[tuple[int, int]] = []
-    told: dict[bytes, bytes] = {}
+    stated: dict[bytes, bytes] = {}
     for kind, start, end in _chunks(data):
         body = data[start + 8 : end - 4]
-        sound = end > len(data) or _is_sound(data, start, end)  # the decoder reports a file that is cut off
+        valid = end > len(data) or _has_valid_checksum(data, start, end)  # the decoder reports a file that is cut off
         if kind in _CRITICAL:
-            if not sound:
+            if not valid:
                 raise TruncatedPicture(f"the PNG's {kind.decode()} data is damaged; upload or export it again")
             kept.append((start, end))
-        elif not sound:
+        elif not valid:
             continue
         elif kind in (b"tRNS", b"eXIf") or (
-            kind in _TEXTS and body.startswith(_TELLING_TEXTS) and _is_short(kind, body)
+            kind in _TEXTS and body.startswith(_ORIENTATION_TEXTS) and _is_short(kind, body)
         ):
             kept.append((start, end))
         elif kind in _COLOUR:
-            told.setdefault(kind, body)
-    return PngFile(_joined(data, kept), _icc(told.get(b"iCCP")), _space(told))
+            stated.setdefault(kind, body)
+    return PngFile(_joined(data, kept), _icc(stated.get(b"iCCP")), _space(stated))
 
 
 def png_size(data: bytes) -> tuple[int, int] | None:
@@ -79,7 +79,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end
 
 
-def _is_sound(data: bytes, start: int, end: int) -> bool:
+def _has_valid_checksum(data: bytes, start: int, end: int) -> bool:
     """Return whether a chunk's checksum is correct."""
     (stated,) = struct.unpack_from(">I", data, end - 4)
     return bool(stated == isal_zlib.crc32(memoryview(data)[start + 4 : end - 4]))
@@ -98,35 +98,35 @@ def _is_short(kind: bytes, body: bytes) -> bool:
     """Return whether a text chunk decompresses to at most the size that decoders accept."""
     packed = body.partition(b"\0")[2]
     if kind == b"tEXt" or (kind == b"iTXt" and packed[:1] == b"\0"):
-        return len(body) <= _MOST_TEXT
+        return len(body) <= _MAX_TEXT
     if kind == b"iTXt":
         packed = packed[1:].split(b"\0", 2)[-1]
-    return _unpacked(packed[1:] if kind == b"zTXt" else packed, _MOST_TEXT) is not None
+    return _unpacked(packed[1:] if kind == b"zTXt" else packed, _MAX_TEXT) is not None
 
 
 def _icc(body: bytes | None) -> bytes | None:
     """Return the ICC profile of an iCCP chunk; None if it is damaged or too large."""
-    return _unpacked((body or b"").partition(b"\0")[2][1:], _MOST_PROFILE) or None
+    return _unpacked((body or b"").partition(b"\0")[2][1:], _MAX_PROFILE) or None
 
 
-def _unpacked(packed: bytes, most: int) -> bytes | None:
-    """Decompress a zlib stream; None if it is damaged or longer than `most` bytes."""
-    inflating = zlib.decompressobj()
+def _unpacked(packed: bytes, limit: int) -> bytes | None:
+    """Decompress a zlib stream; None if it is damaged or longer than `limit` bytes."""
+    decompressor = zlib.decompressobj()
     try:
-        content = inflating.decompress(packed, most)
+        content = decompressor.decompress(packed, limit)
     except zlib.error:
         return None
-    return content if inflating.eof else None
+    return content if decompressor.eof else None
 
 
-def _space(told: dict[bytes, bytes]) -> ColourSpace | None:
+def _space(stated: dict[bytes, bytes]) -> ColourSpace | None:
     """Return the colour space from the first valid one of cICP, sRGB, and gAMA with cHRM."""
-    code_points = told.get(b"cICP", b"")
+    code_points = stated.get(b"cICP", b"")
     if len(code_points) == 4:
         return of_code_points(code_points[0], code_points[1])
-    if len(told.get(b"sRGB", b"")) == 1:
+    if len(stated.get(b"sRGB", b"")) == 1:
         return SRGB
-    gamma, chromaticities = _numbers(told.get(b"gAMA"), 1), _numbers(told.get(b"cHRM"), 8)
+    gamma, chromaticities = _numbers(stated.get(b"gAMA"), 1), _numbers(stated.get(b"cHRM"), 8)
     if gamma is None and chromaticities is None:
         return None
     return of_gamma(gamma[0] if gamma and gamma[0] > 0 else None, chromaticities)

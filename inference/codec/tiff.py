@@ -34,8 +34,8 @@ _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType: a reduced version of another page, and a transparency mask."""
 _OLD_REDUCED = 2
 _UNSIGNED, _WHITE_IS_ZERO = 1, 0
-_MOST_PAGES = 64
-"""Most pages that are searched for the main one; a photo has at most a few thumbnails."""
+_MAX_PAGES = 64
+"""Pages that are searched for the main one, at most; a photo has at most a few thumbnails."""
 
 
 def seek_main_page(image: TiffImageFile) -> None:
@@ -43,7 +43,7 @@ def seek_main_page(image: TiffImageFile) -> None:
 
     Raises UnsupportedPicture if there is none, as in many raw files, which store the picture in a sub-directory.
     """
-    for page in range(_MOST_PAGES):
+    for page in range(_MAX_PAGES):
         try:
             image.seek(page)
         except EOFError:
@@ -55,7 +55,7 @@ def seek_main_page(image: TiffImageFile) -> None:
         if _is_main(image):
             return
     raise UnsupportedPicture(
-        "every page of this TIFF is a thumbnail or a mask, as in a raw file, whose picture is not read here; export it "
+        "every page of this TIFF is a thumbnail or a mask, as in a raw file, whose picture is not supported; export it "
         "as JPEG, PNG or a plain TIFF"
     )
 
@@ -65,7 +65,7 @@ def _is_main(image: TiffImageFile) -> bool:
     return not new & (_REDUCED | _MASK) and old != _OLD_REDUCED
 
 
-def unread_variant(content: bytes) -> str | None:
+def unsupported_variant(content: bytes) -> str | None:
     """Name the unsupported property of a TIFF, its compression or its pixel format; None if it has neither.
 
     Call it after the decoder has failed, because the decoder's own message does not name the cause.

@@ -152,7 +152,7 @@ def test_evaluate_scores_what_belongs_together_and_names_the_rest(call: Call, tm
     assert done.code == 3, done.err
     for name, why in (
         ("alone", "1 picture, no mattes"),
-        ("bad.jpg", "no picture format"),
+        ("bad.jpg", "no known picture format"),
         ("small.jpg", "matte 5 x 5"),
     ):
         assert any(name in line and why in line for line in done.err.splitlines()), done.err

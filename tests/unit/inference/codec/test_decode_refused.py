@@ -140,14 +140,14 @@ def tiled(side: int) -> bytes:
 
 def test_a_tile_that_is_a_bomb_behind_a_small_header_is_refused() -> None:
     assert decode(tiled(512)).width == 100
-    with pytest.raises(UnsupportedPicture, match="tiles of 5000 x 5000 pixels are larger"):
+    with pytest.raises(UnsupportedPicture, match="tiles of 5000 x 5000 pixels exceed"):
         decode(tiled(5000))
 
 
 def test_a_jpeg_whose_many_scans_would_keep_a_core_busy_is_refused_before_it_is_decoded() -> None:
     data = FILES["JPEG progressive"]
     last = data[data.rindex(b"\xff\xda") : -2]
-    with pytest.raises(UnsupportedPicture, match="of more than 100 scans is not read here"):
+    with pytest.raises(UnsupportedPicture, match="of more than 100 scans is not supported"):
         decode(data[:-2] + last * 10_000 + data[-2:])
 
 
