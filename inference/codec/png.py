@@ -1,7 +1,7 @@
 """A fast PNG writer for RGBA (PNG third edition, W3C 2025), 10 to 30 times as fast as Pillow's default.
 
-Other writers spend their time on choosing filters and searching for matches. This one uses a single filter, Up, which is
-the fastest, and a SIMD deflate (ISA-L) with a window of half a kilobyte: in the noise of a photo, a distant match costs
+Other writers spend their time on choosing filters and searching for matches. This one uses a single filter, Up, the
+fastest, and a SIMD deflate (ISA-L) with a window of half a kilobyte: in the noise of a photo, a distant match costs
 more bits than the bytes that it replaces, and ISA-L takes any match that it finds. Rows are processed in stripes, so
 scratch memory is about half a megabyte whatever the picture's size.
 """

@@ -1,4 +1,4 @@
-"""Own PNG writer: exact, well-formed, not fat, bounded."""
+"""The PNG writer: exact, well-formed, compact, with bounded memory."""
 
 import io
 import struct
