@@ -15,7 +15,7 @@ from inference.models.thirdparty.contracts import REMBG
 FORMAT = "alphadrop.cvunet/1"
 """Value of `format` in the safetensors metadata of our own weights, beside `size` and `canvas`."""
 
-PIPELINE = 3
+PIPELINE = 4
 """Incremented whenever the same weights would give different outputs; part of every job's id."""
 
 MAX_HEADER = 16 << 20
