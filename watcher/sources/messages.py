@@ -20,6 +20,8 @@ WAIT = 1.0
 """Seconds to wait for messages, because a request to stop does not wake the thread."""
 RETRY_DELAY = 5.0
 """Seconds before messages that could not be resolved are tried again."""
+_SHOWN = 300
+"""Bytes of an invalid message that the log shows."""
 MAX_RETRIES = 60
 """How often they are tried before they are requeued for another consumer, which counts as a delivery."""
 
@@ -84,7 +86,8 @@ class MessageSource:
         try:
             return [Arrival(ref, DiscoveredVia.EVENT) for ref in self._resolver.resolve(message.body)]
         except NotAnEvent as error:
-            log.warning("message_invalid", queue=self._broker.name, problem=str(error))
+            body = message.body[:_SHOWN].decode(errors="replace")
+            log.warning("message_set_aside", queue=self._broker.name, problem=str(error), body=body)
             self._broker.set_aside(message)
             return []
 

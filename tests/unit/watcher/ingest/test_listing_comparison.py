@@ -1,4 +1,4 @@
-"""A source's listing against a sink's: what is found, and what it costs."""
+"""What a comparison of two listings finds, and which requests it makes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def compare(
     return {ref.key: state for ref, state in comparison.outstanding(NEVER)}, comparison.found
 
 
-def test_what_has_an_output_is_done_and_the_rest_is_missing(source: Counting, sink: Counting) -> None:
+def test_an_image_with_an_output_is_done_and_others_are_missing(source: Counting, sink: Counting) -> None:
     jobs = [RECIPE.job(source.write(key, b"x")) for key in ("a.jpg", "b/c.jpg", "d.jpg")]
     make_output(sink, jobs[1])
     outstanding, found = compare(source, sink)
@@ -99,7 +99,7 @@ def test_an_output_that_is_older_than_its_image_is_outdated(source: Counting, si
 
 
 @pytest.mark.parametrize("moment", [99.5, 100.0, 101.0])
-def test_an_output_of_the_same_moment_is_asked_once(source: Counting, sink: Counting, moment: float) -> None:
+def test_an_output_of_the_same_time_is_asked_once(source: Counting, sink: Counting, moment: float) -> None:
     sink.now = moment
     for key in ("same.jpg", "changed.jpg"):
         make_output(sink, RECIPE.job(source.write(key, b"x")))
@@ -114,7 +114,7 @@ def test_an_output_of_the_same_moment_is_asked_once(source: Counting, sink: Coun
         assert sink.asked["output_info"] == held, "what is done is remembered"
 
 
-def test_between_two_clocks_a_wider_moment_is_asked(source: Counting, sink: Counting) -> None:
+def test_with_two_clocks_the_tolerance_is_wider(source: Counting, sink: Counting) -> None:
     sink.now = 100.0 - 60.0
     make_output(sink, RECIPE.job(source.write("a.jpg", b"x")))
     assert compare(source, sink)[0] == {"a.jpg": OutputState.OUTDATED}
@@ -122,7 +122,7 @@ def test_between_two_clocks_a_wider_moment_is_asked(source: Counting, sink: Coun
     assert list(wider.outstanding(NEVER)) == []
 
 
-def test_shallow_asks_for_nothing_but_listings(source: Counting, sink: Counting) -> None:
+def test_a_shallow_comparison_requests_only_listings(source: Counting, sink: Counting) -> None:
     sink.now = 200.0
     for number in range(50):
         job = RECIPE.job(source.write(f"{number}.jpg", b"x"))
@@ -134,7 +134,7 @@ def test_shallow_asks_for_nothing_but_listings(source: Counting, sink: Counting)
     assert sink.asked == {"list": 2}
 
 
-def test_deep_asks_every_output_which_job_made_it(source: Counting, sink: Counting) -> None:
+def test_a_deep_comparison_asks_every_output_which_job_made_it(source: Counting, sink: Counting) -> None:
     sink.now = 200.0
     for key in ("a.jpg", "b.jpg"):
         make_output(sink, RECIPE.job(source.write(key, b"x")))
@@ -159,7 +159,7 @@ def test_a_rejected_image_is_left_alone_until_it_changes(source: Counting, sink:
     assert compare(source, sink)[0] == {"a b/ü.jpg": OutputState.MISSING}
 
 
-def test_an_upload_in_parts_is_asked_since_its_time_is_that_of_its_beginning(source: Counting, sink: Counting) -> None:
+def test_a_multipart_upload_is_asked_because_its_time_is_that_of_its_start(source: Counting, sink: Counting) -> None:
     sink.now = 200.0
     ref = replace(source.write("a.jpg", b"x"), version="d41d8cd9-2")
     source._objects["a.jpg"] = ref, b"x"
@@ -167,7 +167,7 @@ def test_an_upload_in_parts_is_asked_since_its_time_is_that_of_its_beginning(sou
     assert compare(source, sink)[0] == {"a.jpg": OutputState.OUTDATED}
 
 
-def test_a_stop_is_heard_between_questions(source: Counting, sink: Counting) -> None:
+def test_it_stops_between_two_requests(source: Counting, sink: Counting) -> None:
     for number in range(300):
         make_output(sink, RECIPE.job(source.write(f"{number}.jpg", b"x")))
     stop = threading.Event()
@@ -176,21 +176,21 @@ def test_a_stop_is_heard_between_questions(source: Counting, sink: Counting) -> 
     assert sink.asked["output_info"] <= 2 * REQUEST_BATCH
 
 
-def test_it_ends_early_when_it_is_to_stop(source: Counting, sink: Counting) -> None:
+def test_it_stops_between_two_chunks(source: Counting, sink: Counting) -> None:
     source.write("a.jpg", b"x")
     stop = threading.Event()
     stop.set()
     assert list(ListingComparison(RECIPE, source, sink, SourceFilter()).outstanding(stop)) == []
 
 
-def test_names_whose_outputs_come_in_another_order_are_found_too(source: Counting, sink: Counting) -> None:
+def test_images_whose_outputs_have_another_order_are_found(source: Counting, sink: Counting) -> None:
     for key in ("a.jpg", "a.k.jpg", "b.png", "b.a.png"):
         make_output(sink, RECIPE.job(source.write(key, b"x")))
     assert compare(source, sink) == ({}, {OutputState.DONE: 4})
 
 
 @given(st.sets(st.text("ab./-é日", min_size=1, max_size=6), max_size=30), st.data())
-def test_any_names_and_patterns_give_what_asking_for_each_would(stems: set[str], data: st.DataObject) -> None:
+def test_any_names_and_patterns_give_the_result_of_single_requests(stems: set[str], data: st.DataObject) -> None:
     source, sink = Counting("memory://source"), Counting("memory://sink")
     pattern = data.draw(st.sampled_from(["{dir}{stem}.png", "{stem}.png", "x/{ext}/{name}.png"]))
     recipe = replace(RECIPE, output_name=pattern)
@@ -207,7 +207,7 @@ def test_any_names_and_patterns_give_what_asking_for_each_would(stems: set[str],
     assert sum(found.values()) == len(accepted)
 
 
-def test_a_cursor_asks_only_for_what_lies_behind() -> None:
+def test_a_cursor_asks_only_for_keys_that_lie_behind() -> None:
     refs = [ImageRef(key, "1", 1) for key in ("a", "c", "e")]
     asked: list[str] = []
 

@@ -59,7 +59,7 @@ def keys(refs: Sequence[ImageRef]) -> list[str]:
     return [ref.key for ref in refs]
 
 
-def test_what_the_message_says_whole_is_believed_without_asking(store: MemoryStore, resolver: EventResolver) -> None:
+def test_a_complete_event_is_believed_without_a_request(store: MemoryStore, resolver: EventResolver) -> None:
     unreachable(store)
     assert resolver.resolve(message(record("in/shoes/a.jpg"), record("in/b.jpg", eTag="other", size="7"))) == [
         ImageRef("shoes/a.jpg", "etag", 5),
@@ -68,12 +68,12 @@ def test_what_the_message_says_whole_is_believed_without_asking(store: MemorySto
 
 
 @pytest.mark.parametrize("unknown", [{"eTag": ""}, {"size": ""}, {"size": 0}])
-def test_what_it_leaves_open_is_looked_up(store: MemoryStore, resolver: EventResolver, unknown: dict[str, Any]) -> None:
+def test_an_incomplete_event_is_looked_up(store: MemoryStore, resolver: EventResolver, unknown: dict[str, Any]) -> None:
     ref = store.write("a.jpg", b"whole")
     assert resolver.resolve(message(record("in/a.jpg", **unknown))) == [ref]
 
 
-def test_an_upload_that_has_only_begun_is_no_image_yet(store: MemoryStore, resolver: EventResolver) -> None:
+def test_an_upload_that_has_only_begun_is_no_image(store: MemoryStore, resolver: EventResolver) -> None:
     begun = record("in/a.jpg", source="ceph:s3", name="ObjectCreated:Post", eTag="", size=0)
     assert resolver.resolve(message(begun)) == []
     ref = store.write("a.jpg", b"whole")
@@ -81,7 +81,7 @@ def test_an_upload_that_has_only_begun_is_no_image_yet(store: MemoryStore, resol
 
 
 @pytest.mark.parametrize(("source", "likely"), [("aws:s3", "a b.jpg"), ("ceph:s3", "a+b.jpg")])
-def test_of_two_readings_the_likely_one_is_taken_where_both_are_there(
+def test_the_likelier_reading_is_used_if_both_objects_exist(
     store: MemoryStore, resolver: EventResolver, source: str, likely: str
 ) -> None:
     store.write("a b.jpg", b"1")
@@ -90,14 +90,14 @@ def test_of_two_readings_the_likely_one_is_taken_where_both_are_there(
 
 
 @pytest.mark.parametrize(("source", "unlikely"), [("aws:s3", "a+b.jpg"), ("ceph:s3", "a b.jpg")])
-def test_of_two_readings_the_other_one_is_taken_where_it_alone_is_there(
+def test_the_other_reading_is_used_if_only_its_object_exists(
     store: MemoryStore, resolver: EventResolver, source: str, unlikely: str
 ) -> None:
     ref = store.write(unlikely, b"1")
     assert resolver.resolve(message(record("in/a+b.jpg", source))) == [ref]
 
 
-def test_of_two_readings_none_may_be_there_any_more_and_the_likelier_one_is_gone(resolver: EventResolver) -> None:
+def test_the_likelier_reading_is_used_if_no_object_exists(resolver: EventResolver) -> None:
     assert resolver.resolve(message(record("in/a+b.jpg", "aws:s3"))) == [ImageRef("a b.jpg", "etag", 5)]
 
 
@@ -119,7 +119,7 @@ def test_of_two_readings_none_may_be_there_any_more_and_the_likelier_one_is_gone
         ("in/out/a.jpg", "shop-photos"),
     ],
 )
-def test_what_is_no_picture_of_this_source_is_left_alone_without_asking(
+def test_other_objects_are_ignored_without_a_request(
     store: MemoryStore, resolver: EventResolver, key: str, bucket: str, written: dict[str, Any]
 ) -> None:
     unreachable(store)
@@ -136,7 +136,7 @@ def test_what_is_no_picture_of_this_source_is_left_alone_without_asking(
         ("s3://shop-photos/a%2Bb/c%3Fd%23e/", "a+b/c?d#e/a.jpg"),
     ],
 )
-def test_a_key_below_the_sources_prefix_is_the_rest_of_it(uri: str, key: str) -> None:
+def test_a_key_is_relative_to_the_sources_prefix(uri: str, key: str) -> None:
     store = MemoryStore(uri)
     sent = json.loads(message(record(quote_plus(key)))) | {"Key": f"shop-photos/{key}"}
     expected = key if uri == "s3://shop-photos/" else "a.jpg"
@@ -145,12 +145,12 @@ def test_a_key_below_the_sources_prefix_is_the_rest_of_it(uri: str, key: str) ->
 
 
 @pytest.mark.parametrize("uri", ["file:///in", "memory://shop-photos/in/", "http://shop-photos/in/"])
-def test_a_buckets_event_is_about_no_other_kind_of_source(uri: str) -> None:
+def test_a_buckets_event_is_ignored_by_other_kinds_of_source(uri: str) -> None:
     assert EventResolver(MemoryStore(uri), SourceFilter()).resolve(message(record("in/a.jpg"))) == []
 
 
 @pytest.mark.parametrize("uri", [URI, "file:///photos"])
-def test_our_own_message_is_about_the_source_that_it_names(uri: str) -> None:
+def test_our_own_message_names_its_source(uri: str) -> None:
     ref = ImageRef("shoes/a+b%20.jpg", "5-6-7", 5, 1722937296.5)
     store = MemoryStore(uri)
     unreachable(store)
@@ -159,7 +159,7 @@ def test_our_own_message_is_about_the_source_that_it_names(uri: str) -> None:
 
 
 @pytest.mark.parametrize("other", [URI[:-1], URI + "x/", "file:///photos", "s3://" + "x" * 9999, "\ud800\n"])
-def test_our_own_message_about_another_source_is_not_forgotten_silently(
+def test_our_own_message_about_another_source_is_an_error(
     store: MemoryStore, resolver: EventResolver, counts: Counts, other: str
 ) -> None:
     unreachable(store)
@@ -173,7 +173,7 @@ def test_our_own_message_about_another_source_is_not_forgotten_silently(
 
 @pytest.mark.parametrize("known", [{}, {"version": "1", "size": 5}])
 @pytest.mark.parametrize("key", ["\0.jpg", "a\0/b.jpg", "\ud800.jpg", "a/\udcff.jpg"])
-def test_a_key_that_can_be_nobodys_is_no_image(tmp_path: Path, key: str, known: dict[str, object]) -> None:
+def test_a_key_that_no_object_can_have_is_no_image(tmp_path: Path, key: str, known: dict[str, object]) -> None:
     moto = moto_server()
     for store in (MemoryStore(URI), LocalStore(tmp_path), moto.store(f"s3://{moto.bucket()}/in/")):
         sent = json.dumps({"alphadrop": 1, "source": store.uri, "key": key} | known).encode()
@@ -185,7 +185,7 @@ def test_our_own_message_without_a_version_is_looked_up(store: MemoryStore, reso
     assert resolver.resolve(json.dumps({"alphadrop": 1, "source": URI, "key": "a.jpg"}).encode()) == [ref]
 
 
-def test_our_own_message_may_not_name_what_the_source_leaves_out(resolver: EventResolver) -> None:
+def test_our_own_message_cannot_name_an_excluded_image(resolver: EventResolver) -> None:
     assert resolver.resolve(encode_arrival(URI, ImageRef("out/a.jpg", "1", 5))) == []
 
 
@@ -193,20 +193,20 @@ def test_one_version_is_announced_once(resolver: EventResolver) -> None:
     assert len(resolver.resolve(message(record("in/a.jpg"), record("in/a.jpg")))) == 1
 
 
-def test_of_one_key_the_newest_version_counts(resolver: EventResolver) -> None:
+def test_the_newest_version_of_a_key_counts(resolver: EventResolver) -> None:
     versions = {"old": "0066B1F2A2447E", "newest": "0066B1F2A9", "older": "0066b1f2a01c"}
     records = [record("in/a.jpg", "aws:s3", eTag=etag, sequencer=order) for etag, order in versions.items()]
     other = record("in/b.jpg", "aws:s3", sequencer="0000000001")
     assert resolver.resolve(message(*records, other)) == [ImageRef("a.jpg", "newest", 5), ImageRef("b.jpg", "etag", 5)]
 
 
-def test_what_has_no_order_is_all_kept() -> None:
+def test_events_without_an_order_are_all_kept() -> None:
     some = [WriteEvent("a", "b", version="1"), WriteEvent("a", "b", version="2", sequencer="AA"), WriteEvent("a", "c")]
     assert newest(some) == some
     assert newest([]) == []
 
 
-def test_a_store_that_cannot_be_asked_leaves_the_message_for_later(
+def test_a_message_is_neither_resolved_nor_counted_while_the_store_is_unavailable(
     store: MemoryStore, resolver: EventResolver, counts: Counts
 ) -> None:
     unreachable(store)
@@ -215,7 +215,7 @@ def test_a_store_that_cannot_be_asked_leaves_the_message_for_later(
     assert counts.snapshot() == {}
 
 
-def test_messages_are_counted_by_what_became_of_them(resolver: EventResolver, counts: Counts) -> None:
+def test_messages_are_counted_by_their_result(resolver: EventResolver, counts: Counts) -> None:
     for _ in range(3):
         resolver.resolve(message(record("in/a.jpg"), record("in/b.jpg"), record("elsewhere/c.jpg")))
     for ignored in (message(), message(record("in/a.txt"))):

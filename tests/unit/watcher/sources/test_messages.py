@@ -1,4 +1,4 @@
-"""Arrivals out of a broker's queue: acknowledged when they were taken, and not before."""
+"""Messages are acknowledged once their arrivals were taken, and not before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from watcher.testing import MemoryBroker, MemoryStore
 
 
 class Broker(MemoryBroker):
-    """One that says when it was closed and what was set aside."""
+    """A broker that records when it is closed and what is set aside."""
 
     closed = False
 
@@ -76,16 +76,14 @@ def found(arrivals: list[Arrival]) -> list[str]:
     return [arrival.ref.key for arrival in arrivals]
 
 
-def test_each_image_that_is_announced_arrives_as_an_event(
-    broker: Broker, source: MessageSource, stop: threading.Event
-) -> None:
+def test_each_announced_image_is_an_arrival(broker: Broker, source: MessageSource, stop: threading.Event) -> None:
     announce(broker, "a.jpg", "b.jpg")
     arrivals = next(source.arrivals(stop))
     assert {arrival.ref.key for arrival in arrivals} == {"a.jpg", "b.jpg"}
     assert {arrival.discovered_via for arrival in arrivals} == {DiscoveredVia.EVENT}
 
 
-def test_a_message_is_forgotten_when_its_arrivals_were_taken_and_not_before(
+def test_a_message_is_acknowledged_once_its_arrivals_were_taken(
     broker: Broker, source: MessageSource, stop: threading.Event
 ) -> None:
     announce(broker, "a.jpg")
@@ -97,7 +95,7 @@ def test_a_message_is_forgotten_when_its_arrivals_were_taken_and_not_before(
     assert broker.depth().in_flight == 1, "a.jpg's message is acknowledged by now"
 
 
-def test_what_was_not_taken_before_the_stop_is_not_acknowledged(
+def test_arrivals_not_taken_before_the_stop_are_not_acknowledged(
     broker: Broker, source: MessageSource, stop: threading.Event
 ) -> None:
     announce(broker, "a.jpg")
@@ -109,7 +107,7 @@ def test_what_was_not_taken_before_the_stop_is_not_acknowledged(
     assert broker.depth().in_flight + broker.depth().pending == 1
 
 
-def test_what_is_no_event_is_set_aside_and_the_rest_goes_on(
+def test_an_invalid_message_is_set_aside_and_others_are_processed(
     broker: Broker, source: MessageSource, stop: threading.Event
 ) -> None:
     broker.send([b"Dear all"])
@@ -119,7 +117,7 @@ def test_what_is_no_event_is_set_aside_and_the_rest_goes_on(
     assert broker.aside == [b"Dear all"]
 
 
-def test_messages_of_others_are_forgotten_without_an_arrival(
+def test_messages_about_other_objects_are_acknowledged_without_an_arrival(
     broker: Broker, source: MessageSource, stop: threading.Event
 ) -> None:
     announce(broker, "read.me")
@@ -132,12 +130,12 @@ def test_messages_of_others_are_forgotten_without_an_arrival(
 
 
 def to_look_up(broker: Broker, key: str) -> None:
-    """Announce an image of which the store must be asked."""
+    """Announce an image that must be looked up."""
     broker.send([encode_arrival("s3://shop/in/", ImageRef(key, "", -1))])
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_cannot_be_read_now_holds_up_nothing_else_and_is_read_later(
+def test_a_message_that_cannot_be_resolved_now_delays_no_other(
     broker: Broker, store: MemoryStore, source: MessageSource, stop: threading.Event, health: list[tuple[bool, str]]
 ) -> None:
     store.write("asked.jpg", b"1")
@@ -160,7 +158,7 @@ def test_what_cannot_be_read_now_holds_up_nothing_else_and_is_read_later(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_was_kept_for_long_is_somebody_elses_to_try(
+def test_a_message_is_requeued_after_many_retries(
     broker: Broker, store: MemoryStore, source: MessageSource, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Message] = []
@@ -179,7 +177,9 @@ def test_what_was_kept_for_long_is_somebody_elses_to_try(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_cannot_be_set_aside_now_is_later(broker: Broker, source: MessageSource, stop: threading.Event) -> None:
+def test_a_message_that_cannot_be_set_aside_now_is_set_aside_later(
+    broker: Broker, source: MessageSource, stop: threading.Event
+) -> None:
     broker.failing["set_aside"] = Unavailable("no network")
     broker.send([b"Dear all"])
     announce(broker, "a.jpg")
@@ -191,13 +191,13 @@ def test_what_cannot_be_set_aside_now_is_later(broker: Broker, source: MessageSo
     assert broker.set_aside_bodies == [b"Dear all"]
 
 
-def test_few_messages_are_in_hand_at_a_time(broker: Broker, source: MessageSource, stop: threading.Event) -> None:
+def test_few_messages_are_in_flight_at_a_time(broker: Broker, source: MessageSource, stop: threading.Event) -> None:
     announce(broker, *(f"{number}.jpg" for number in range(3 * messages.MAX_IN_FLIGHT)))
     arrivals = source.arrivals(stop)
     assert len(next(arrivals)) == broker.depth().in_flight == messages.MAX_IN_FLIGHT == 10
 
 
-def test_trouble_ends_it_and_closes_the_connection(
+def test_an_error_of_the_broker_closes_the_connection(
     broker: Broker, source: MessageSource, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(limit: int, wait: float) -> list[Message]:

@@ -13,7 +13,7 @@ def test_a_picture_has_a_pictures_extension(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["x", "x.txt", "jpg", "a.jpg/x", "a.jpg/x.txt", "x.jpg.", "x.jpg/", ""])
-def test_anything_else_is_none(key: str) -> None:
+def test_other_files_are_no_pictures(key: str) -> None:
     assert not is_picture(key)
 
 
@@ -71,7 +71,7 @@ def test_the_file_system_is_that_of_the_innermost_mount(path: str, kind: str) ->
     assert filesystem_type(MOUNTS, path) == kind
 
 
-def test_nothing_is_known_without_mounts() -> None:
+def test_the_file_system_is_unknown_without_mounts() -> None:
     assert filesystem_type("", "/in") == ""
 
 
@@ -87,6 +87,6 @@ def test_network_file_systems_give_no_events(monkeypatch: pytest.MonkeyPatch, tm
     assert reports_all_changes("/in") is events
 
 
-def test_where_mounts_cannot_be_told_events_are_expected(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_events_are_expected_if_the_mounts_are_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr("watcher.sources.mounts._MOUNTINFO", tmp_path / "missing")
     assert reports_all_changes("/in")

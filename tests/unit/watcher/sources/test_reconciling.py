@@ -1,4 +1,4 @@
-"""Passes over a bucket, one after the other."""
+"""Comparisons, one after the other."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from watcher.sources.base import DiscoveredVia, SourceCallbacks, Stop
 from watcher.sources.reconciling import BATCH, ReconcilingSource
 
 
-class ScriptedPasses:
-    """Finds what it is told to, and remembers what its owner did."""
+class ScriptedComparisons:
+    """Finds what its script says, and records the calls."""
 
     def __init__(self, *passes: list[str]) -> None:
         self._passes = iter(passes)
@@ -38,14 +38,14 @@ def collect(source: ReconcilingSource, batches: int, stop: threading.Event) -> l
     return found
 
 
-def test_the_first_pass_ends_with_an_empty_list_and_the_next_ones_do_not() -> None:
-    passes = ScriptedPasses(["a", "b"], ["c"], [], ["d"])
+def test_only_the_first_comparison_ends_with_an_empty_list() -> None:
+    passes = ScriptedComparisons(["a", "b"], ["c"], [], ["d"])
     source = ReconcilingSource(passes, 0.0)
     assert collect(source, 4, threading.Event()) == [["a", "b"], [], ["c"], ["d"]]
 
 
-def test_a_pass_is_finished_when_all_it_found_was_taken() -> None:
-    passes = ScriptedPasses(["a"] * (BATCH + 1), [])
+def test_a_comparison_is_confirmed_once_everything_was_taken() -> None:
+    passes = ScriptedComparisons(["a"] * (BATCH + 1), [])
     arrivals = ReconcilingSource(passes, 0.0).arrivals(threading.Event())
     assert [len(next(arrivals)), len(next(arrivals))] == [BATCH, 1]
     assert passes.history == ["find"]
@@ -53,29 +53,29 @@ def test_a_pass_is_finished_when_all_it_found_was_taken() -> None:
     assert passes.history == ["find", "confirm"]
 
 
-def test_what_is_found_was_not_announced() -> None:
-    arrivals = ReconcilingSource(ScriptedPasses(["a"]), 0.0).arrivals(threading.Event())
+def test_arrivals_are_marked_as_found_by_reconciling() -> None:
+    arrivals = ReconcilingSource(ScriptedComparisons(["a"]), 0.0).arrivals(threading.Event())
     assert [arrival.discovered_via for arrival in next(arrivals)] == [DiscoveredVia.RECONCILE]
 
 
-def test_each_pass_is_told_of() -> None:
+def test_each_comparison_is_reported() -> None:
     told: list[int] = []
     callbacks = SourceCallbacks(on_listing=lambda found, seconds: told.append(found))
-    collect(ReconcilingSource(ScriptedPasses(["a", "b"], [], ["c"], ["d"]), 0.0, callbacks), 4, threading.Event())
+    collect(ReconcilingSource(ScriptedComparisons(["a", "b"], [], ["c"], ["d"]), 0.0, callbacks), 4, threading.Event())
     assert told == [2, 0, 1]
 
 
-def test_trouble_ends_it_and_is_not_taken_for_the_end_of_a_pass() -> None:
-    passes = ScriptedPasses(["a", "broken"])
+def test_an_error_ends_it_without_a_confirmation() -> None:
+    passes = ScriptedComparisons(["a", "broken"])
     arrivals = ReconcilingSource(passes, 0.0).arrivals(threading.Event())
     with pytest.raises(Unavailable):
         list(arrivals)
     assert passes.history == ["find"]
 
 
-def test_it_stops_between_two_passes() -> None:
+def test_it_stops_between_two_comparisons() -> None:
     stop = threading.Event()
-    arrivals = ReconcilingSource(ScriptedPasses(["a"], ["b"]), 3600.0).arrivals(stop)
+    arrivals = ReconcilingSource(ScriptedComparisons(["a"], ["b"]), 3600.0).arrivals(stop)
     assert [len(next(arrivals)), len(next(arrivals))] == [1, 0]
     stop.set()
     assert list(arrivals) == []
