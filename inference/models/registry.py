@@ -129,7 +129,7 @@ def _missing(model: str, names: list[str]) -> str:
     """Say what to do about a model that does not exist."""
     if model in names:
         return (
-            f"The weights of {model!r} are not included. Train them with "
+            f"The weights of {model!r} are not included. In a checkout of the repository, train them with "
             f"`python -m inference.training train --size {model} --device cuda --out runs/{model}`, write them with "
             f"`python -m inference.training export --out runs/{model}`, or use --model nano."
         )

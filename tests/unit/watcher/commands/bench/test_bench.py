@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from watcher.cli import build_parser, main
+from watcher.commands.bench import arguments
 from watcher.commands.bench.command import choose_sections
 from watcher.commands.bench.daemon.overhead import measure_overhead
 from watcher.commands.bench.device_groups import device_groups
@@ -65,6 +66,14 @@ def test_wrong_options_are_refused_before_anything_is_measured(
     assert main(["bench", *words]) == ExitCode.USAGE
     assert complaint in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_drawing_code_bench_asks_for_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(arguments, "find_spec", lambda name: None if name == "inference.synthetic" else object())
+    assert main(["bench"]) == ExitCode.USAGE
+    assert "Run it from a checkout of the repository" in capsys.readouterr().err
 
 
 def test_peers_is_a_subcommand_of_bench():
