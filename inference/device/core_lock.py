@@ -1,7 +1,7 @@
 """FIFO lock that serialises CPU-bound work on a single core.
 
 Threads that share a core are otherwise switched by the kernel every few milliseconds, and evict each other's data from
-the cache (docs/decisions/0023-one-core-is-had-in-turns.md).
+the cache (docs/decisions/0023-fifo-lock-on-a-single-core.md).
 """
 
 from __future__ import annotations
