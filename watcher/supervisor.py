@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -9,22 +10,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from watcher.compose import MOST_REJECTED, Parts, find_model, locked, worker_line
 from watcher.config.load import wants_traces
 from watcher.config.settings import Settings
 from watcher.core.attempt import Attempt
-from watcher.core.errors import Unavailable, public
+from watcher.core.errors import ConfigurationError, Unavailable, public
 from watcher.core.jobs import Job, Mode, Rejection
 from watcher.fleet.devices import plan_workers
-from watcher.fleet.keeper import SILENCE
+from watcher.fleet.keeper import REPORT_TIMEOUT
 from watcher.fleet.model_check import require_usable
-from watcher.fleet.pool import Crew, Told
+from watcher.fleet.monitor import Telemetry, WorkerMonitor
 from watcher.ingest.intake import Intake
-from watcher.queues.base import QueueStats
+from watcher.ingest.setup import make_intake
+from watcher.protocol import DeathReason, WorkerStart
+from watcher.queues.base import MOST_REJECTED, QueueStats
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
 from watcher.telemetry.run_summary import RunSummary
@@ -32,6 +35,7 @@ from watcher.telemetry.tracing import tracing
 from watcher.web.app import create_app
 from watcher.web.events import events_route
 from watcher.web.server import HttpServer
+from watcher.wiring import Parts, Wiring
 
 log = structlog.get_logger(__name__)
 
@@ -62,14 +66,14 @@ class Supervisor:
         *,
         mode: Mode = Mode.RUN,
     ) -> None:
-        self.settings, self.mode = settings, mode
+        self.settings, self.mode = _with_real_folders(settings), mode
         self.run_summary = RunSummary()
         self.metrics = Metrics()
         self.health = Health("queue", *(["source"] if mode.watches else []), *(["workers"] if mode.works else []))
         self._on_tick = on_tick
         self._rejected: list[tuple[Job, Rejection]] = []
         self._intake: Intake | None = None
-        self._crew: Crew | None = None
+        self._monitor: WorkerMonitor | None = None
         self._stop = threading.Event()
         self._news = threading.Event()
         self._signals = 0
@@ -83,15 +87,15 @@ class Supervisor:
         Unavailable where source, sink or queue cannot be reached at the start; else they are waited for.
         """
         settings = self.settings
-        entry = find_model(settings)
+        wiring = Wiring.of(settings)
         if self.mode.works:
-            require_usable(entry)
+            require_usable(wiring.model)
         with ExitStack() as stack:
             self._trace = stack.enter_context(tracing(self.mode.works and wants_traces()))
             if not settings.queue:
                 stack.enter_context(locked(settings.state_path))
-            self.metrics.build_info(version("alphadrop"), entry.name, entry.digest)
-            self._parts = Parts(settings, entry)
+            self.metrics.build_info(version("alphadrop"), wiring.model.name, wiring.model.digest)
+            self._parts = Parts(wiring)
             stack.callback(self._parts.close)
             if self.mode is not Mode.ONCE:
                 self._serve(stack)
@@ -153,49 +157,67 @@ class Supervisor:
         return True
 
     def _begin(self) -> None:
-        parts, settings = self._parts, self.settings
-        self.metrics.conditional_writes(parts.conditional_writes)
+        parts, settings, model = self._parts, self.settings, self._parts.wiring.model
+        if parts.wiring.conditional_writes:
+            self.metrics.conditional_writes(parts.wiring.conditional_writes.enforced)
         if self.mode.works:
-            self._crew = self._make_crew()
+            self._monitor = self._make_monitor()
             if self.mode is not Mode.ONCE:  # where nothing is to be done, no model need be loaded
-                self._crew.fleet.start()
+                self._monitor.pool.start()
         if self.mode.watches:
             self.metrics.listing_interval(settings.rescan_seconds)
-            self._intake = parts.intake(self.mode, self.metrics, self.health, self.run_summary, self._wake)
+            self._intake = make_intake(parts, self.mode, self.metrics, self.health, self.run_summary, self._wake)
             self._intake.start()
-        if parts.links.shared:
+        if parts.wiring.shared:
             threading.Thread(target=self._measure_broker, daemon=True, name="measure").start()
         log.info(
             "started",
             mode=self.mode.value,
             source=settings.source_uri,
             sink=settings.sink_uri,
-            model=parts.entry.name,
-            devices=[keeper.device for keeper in self._crew.fleet.keepers] if self._crew else [],
+            model=model.name,
+            devices=[keeper.worker for keeper in self._monitor.pool.keepers] if self._monitor else [],
             temporary_files_removed=parts.swept,
             resumed=parts.resumed,
         )
-        if parts.entry.limits:
-            log.warning("model_limits_throughput", model=parts.entry.name, problem=parts.entry.limits)
+        if model.limits:
+            log.warning("model_limits_throughput", model=model.name, problem=model.limits)
 
-    def _make_crew(self) -> Crew:
+    def _make_monitor(self) -> WorkerMonitor:
         settings, parts = self.settings, self._parts
-        workers = plan_workers(settings.devices, settings.threads, foreign=bool(parts.entry.contract))
+        workers = plan_workers(settings.devices, settings.threads, foreign=bool(parts.wiring.model.contract))
 
-        def make_line(owner: str, device: str) -> str:
-            return worker_line(settings, parts, owner, device, workers.threads)
+        def make_start(owner: str, device: str) -> WorkerStart:
+            wiring = parts.wiring
+            return WorkerStart(
+                owner=owner,
+                device=device,
+                threads=workers.threads,
+                settings=settings,
+                model=wiring.model,
+                conditional_writes=wiring.conditional_writes,
+            )
 
-        silence = min(SILENCE, settings.device_timeout)
-        told = Told(self.metrics, self.health, self.run_summary, self._trace)
-        return Crew(workers.devices, make_line, silence, parts.sink, parts.embedded, told, self._forget, self._news.set)
+        report_timeout = min(REPORT_TIMEOUT, settings.device_timeout)
+        telemetry = Telemetry(self.metrics, self.health, self.run_summary, self._trace)
+        return WorkerMonitor(
+            workers.devices,
+            make_start,
+            report_timeout,
+            parts.sink,
+            parts.embedded,
+            telemetry,
+            self._forget,
+            self._news.set,
+        )
 
     def _forget(self, key: str) -> None:
         if self._intake:
             self._intake.forget(key)
 
     def _wake(self) -> None:
-        if self._crew:
-            self._crew.fleet.wake()
+        if self._monitor:
+            self._monitor.pool.wake()
         self._news.set()
 
     # The main thread.
@@ -210,8 +232,8 @@ class Supervisor:
             stats = self._look()
             if once and stats is not None and listed and not stats.open:
                 return True
-            if once and stats is not None and stats.open and self._crew:
-                self._crew.fleet.start()
+            if once and stats is not None and stats.open and self._monitor:
+                self._monitor.pool.start()
             self.why = self._hopeless() if once else ""
             if self.why:
                 return False
@@ -223,8 +245,8 @@ class Supervisor:
 
     def _look(self) -> QueueStats | None:
         """What waits in the embedded queue; a broker's is looked at by a thread of its own."""
-        if self._crew:
-            self._crew.look()
+        if self._monitor:
+            self._monitor.tick()
         self.metrics.counts("supervisor", self._parts.counts.snapshot())
         return self._measure() if self._parts.embedded else None
 
@@ -234,7 +256,7 @@ class Supervisor:
         except Unavailable as error:
             self.health.set("queue", False, error.public)
             return None
-        if self._parts.links.shared:  # an embedded queue may be read while it cannot be written
+        if self._parts.wiring.shared:  # an embedded queue may be read while it cannot be written
             self.health.set("queue", True)
         self.metrics.queue(stats)
         self._on_tick(self.run_summary, stats)
@@ -252,11 +274,11 @@ class Supervisor:
 
     def _hopeless(self) -> str:
         """Why `once` cannot finish, empty while it may."""
-        keepers = self._crew.fleet.keepers if self._crew else []
-        if keepers and all(keeper.death.endswith("configuration") for keeper in keepers):
+        keepers = self._monitor.pool.keepers if self._monitor else []
+        if self._monitor and self._monitor.pool.all_died_of(DeathReason.CONFIGURATION):
             return "the model cannot be used here, as the log says; `alphadrop doctor` tries it again"
         if all(keeper.failures >= HOPELESS for keeper in keepers):
-            return f"every worker died {HOPELESS} times in a row; the last: {keepers[0].why}"
+            return f"every worker died {HOPELESS} times in a row; the last: {keepers[0].problem}"
         if self.run_summary.transient_errors and time.monotonic() - self.run_summary.last_finished > PATIENCE:
             return f"nothing has worked for {PATIENCE:.0f} s; the last trouble: {self.run_summary.last_error}"
         return ""
@@ -267,7 +289,7 @@ class Supervisor:
         self.health.set("stopping", False, "the daemon is stopping")
         if self._intake:
             self._intake.stop()
-        in_time = self._crew.fleet.stop(self.settings.drain) if self._crew else True
+        in_time = self._monitor.pool.stop(self.settings.drain) if self._monitor else True
         self._look()
         if self._parts.embedded:
             self._rejected = self._parts.embedded.rejected(MOST_REJECTED)
@@ -287,7 +309,7 @@ class Supervisor:
         """The first one stops in good order, the second one at once."""
         self._signals += 1
         if self._signals > 1:
-            for keeper in self._crew.fleet.keepers if self._crew else []:
+            for keeper in self._monitor.pool.keepers if self._monitor else []:
                 if keeper.pid:
                     os.kill(keeper.pid, signal.SIGKILL)
             os._exit(128 + number)
@@ -297,3 +319,29 @@ class Supervisor:
     def _ask_to_stop(self) -> None:
         self._stop.set()
         self._news.set()
+
+
+def _with_real_folders(settings: Settings) -> Settings:
+    """The same with folders by their real paths: a symlink that is changed later does not redirect new workers."""
+    folders = {"source": settings.source_path, "sink": settings.sink_path}
+    real: dict[str, object] = {name: str(path) for name, path in folders.items() if path is not None}
+    return settings.model_copy(update=real | {"state": settings.state_path})
+
+
+@contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """One daemon for one state folder. Raises ConfigurationError naming the other one."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise ConfigurationError(
+                f"Another alphadrop (process {file.read().strip() or 'unknown'}) works on these folders; stop it, or "
+                "give this one another --state if it is to work on others."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -19,11 +19,11 @@ from inference.models.thirdparty.contracts import CONTRACTS
 from tests.equipment import onnx_files
 from tests.equipment.pictures import photo, place
 from tests.equipment.support import Call, Finished, alphadrop, files_below
-from watcher.compose import find_model, make_recipe
 from watcher.config.settings import Settings
 from watcher.core.jobs import ImageRef
 from watcher.fleet.devices import plan_workers
 from watcher.fleet.model_check import problem_with
+from watcher.wiring import Wiring
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -118,7 +118,7 @@ def test_another_contract_is_another_job(tmp_path: Path) -> None:
 
     def job(contract: str) -> str:
         settings = Settings(source="in", sink="out", model=str(path), model_contract=contract)
-        return make_recipe(settings, find_model(settings)).job_id(ref)
+        return Wiring.of(settings).recipe.job_id(ref)
 
     assert job("isnet") == job("isnet") != job("rmbg")
 

@@ -26,7 +26,6 @@ from inference.models.registry import resolve
 from inference.picture import Cutout
 from watcher.commands.command import Command, ExitCode
 from watcher.commands.terminal import make_table
-from watcher.compose import find_model, make_links
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import MissingPlaces, load_settings
 from watcher.config.preflight import check_places
@@ -36,11 +35,10 @@ from watcher.core.errors import ConfigurationError, WatcherError
 from watcher.fleet.cores import available_cores
 from watcher.fleet.devices import plan_workers
 from watcher.fleet.model_check import problem_with
-from watcher.queues.brokers import open_broker
 from watcher.queues.brokers.base import Broker
 from watcher.queues.brokers.sqs import SqsBroker
 from watcher.stores.s3_config import NO_CONDITIONAL_WRITES
-from watcher.wiring import Links
+from watcher.wiring import Wiring
 
 _ASK_TORCH = """
 import json, torch
@@ -209,16 +207,16 @@ def _check_space(sink: Path) -> Check:
 def _check_services(settings: Settings) -> Iterator[Check]:
     """Check the bucket or queue behind each of source, sink, queue and events that has one."""
     try:
-        links = make_links(settings, find_model(settings))
+        wiring = Wiring.of(settings)
     except ConfigurationError:  # the check of the weights reports it
         return
     if settings.source_path is None:
-        yield _attempt("source", partial(_list_source, links))
+        yield _attempt("source", partial(_list_source, wiring))
     if settings.sink_path is None:
-        yield _attempt("sink", partial(_probe_sink, links))
+        yield _attempt("sink", partial(_probe_sink, wiring))
     for what, address in (("queue", settings.queue), ("events", settings.events)):
         if "://" in address:
-            yield _attempt(what, partial(_inspect_queue, links, address))
+            yield _attempt(what, partial(_inspect_queue, wiring, address))
 
 
 def _attempt(what: str, find_out: Callable[[], str]) -> Check:
@@ -228,27 +226,27 @@ def _attempt(what: str, find_out: Callable[[], str]) -> Check:
         return Check(what, False, str(error))
 
 
-def _list_source(links: Links) -> str:
-    first = next(links.open_source(Counts()).list(), None)
-    return f"{links.source} can be listed" + ("" if first else "; it is empty")
+def _list_source(wiring: Wiring) -> str:
+    first = next(wiring.open_source(Counts()).list(), None)
+    return f"{wiring.source} can be listed" + ("" if first else "; it is empty")
 
 
-def _probe_sink(links: Links) -> str:
-    conditions = links.open_sink(Counts()).probe_conditional_writes() or NO_CONDITIONAL_WRITES
+def _probe_sink(wiring: Wiring) -> str:
+    conditions = wiring.open_sink(Counts()).probe_conditional_writes() or NO_CONDITIONAL_WRITES
     enforced = [
         *(["If-None-Match"] if conditions.if_none_match else []),
         *([f"If-Match ({conditions.if_match} ETags)"] if conditions.if_match else []),
     ]
     if len(enforced) == 2:
-        return f"{links.sink} can be written to, and enforces {' and '.join(enforced)}"
+        return f"{wiring.sink} can be written to, and enforces {' and '.join(enforced)}"
     return (
-        f"{links.sink} can be written to, but enforces {enforced[0] if enforced else 'no conditional writes'}: after "
+        f"{wiring.sink} can be written to, but enforces {enforced[0] if enforced else 'no conditional writes'}: after "
         "each output the image is checked once more, in case two workers wrote at the same time"
     )
 
 
-def _inspect_queue(links: Links, address: str) -> str:
-    broker = open_broker(address, aws=links.sqs, visibility=links.visibility, prefetch=1, counts=Counts())
+def _inspect_queue(wiring: Wiring, address: str) -> str:
+    broker = wiring.open_broker(address, Counts(), prefetch=1)
     try:
         depth = broker.depth()
         return f"{broker.name}: {depth.pending:,} pending, {depth.in_flight:,} in flight{_inspect_redrive(broker)}"

@@ -15,13 +15,13 @@ from rich.progress import track
 from inference.errors import DeviceLost, ModelError
 from inference.models.entry import ModelEntry
 from watcher.commands.command import Command, ExitCode, require_torch
-from watcher.compose import find_model
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError, Unavailable
 from watcher.fleet.cores import available_cores, threads_per_worker
 from watcher.fleet.devices import expand
+from watcher.wiring import find_model
 
 if TYPE_CHECKING:
     from inference.engine import Engine

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from watcher.commands.command import Command, ExitCode, prepare
 from watcher.commands.terminal import make_table, printable
-from watcher.compose import clock_tolerance, find_model, make_links
 from watcher.config.flags import add_settings_arguments
 from watcher.config.settings import Group, Settings
 from watcher.core.batches import in_batches
@@ -25,10 +24,11 @@ from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import ImageRef, Mode
 from watcher.ingest.enqueue import Enqueuer
 from watcher.ingest.listing_comparison import OUTSTANDING, ListingComparison, OutputState
+from watcher.ingest.setup import clock_tolerance
 from watcher.queues import open_queue
 from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.stores.base import Store
-from watcher.wiring import Links
+from watcher.wiring import Wiring
 
 BATCH = 500
 MEANINGS = {
@@ -72,13 +72,13 @@ def compare_all(
     enqueued goes to the daemon that is running, or to the next one. Raises ConfigurationError or Unavailable.
     """
     _require_sink(settings, enqueue)
-    links, counts = make_links(settings, find_model(settings)), Counts()
-    source, sink = links.open_source(counts), links.open_sink(counts)
+    wiring, counts = Wiring.of(settings), Counts()
+    source, sink = wiring.open_source(counts), wiring.open_sink(counts)
     deep = deep or settings.sink_path is not None  # reading a local output costs next to nothing
-    tolerance = clock_tolerance(links)
-    comparison = ListingComparison(links.recipe, source, sink, links.names, deep=deep, clock_tolerance=tolerance)
+    tolerance = clock_tolerance(wiring)
+    comparison = ListingComparison(wiring.recipe, source, sink, wiring.names, deep=deep, clock_tolerance=tolerance)
     with ExitStack() as stack:
-        accept = _open_acceptor(settings, links, source, sink, stack) if enqueue else lambda arrivals: None
+        accept = _open_acceptor(settings, wiring, source, sink, stack) if enqueue else lambda arrivals: None
         for batch in in_batches(comparison.outstanding(threading.Event()), BATCH):
             for ref, state in batch:
                 on_image(ref, state)
@@ -97,17 +97,17 @@ def _require_sink(settings: Settings, enqueue: bool) -> None:
 
 
 def _open_acceptor(
-    settings: Settings, links: Links, source: Store, sink: Store, stack: ExitStack
+    settings: Settings, wiring: Wiring, source: Store, sink: Store, stack: ExitStack
 ) -> Callable[[list[Arrival]], object]:
     """A function that puts arrivals into the queue, which `stack` closes."""
-    if links.shared:
-        queue = links.open_queue(Counts())
+    if wiring.shared:
+        queue = wiring.open_queue(Counts())
         stack.callback(queue.close)
-        return Enqueuer(links.recipe, source, sink, queue, None).accept
+        return Enqueuer(wiring.recipe, source, sink, queue, None).accept
     settings.state_path.mkdir(parents=True, exist_ok=True)
-    embedded = open_queue(links.queue)
+    embedded = open_queue(wiring.queue)
     stack.callback(embedded.close)
-    return Enqueuer(links.recipe, source, sink, embedded, embedded).accept
+    return Enqueuer(wiring.recipe, source, sink, embedded, embedded).accept
 
 
 class ComparisonProgress:

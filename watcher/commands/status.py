@@ -13,7 +13,6 @@ from rich.text import Text
 
 from watcher.commands.command import Command, ExitCode
 from watcher.commands.terminal import OUTCOMES, make_table, printable
-from watcher.compose import find_model, make_links
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import Group, Settings
@@ -23,6 +22,7 @@ from watcher.core.jobs import Outcome, Rejection
 from watcher.queues import open_queue
 from watcher.queues.base import EmbeddedQueue, QueueStats
 from watcher.stores.error_records import read_error_records
+from watcher.wiring import Wiring
 
 MOST_REJECTED_SHOWN = 20
 
@@ -39,9 +39,9 @@ def read_status(settings: Settings, most: int) -> tuple[QueueStats, list[tuple[s
     if not settings.queue:
         with closing(open_existing_queue(settings)) as queue:
             return queue.stats(), [(job.ref.key, rejection) for job, rejection in queue.rejected(most)]
-    links, counts = make_links(settings, find_model(settings)), Counts()
-    with closing(links.open_queue(counts)) as shared:
-        records = islice(read_error_records(links.open_sink(counts)), most)
+    wiring, counts = Wiring.of(settings), Counts()
+    with closing(wiring.open_queue(counts)) as shared:
+        records = islice(read_error_records(wiring.open_sink(counts)), most)
         return shared.stats(), [(record.key, record.rejection) for record in records]
 
 

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from watcher.core.jobs import Job, Lease, Rejection
 
+MOST_REJECTED = 100_000
+"""How many rejected images a command or a summary handles at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from watcher.commands.bench.engine import engine_process
-from watcher.fleet import keeper as fleet
+from watcher.fleet import keeper
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 
 PICTURES = """
@@ -49,6 +49,6 @@ def test_a_worker_is_not_given_memory_anew_for_each_picture() -> None:
 
 def test_what_is_set_already_counts_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
-    assert engine_process.environment()["MALLOC_ARENA_MAX"] == fleet.environment()["MALLOC_ARENA_MAX"] == "7"
+    assert engine_process.environment()["MALLOC_ARENA_MAX"] == keeper.worker_environment()["MALLOC_ARENA_MAX"] == "7"
     monkeypatch.delenv("MALLOC_ARENA_MAX")
-    assert engine_process.environment()["MALLOC_ARENA_MAX"] == fleet.environment()["MALLOC_ARENA_MAX"] == "1"
+    assert engine_process.environment()["MALLOC_ARENA_MAX"] == keeper.worker_environment()["MALLOC_ARENA_MAX"] == "1"

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -704,11 +704,6 @@ class TestProbe:
 
 
 class TestConfig:
-    @pytest.mark.parametrize("conditions", [None, ConditionalWrites(False, "unquoted")])
-    def test_travels_as_json(self, conditions: ConditionalWrites | None) -> None:
-        config = S3Config(AwsOptions("https://minio.example"), PutOptions("IA", tags="a=b"), conditions)
-        assert S3Config.from_dict(asdict(config)) == config
-
     def test_without_a_probe_trusts_only_amazon(self, bucket: str) -> None:
         ours = open_store(f"s3://{bucket}", S3Config(AwsOptions(moto_server().endpoint)))
         ours.put(job(version="1"), png_of(job(version="1")), None)

@@ -17,6 +17,7 @@ from inference.errors import DeviceLost, PictureTooLargeForDevice
 from inference.picture import Cutout, Picture
 from tests.equipment.pictures import cut_short, photo, png_that_claims
 from tests.equipment.support import wait_until
+from watcher.config.settings import Settings
 from watcher.core.errors import (
     ConfigurationError,
     Conflict,
@@ -78,11 +79,10 @@ class Bench:
             self.engine,
             budget,
             CrashMarkers(self.sink),
-            self.max_pixels,
-            1,
+            Settings(source="in", sink="out", max_pixels=self.max_pixels),
             self.reports.append,
-            after=self.after,
-            renew=None if renewed is None else renewed.append,
+            on_success=self.after,
+            requeue_changed=None if renewed is None else renewed.append,
             recheck=self.recheck,
         )
 
@@ -418,10 +418,10 @@ def test_somebody_elses_file_that_appears_meanwhile_is_not_overwritten(bench: Be
     assert bench.sink.content(OUTPUT) == b"mine"
 
 
-def test_an_output_that_changes_for_ever_is_trouble_in_the_world(bench: Bench) -> None:
+def test_an_output_that_changes_for_ever_is_a_transient_error(bench: Bench) -> None:
     bench.sink.failing["put"] = Conflict("changed")
     assert bench.process(bench.given()).end == RETRY_DELAY
-    assert "again and again" in bench.trouble.detail
+    assert "by another writer 5 times" in bench.trouble.detail
 
 
 def test_where_the_store_cannot_tell_the_image_is_looked_at_once_more(bench: Bench) -> None:
@@ -503,7 +503,7 @@ def test_what_has_no_record_is_not_deleted(bench: Bench) -> None:
 def test_a_setting_that_is_wrong_is_not_the_images_fault(bench: Bench) -> None:
     bench.sink.failing["put"] = ConfigurationError("--s3-acl: no such ACL")
     assert bench.process(bench.given()).end == RETRY_DELAY
-    assert bench.trouble.reason == "ConfigurationError"
+    assert bench.trouble.reason == "configuration"
 
 
 # Trouble in the world is nobody's fault.
@@ -523,7 +523,7 @@ def test_a_good_picture_is_given_back(bench: Bench, part: str, method: str, stag
     getattr(bench, part).failing[method] = error
     assert bench.process(bench.given()).end == RETRY_DELAY
     assert (bench.trouble.key, bench.trouble.stage) == (KEY, stage)
-    assert (bench.trouble.reason, bench.trouble.detail) == (type(error).__name__, str(error))
+    assert (bench.trouble.reason, bench.trouble.detail) == (error.reason, str(error))
     assert RECORD not in bench.sink.keys
 
 
