@@ -264,7 +264,7 @@ def widen(x: Tensor, rim: int) -> Tensor:
 def lift(low: Level, picture: Tensor) -> Tensor:
     """Compute alpha B x 1 x H x W, about 0..1, for a larger normalised picture B x 3 x H x W, from a refined level.
 
-    Around each pixel of the level, whose colour is c0, `alpha(c) = sigmoid(logit) + slopes . (c - c0)`. The coefficients
+    Around a pixel of the level with colour c0, `alpha(c) = sigmoid(logit) + slopes . (c - c0)`. The coefficients
     of this linear function are enlarged, and evaluated at the larger picture's colours.
     """
     offset = low.logits.sigmoid() - (low.slopes * low.picture).sum(1, keepdim=True)

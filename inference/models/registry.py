@@ -13,7 +13,7 @@ from inference.models.entry import ModelEntry, digest_of
 from inference.models.thirdparty.contracts import REMBG
 
 FORMAT = "alphadrop.cvunet/1"
-"""Value of `format` in the safetensors metadata of our own weights, beside `size` and `canvas`."""
+"""What a weights file of ours says in its safetensors metadata, with `size` and `canvas`."""
 
 PIPELINE = 4
 """Incremented whenever the same weights would give different outputs; part of every job's id."""
@@ -33,7 +33,7 @@ class Size:
 
 
 CATALOGUE = (
-    Size("nano", 13, "small and fast: products on plain or soft backgrounds; shipped"),
+    Size("nano", 13, "small and quick: products on plain or soft backgrounds; shipped"),
     Size("lite", 65, "5 times the weights: finer shapes; train it on a GPU"),
     Size("full", 196, "15 times the weights: the largest; train it on a GPU"),
 )
