@@ -36,7 +36,12 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns an `ExitCode`."""
-    args = build_parser().parse_args(arguments)
+    parser = build_parser()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    flag = words[0].partition("=")[0] if words else ""
+    if flag.startswith("--") and flag not in ("--help", "--version"):
+        parser.error(f"{flag} must stand after the command, for example `alphadrop once PHOTOS CUTOUTS {flag}`")
+    args = parser.parse_args(words)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         return int(args.run_command(args))

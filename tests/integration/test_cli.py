@@ -100,6 +100,29 @@ def test_an_unknown_flag_and_a_wrong_value_are_refused(call: Call, photos: Path,
     assert "--png-level" in refused.err
 
 
+def test_a_misspelled_flag_is_named_with_the_nearest_one_and_the_way_to_the_help(
+    call: Call, photos: Path, tmp_path: Path
+) -> None:
+    refused = call("once", photos, tmp_path / "cutouts", "--bacth", "3")
+    assert refused.code == 2
+    assert "--bacth is not a flag of `alphadrop once`; the nearest one is --batch." in refused.err
+    assert "See `alphadrop once --help`." in refused.err
+    assert not (tmp_path / "cutouts").exists()
+
+
+def test_a_flag_before_the_command_is_refused_with_its_right_place(call: Call) -> None:
+    refused = call("--batch", "3", "once", "photos", "cutouts")
+    assert refused.code == 2
+    assert "--batch must stand after the command, for example `alphadrop once" in refused.err
+
+
+@pytest.mark.parametrize("rows", ["x", "0", "-3"])
+def test_the_rows_of_a_sheet_are_counted_from_one(call: Call, rows: str) -> None:
+    refused = call("compare", "nano", "lite", "images", f"--rows={rows}")
+    assert refused.code == 2
+    assert f"--rows: must be an integer of 1 or more, not '{rows}'" in refused.err
+
+
 def test_an_unknown_model_is_refused_with_the_names_of_the_known(photos: Path, tmp_path: Path) -> None:
     refused = alphadrop("once", photos, tmp_path / "cutouts", "--state", tmp_path / "state", "--model", "huge")
     assert refused.code == 2

@@ -141,7 +141,8 @@ def _file(named: str | None) -> _Layer:
     if not path.is_file():
         if named is None:
             return _Layer({}, str)
-        raise ConfigurationError(f"{path} does not exist: --config and {PREFIX}CONFIG take the path of a TOML file.")
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise ConfigurationError(f"{path} {problem}: --config and {PREFIX}CONFIG take the path of a TOML file.")
     try:
         values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:

@@ -345,6 +345,7 @@ def test_devices_are_a_list(value: str) -> None:
 
 def test_the_file_must_be_there_if_it_is_named_and_be_toml(tmp_path: Path) -> None:
     assert "no.toml does not exist" in complaint("--config", "no.toml")
+    assert "is not a file" in complaint("--config", str(tmp_path))
     write(tmp_path / "alphadrop.toml", "batch = = 1\n")
     assert "alphadrop.toml is not valid TOML" in complaint()
     assert "line 1" in complaint()
