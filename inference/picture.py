@@ -17,6 +17,8 @@ class Picture:
     """A decoded photo: H x W x 3 uint8, sRGB, C-contiguous, upright."""
 
     pixels: NDArray[np.uint8] = field(repr=False)
+    rgba: NDArray[np.uint8] | None = field(default=None, repr=False)
+    """The same with its own straight alpha, H x W x 4 uint8; None if the file has no transparent pixel."""
 
     @property
     def width(self) -> int:
@@ -54,6 +56,18 @@ class Cutout:
 
     pixels: NDArray[np.uint8] = field(repr=False)
     stats: BatchStats | None = None
+
+    def multiplied(self, rgba: NDArray[np.uint8]) -> "Cutout":
+        """Multiply alpha with that of the photo itself, H x W x 4 uint8, sRGB, straight alpha.
+
+        Semi-transparent pixels of the photo get its own colour, because the model saw them blended with white.
+        """
+        pixels, own = self.pixels.copy(), rgba[..., 3]
+        blended = own < 255
+        pixels[blended, :3] = rgba[blended, :3]
+        product = pixels[..., 3].astype(np.uint16) * own
+        pixels[..., 3] = (product + 127) // 255
+        return Cutout(pixels, self.stats)
 
     @cached_property
     def coverage(self) -> float:

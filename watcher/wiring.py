@@ -74,7 +74,12 @@ class Wiring:
     def recipe(self) -> Recipe:
         """All that decides an output besides the image."""
         settings = self.settings
-        options = {"pipeline": PIPELINE, **self.model.options, "png_level": settings.png_level}
+        options = {
+            "pipeline": PIPELINE,
+            **self.model.options,
+            "input_alpha": settings.input_alpha,
+            "png_level": settings.png_level,
+        }
         return Recipe(self.source, self.model.digest, options, settings.output_name)
 
     @property

@@ -1,6 +1,7 @@
 """Conversion from any pixel mode and ICC profile to sRGB with 8 bits a channel."""
 
 import io
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -18,8 +19,18 @@ _SAME = 2
 """A profile that changes no colour by more levels than this is treated as sRGB."""
 
 
-def to_rgb(image: Image.Image, icc: bytes | None) -> NDArray[np.uint8]:
-    """Convert a picture of any mode to H x W x 3 uint8 sRGB, writable and C-contiguous. Decodes it if needed.
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels in sRGB, writable and C-contiguous."""
+
+    rgb: NDArray[np.uint8]
+    """H x W x 3, flattened on white."""
+    rgba: NDArray[np.uint8] | None = None
+    """H x W x 4, straight alpha; None if every pixel is opaque."""
+
+
+def to_srgb(image: Image.Image, icc: bytes | None) -> Pixels:
+    """Convert a picture of any mode to sRGB, 8 bits per channel. Decodes it if needed.
 
     Transparency is flattened on white: the network takes only RGB, product photos usually have a white background, and
     the colour under transparent pixels is arbitrary, often black.
@@ -27,7 +38,8 @@ def to_rgb(image: Image.Image, icc: bytes | None) -> NDArray[np.uint8]:
     image.load()
     plain = _plain_mode(image)
     managed = _apply_profile(plain, icc, was_grey=image.mode in _GREY_WITH_ALPHA) if icc else plain
-    return np.array(_flatten(managed))
+    transparent = managed.mode == "RGBA" and managed.getchannel("A").getextrema()[0] != 255
+    return Pixels(np.array(_flatten(managed)), np.array(managed) if transparent else None)
 
 
 def is_srgb(icc: bytes | None, mode: str) -> bool:

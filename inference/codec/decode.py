@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from inference.codec.colour import is_srgb, to_rgb
+from inference.codec.colour import Pixels, is_srgb, to_srgb
 from inference.codec.colour_space import ADOBE, ColourSpace, icc_profile
 from inference.codec.header import (
     READABLE,
@@ -113,6 +113,7 @@ def _reader(format: str) -> Callable[[io.BytesIO], ImageFile]:
 def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode the first frame, apply the EXIF orientation, convert colours to sRGB, and flatten transparency on white.
 
+    The picture also keeps its own alpha, if the file has any.
     The size in the header is checked against `max_pixels` before any pixel is decoded. Raises a PictureError for any
     bytes that are not such a picture; only MemoryError passes through, because it says nothing about the picture.
     """
@@ -121,12 +122,18 @@ def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture
     with _decoder_errors(format, content):
         source = _open(format, content, max_pixels)
         image, icc = source.image, source.profile()
-        pixels = _jpeg_pixels(image, content, icc) if format == "JPEG" else to_rgb(image, icc)
-        if source.crop is not None:
-            box = source.crop
-            pixels = np.ascontiguousarray(pixels[box.top : box.bottom, box.left : box.right])
+        pixels = _jpeg_pixels(image, content, icc) if format == "JPEG" else to_srgb(image, icc)
         # After loading: Pillow applies the orientation of some formats itself, and then removes the tag.
-        return Picture(_apply_orientation(pixels, _orientation(image)))
+        orientation = _orientation(image)
+        rgba = None if pixels.rgba is None else _upright(pixels.rgba, source.crop, orientation)
+        return Picture(_upright(pixels.rgb, source.crop, orientation), rgba)
+
+
+def _upright(pixels: NDArray[np.uint8], crop: Crop | None, orientation: int) -> NDArray[np.uint8]:
+    """Crop H x W x C and apply the EXIF orientation."""
+    if crop is not None:
+        pixels = np.ascontiguousarray(pixels[crop.top : crop.bottom, crop.left : crop.right])
+    return _apply_orientation(pixels, orientation)
 
 
 @dataclass(frozen=True)
@@ -213,14 +220,14 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None) -> NDArray[np.uint8]:
-    """Decode to H x W x 3 sRGB: by simplejpeg if the picture is RGB or grey, else by Pillow (CMYK, YCCK)."""
+def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None) -> Pixels:
+    """Decode to sRGB: by simplejpeg if the picture is RGB or grey, else by Pillow (CMYK, YCCK)."""
     fast = _fast_jpeg(content, _FAST_JPEG[image.mode]) if image.mode in _FAST_JPEG else None
     if fast is None:
-        return to_rgb(image, icc)
+        return to_srgb(image, icc)
     if image.mode == "RGB" and is_srgb(icc, "RGB"):
-        return fast
-    return to_rgb(Image.fromarray(fast if image.mode == "RGB" else fast[..., 0]), icc)
+        return Pixels(fast)
+    return to_srgb(Image.fromarray(fast if image.mode == "RGB" else fast[..., 0]), icc)
 
 
 def _fast_jpeg(content: bytes, space: str) -> NDArray[np.uint8] | None:
@@ -244,18 +251,19 @@ def _orientation(image: ImageFile) -> int:
 
 
 def _apply_orientation(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Apply an EXIF orientation (EXIF 2.3, tag 0x0112) to H x W x 3: upright and C-contiguous."""
+    """Apply an EXIF orientation (EXIF 2.3, tag 0x0112) to H x W x C: upright and C-contiguous."""
     if orientation == 1:
         return pixels
-    # One 3-byte item per pixel: moving items is 2.4 times as fast as moving channels.
-    items = pixels.view("V3")[..., 0]
+    # One item of 3 or 4 bytes per pixel: moving items is 2.4 times as fast as moving channels.
+    channels = pixels.shape[2]
+    items = pixels.view(f"V{channels}")[..., 0]
     if orientation >= 5:
         items = items.T
     if orientation in (3, 4, 7, 8):
         items = items[::-1]
     if orientation in (2, 3, 6, 7):
         items = items[:, ::-1]
-    return np.ascontiguousarray(items).view(np.uint8).reshape(*items.shape, 3)
+    return np.ascontiguousarray(items).view(np.uint8).reshape(*items.shape, channels)
 
 
 @contextmanager

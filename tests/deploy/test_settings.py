@@ -44,7 +44,10 @@ def test_a_broker_is_named_where_the_halves_are_apart(pods: Pods):
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_all_pods_of_an_overlay_agree_on_what_decides_whose_an_output_is(name: str):
     found = [pods.settings() for pods in pods_of(overlay(name))]
-    assert len({(s.source, s.sink, s.queue, s.model, s.canvas, s.output_name, s.png_level) for s in found}) == 1
+    assert (
+        len({(s.source, s.sink, s.queue, s.model, s.canvas, s.output_name, s.png_level, s.input_alpha) for s in found})
+        == 1
+    )
 
 
 @pytest.mark.parametrize("pods", EVERY)

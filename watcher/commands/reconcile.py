@@ -17,7 +17,7 @@ from rich.table import Table
 from watcher.commands.command import Command, ExitCode, prepare
 from watcher.commands.terminal import make_table, printable
 from watcher.config.flags import add_settings_arguments
-from watcher.config.settings import Group, Settings
+from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
 from watcher.core.batches import in_batches
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
@@ -145,7 +145,7 @@ def states_table(found: Mapping[OutputState, int], *, enqueued: bool) -> Table:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     places = ("source", "sink", "state", "queue", "visibility", Group.S3, "exclude_sink", "after")
-    add_settings_arguments(parser, *places, "output_name", "model", "model_contract", "canvas", "png_level")
+    add_settings_arguments(parser, *places, *OUTPUT_SETTINGS)
     parser.add_argument(
         "--deep",
         action="store_true",

@@ -13,7 +13,7 @@ from watcher.commands.status import open_existing_queue
 from watcher.commands.terminal import printable
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
-from watcher.config.settings import Group, Settings
+from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
 from watcher.core.counts import Counts
 from watcher.core.jobs import Job
 from watcher.queues.base import MOST_REJECTED
@@ -62,7 +62,7 @@ def _retry_records(wiring: Wiring, sink: Store, pattern: str) -> list[Job]:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     places = ("source", "sink", "state", "queue", "visibility", Group.S3)
-    add_settings_arguments(parser, *places, "output_name", "model", "model_contract", "canvas", "png_level")
+    add_settings_arguments(parser, *places, *OUTPUT_SETTINGS)
     parser.add_argument(
         "--pattern", default="*", metavar="GLOB", help="only images whose key matches; * matches slashes too"
     )

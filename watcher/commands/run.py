@@ -6,7 +6,7 @@ import argparse
 
 from watcher.commands.command import Command, ExitCode, prepare, require_torch
 from watcher.config.flags import add_settings_arguments
-from watcher.config.settings import Group
+from watcher.config.settings import OUTPUT_SETTINGS, Group
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Mode
 
@@ -42,7 +42,7 @@ def serve(args: argparse.Namespace, mode: Mode) -> ExitCode:
 def _add_watch_arguments(parser: argparse.ArgumentParser) -> None:
     """All but the devices' settings. The model is part of every job, so it must be the one that `work` uses."""
     groups = [group for group in Group if group is not Group.MODEL]
-    add_settings_arguments(parser, *groups, "model", "model_contract", "canvas")
+    add_settings_arguments(parser, *groups, *OUTPUT_SETTINGS)
 
 
 RUN = Command(

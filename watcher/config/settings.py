@@ -132,6 +132,9 @@ class Settings(BaseModel):
     canvas: Annotated[Canvas, Group.MODEL] = None
     """longer side of the image that the model sees, a multiple of 64: larger finds finer detail and takes longer
     (default: the model's own)"""
+    input_alpha: Annotated[Literal["multiply", "ignore", "trust"], Group.MODEL] = "multiply"
+    """what to do with an image's own transparency: `multiply` it with the matte; `ignore` it, as if the image stood on
+    white; `trust` it as the matte, without running the model"""
     batch: Annotated[Count, Group.MODEL] = 0
     """most images in one batch; 0 lets the device decide"""
     max_wait_ms: Annotated[Number, Field(ge=0), Group.MODEL, Placeholder("MS")] = 20
@@ -226,3 +229,7 @@ def rembg_path() -> Path:
     """Folder of rembg's models, by rembg's own rule: $U2NET_HOME, else .u2net in $XDG_DATA_HOME or the home folder."""
     home = os.environ.get("U2NET_HOME") or os.path.join(os.environ.get("XDG_DATA_HOME") or "~", ".u2net")
     return validators.folder_path(home)
+
+
+OUTPUT_SETTINGS = ("output_name", "model", "model_contract", "canvas", "input_alpha", "png_level")
+"""Settings that decide what an output looks like and where it goes; each command that computes job ids takes them."""

@@ -196,10 +196,15 @@ class ImagePath:
             with self.engine.core_lock, timer.timed("decode"):
                 picture = decode(data, max_pixels=self.settings.max_pixels)
             timer.pixels = picture.width * picture.height
+            rgba = None if self.settings.input_alpha == "ignore" else picture.rgba
+            if rgba is not None and self.settings.input_alpha == "trust":
+                return Cutout(rgba)
             with timer.timed("infer"):
                 future = submit(picture)
                 del picture, data
                 cutout = future.result()
+            if rgba is not None:
+                cutout = cutout.multiplied(rgba)
         if cutout.stats:
             timer.split("infer", "batch_wait", cutout.stats.infer_seconds)
         return cutout

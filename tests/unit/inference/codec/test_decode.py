@@ -120,6 +120,17 @@ def test_transparency_of_any_kind_is_flattened_on_white() -> None:
         assert not (pixels[32:] == 255).all()
 
 
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "TIFF"])
+def test_a_pictures_own_alpha_is_kept_beside_its_flattened_colours(name: str) -> None:
+    rgba = np.dstack([PHOTO, np.full((64, 96), 255, np.uint8)])
+    assert decode(saved(rgba, name, **LOSSLESS[name])).rgba is None, "every pixel is opaque"
+    rgba[:32, :, 3] = 128
+    options = LOSSLESS[name] | ({"exact": True} if name == "WEBP" else {})
+    kept = decode(saved(rgba, name, **options, exif=with_orientation(6))).rgba
+    assert kept is not None
+    assert np.array_equal(kept, np.rot90(rgba, -1))
+
+
 def test_half_transparent_is_half_white() -> None:
     pixels = decode(saved(np.full((2, 2, 4), (200, 100, 0, 128), np.uint8), "PNG")).pixels
     assert far(pixels[0, 0], np.array([227, 177, 127])) <= 1

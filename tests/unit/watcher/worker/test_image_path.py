@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from inference.codec import decode, encode, read_text
 from inference.errors import DeviceLost, PictureTooLargeForDevice
@@ -57,6 +61,7 @@ class Bench:
     """Takes what a changed image has become, if it is a list."""
     after: Callable[[ImageRef], None] = lambda ref: None
     recheck: bool = False
+    input_alpha: Literal["multiply", "ignore", "trust"] = "multiply"
 
     def given(self, data: bytes = PHOTO, key: str = KEY) -> Job:
         """An image in the source and the job that was made of it."""
@@ -79,7 +84,7 @@ class Bench:
             self.engine,
             budget,
             CrashMarkers(self.sink),
-            Settings(source="in", sink="out", max_pixels=self.max_pixels),
+            Settings(source="in", sink="out", max_pixels=self.max_pixels, input_alpha=self.input_alpha),
             self.reports.append,
             on_success=self.after,
             requeue_changed=None if renewed is None else renewed.append,
@@ -122,6 +127,44 @@ def test_a_picture_becomes_a_cut_out_that_names_its_job(bench: Bench) -> None:
     assert np.array_equal(decode(made).pixels, decode(PHOTO).pixels)
     assert bench.sink.output_info(OUTPUT) == OutputInfo(job.id, KEY)
     assert bench.sink.keys == {OUTPUT}
+
+
+def transparent_photo() -> NDArray[np.uint8]:
+    """8 x 8 RGBA: opaque above, half-transparent below, nothing in the last row."""
+    rgba = np.full((8, 8, 4), (200, 100, 50, 255), np.uint8)
+    rgba[4:, :, 3] = 128
+    rgba[7, :, 3] = 0
+    return rgba
+
+
+def png_of(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("multiply", [128, 64, 0]),
+        ("ignore", [128, 128, 128]),
+        ("trust", [255, 128, 0]),
+    ],
+)
+def test_an_images_own_transparency_is_treated_as_the_setting_says(
+    bench: Bench, mode: Literal["multiply", "ignore", "trust"], expected: list[int]
+) -> None:
+    def half(picture: Picture) -> Cutout:
+        return Cutout(np.dstack((picture.pixels, np.full(picture.pixels.shape[:2], 128, np.uint8))))
+
+    bench.engine, bench.input_alpha = FakeEngine(half), mode
+    bench.process(bench.given(png_of(transparent_photo())))
+    made = bench.sink.content(OUTPUT)
+    assert made is not None
+    pixels = np.asarray(Image.open(io.BytesIO(made)))
+    assert [int(pixels[row, 0, 3]) for row in (0, 5, 7)] == expected
+    if mode != "ignore":
+        assert pixels[5, 0, :3].tolist() == [200, 100, 50], "its own colour, without the white that the model saw"
 
 
 @pytest.mark.parametrize(("alpha", "said"), [(0, "0.0000"), (51, "0.2000"), (255, "1.0000")])
