@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,6 +35,15 @@ class QueueStats:
         return self.pending + self.in_flight
 
 
+class Leases(list[Lease]):
+    """The jobs that `Queue.lease` handed out."""
+
+    def __init__(self, leases: Iterable[Lease] = (), *, waited: bool = False) -> None:
+        """`waited`: the queue has waited for a job in vain, so it may be asked again at once."""
+        super().__init__(leases)
+        self.waited = waited
+
+
 class Queue(Protocol):
     """Jobs, each handed to one worker at a time. Every method but `close` may raise `Unavailable`."""
 
@@ -48,7 +57,7 @@ class Queue(Protocol):
         """
         ...
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
         """Up to `limit` jobs for the worker `owner`; [] where there is nothing to do, after a moment at a broker.
 
         No two leased jobs have the same key or the same output; of a broker, no two in this process. The embedded queue

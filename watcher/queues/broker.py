@@ -19,7 +19,7 @@ from watcher.core.counts import Counts
 from watcher.core.errors import NotAnEvent, Unavailable
 from watcher.core.jobs import Job, Lease
 from watcher.queues.background import Acknowledger, Heartbeat
-from watcher.queues.base import QueueStats
+from watcher.queues.base import Leases, QueueStats
 from watcher.queues.broker_lease import BrokerLease
 from watcher.queues.brokers.base import Broker, Depth, Message
 from watcher.queues.in_flight import Entry, Hand, Held
@@ -71,11 +71,11 @@ class BrokerQueue:
             self._broker.send(list(bodies.values()))
         return len(bodies)
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
         """See `Queue.lease`. Raises RuntimeError when what goes on behind the queue has died of a fault."""
         self._check().check_heard()
         if limit < 1:
-            return []
+            return Leases()
         self._read()
         ready, room, wait = self._look(limit)
         if room > 0:
@@ -85,7 +85,8 @@ class BrokerQueue:
                 if not ready:
                     raise
             self._read()
-        return self._hand_out(limit)
+        leases = self._hand_out(limit)
+        return Leases(leases, waited=not leases and not ready and room > 0 and wait > 0)
 
     def stats(self) -> QueueStats:
         """See `Queue.stats`. Nothing is known of ended jobs; the suspects are those that this process holds."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, ImageRef, Job, Lease, Outcome, Rejection
-from watcher.queues.base import QueueStats
+from watcher.queues.base import Leases, QueueStats
 from watcher.queues.sqlite_file import SQL, SqliteFile, to_blob, to_text
 
 SUSPECT_PATIENCE = 60.0
@@ -44,15 +44,15 @@ class SqliteQueue:
         with self._file.transaction() as connection:
             return connection.executemany(SQL["put_job"], [_row(job) | {"now": now} for job in jobs]).rowcount
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
         """See `Queue.lease`. Oldest first; the suspects with the fewest deaths first."""
         now = self._clock()
         claim = {"owner": owner, "now": now, "limit": limit, "overdue": now - SUSPECT_PATIENCE}
         if limit < 1:
-            return []
+            return Leases()
         with self._file.transaction() as connection:
             rows = _claim_alone(connection, claim) if alone else _claim(connection, "lease_jobs", claim)
-        return [self._lease_of(row) for row in rows]
+        return Leases(self._lease_of(row) for row in rows)
 
     def stats(self) -> QueueStats:
         """See `Queue.stats`. Costs the same however many jobs there are."""

@@ -11,13 +11,11 @@ from watcher.core.backoff import backoff
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import Lease
 from watcher.protocol import Report, UnavailableReport
-from watcher.queues.base import Queue
+from watcher.queues.base import Leases, Queue
 from watcher.worker.image_path import ImagePath
 
 SUSPECT_WAIT = 60.0
 """Seconds that a worker may be busy before it leases nothing more until a crash suspect can run alone."""
-MOMENT = 0.1
-"""Seconds: a queue that has taken longer to say that it has nothing has waited for something."""
 IDLE_SECONDS = 2.0
 """After this time an idle worker looks into the queue unasked, since a wake-up may be lost."""
 QUEUE_BACKOFF = (0.25, 15.0)
@@ -48,11 +46,10 @@ class WorkerLoop:
         """Lease and process until drained. Raises what an image's thread raised, such as DeviceLost."""
         with ThreadPoolExecutor(self.capacity, thread_name_prefix="image") as pool:
             while not self._stopping():
-                asked = time.monotonic()
                 leases = self._lease()
                 for lease in leases:
                     self._start(pool, lease)
-                if leases or time.monotonic() - asked < MOMENT:  # else the queue has waited for work already
+                if not leases.waited:
                     self._wait()
         if self._error:
             raise self._error
@@ -77,7 +74,7 @@ class WorkerLoop:
     def _stopping(self) -> bool:
         return self._draining or self._error is not None
 
-    def _lease(self) -> list[Lease]:
+    def _lease(self) -> Leases:
         """Jobs that may start now: nothing runs beside a crash suspect."""
         with self._changed:
             self._woken = False
@@ -87,7 +84,7 @@ class WorkerLoop:
                 self._idle_at = time.monotonic()
         try:
             if free <= 0 or self._suspects_wait():
-                return []
+                return Leases()
             leases = self.queue.lease(self.owner, free, alone=idle)
             self._queue_failures = 0
             return leases
@@ -96,7 +93,7 @@ class WorkerLoop:
                 UnavailableReport(stage="queue_wait", reason=error.reason, detail=str(error), public=error.public)
             )
             self._back_off()
-            return []
+            return Leases(waited=True)
 
     def _back_off(self) -> None:
         """Wait longer after each failure: a queue that answers too late hands out messages that nobody receives."""

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from tests.equipment.support import wait_until
 from watcher.core.errors import NotAnEvent, Unavailable
-from watcher.core.jobs import ImageRef, Job, Lease, Recipe
+from watcher.core.jobs import ImageRef, Job, Recipe
 from watcher.ingest.enqueue import Enqueuer
 from watcher.ingest.intake import Intake, SourceFactory
-from watcher.queues.base import QueueStats
+from watcher.queues.base import Leases, QueueStats
 from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks, Stop
 from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
@@ -41,8 +41,8 @@ class Outbox:
         self.keys += [job.ref.key for job in jobs]
         return len(jobs)
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
-        return []
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
+        return Leases()
 
     def suspects(self) -> int:
         return 0

@@ -16,11 +16,11 @@ from inference.codec import encode
 from inference.picture import Cutout
 from tests.equipment.support import Clock
 from watcher.core.errors import Unavailable
-from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Recipe
+from watcher.core.jobs import ImageRef, Job, Outcome, Recipe
 from watcher.ingest.enqueue import Enqueuer
 from watcher.ingest.listing_comparison import MAX_RECENT, RecentImages
 from watcher.ingest.reconcile import RESEND, Reconciler
-from watcher.queues.base import QueueStats
+from watcher.queues.base import Leases, QueueStats
 from watcher.queues.sqlite import SqliteQueue
 from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.sources.names import SourceFilter
@@ -43,8 +43,8 @@ class Outbox:
         self.jobs += jobs
         return len(jobs)
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
-        return []
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
+        return Leases()
 
     def suspects(self) -> int:
         return 0

@@ -133,6 +133,14 @@ def test_nothing_is_received_without_room_for_it(queue: BrokerQueue, broker: Mem
     assert broker.depth().pending == 1
 
 
+def test_an_empty_answer_says_whether_it_was_waited_for(broker: MemoryBroker) -> None:
+    broker.send([b"a"])
+    with opened(broker, patience=0.001) as queue:
+        assert not queue.lease("w", 1, alone=True).waited
+        assert not queue.lease("w", 0, alone=False).waited
+        assert queue.lease("w", 5, alone=False).waited
+
+
 def test_a_lease_ends_once(queue: BrokerQueue, broker: MemoryBroker) -> None:
     broker.send([b"a b"])
     a, b = lease(queue)

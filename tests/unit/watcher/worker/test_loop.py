@@ -11,6 +11,7 @@ import pytest
 
 from tests.equipment.support import wait_until
 from watcher.core.jobs import ImageRef, Job, Lease, Outcome
+from watcher.queues.base import Leases
 from watcher.queues.sqlite import SqliteQueue
 from watcher.worker import loop
 from watcher.worker.image_path import ImagePath
@@ -25,11 +26,13 @@ class Queue(SqliteQueue):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.handed_out: list[int] = []
+        self.waits = False
+        """Whether it says of an empty answer that it has waited for jobs."""
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
         leases = super().lease(owner, limit, alone=alone)
         self.handed_out.append(len(leases))
-        return leases
+        return leases if leases else Leases(waited=self.waits)
 
 
 class OpenPath:
@@ -91,3 +94,13 @@ def test_a_worker_that_is_told_of_work_looks_for_it_with_one_place_free(work: At
     work.worker.wake()
     wait_until(lambda: work.worker.in_flight == MOST)
     assert work.queue.handed_out == [MOST, 1]
+
+
+def test_a_worker_asks_a_queue_that_has_waited_at_once_again(work: AtWork) -> None:
+    work.queue.waits = True
+    for _ in range(20):
+        work.path.may_end.release()
+    work.worker.wake()
+    wait_until(lambda: work.worker.in_flight == 0)
+    work.put(20, 1)  # nobody wakes the worker
+    wait_until(lambda: work.worker.in_flight == 1)
