@@ -20,6 +20,7 @@ from watcher.config.settings import Settings
 from watcher.core.attempt import Attempt
 from watcher.core.errors import ConfigurationError, Unavailable, public
 from watcher.core.jobs import Job, Mode, Rejection
+from watcher.core.outage import Outage
 from watcher.fleet.devices import plan_workers
 from watcher.fleet.keeper import REPORT_TIMEOUT
 from watcher.fleet.model_check import require_usable
@@ -132,18 +133,23 @@ class Supervisor:
     def _reach(self) -> bool:
         """Open source, sink and queue, however long that takes; False when stopped before they are there."""
         pause, longest = RETRY
+        outage = Outage(log, "start_failed", "start_recovered")
         while not self._stop.is_set():
             try:
-                return self._try_to_open()
+                opened = self._try_to_open()
             except Unavailable as error:
                 if self.mode is Mode.ONCE:
                     raise
                 for part in self.health.unready():
                     self.health.set(part, False, error.public)
-                log.warning("trouble", stage="start", reason=error.reason, problem=str(error))
+                outage.fail(error)
                 self.health.beat()
                 self._stop.wait(pause)
                 pause = min(longest, pause * 2)
+            else:
+                if opened:
+                    outage.recover()
+                return opened
         return False
 
     def _try_to_open(self) -> bool:
@@ -280,7 +286,7 @@ class Supervisor:
         if all(keeper.failures >= HOPELESS for keeper in keepers):
             return f"every worker died {HOPELESS} times in a row; the last: {keepers[0].problem}"
         if self.run_summary.transient_errors and time.monotonic() - self.run_summary.last_finished > PATIENCE:
-            return f"nothing has worked for {PATIENCE:.0f} s; the last trouble: {self.run_summary.last_error}"
+            return f"no image has finished for {PATIENCE:.0f} s; the last error: {self.run_summary.last_error}"
         return ""
 
     def _close(self) -> bool:

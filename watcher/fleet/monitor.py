@@ -23,8 +23,14 @@ from watcher.telemetry.tracing import Trace
 
 log = structlog.get_logger(__name__)
 
-TROUBLED = 30.0
-"""Seconds for which the last trouble of an image keeps the daemon from being ready, unless one works before."""
+OUTAGE_MEMORY = 30.0
+"""Seconds for which the last transient error keeps the daemon from being ready, unless an image finishes before."""
+_ACTIONS = {
+    "queue_wait": "asking the queue for images",
+    "read": "reading an image from the source",
+    "put": "writing an output to the sink",
+}
+"""What a worker does in a stage, for `/readyz`."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,14 @@ class WorkerMonitor:
         self.pool = WorkerPool(devices, make_start, events, report_timeout)
         self._sink, self._embedded, self._telemetry = sink, embedded, telemetry
         self._forget_key, self._on_change = forget_key, on_change
-        self._troubled_until = 0.0
+        self._outage_until = 0.0
+        self._lease_failures: set[tuple[str, str]] = set()
+        """The workers that cannot lease images at present, each with the reason."""
 
     def tick(self) -> None:
         """Called every second or so: an outage that nothing has reported for a while is over."""
-        if self._troubled_until and time.monotonic() > self._troubled_until:
-            self._calm()
+        if self._outage_until and time.monotonic() > self._outage_until:
+            self._end_outage()
 
     def _handle_report(self, worker: str, report: Report) -> None:
         telemetry = self._telemetry
@@ -71,27 +79,39 @@ class WorkerMonitor:
             log_image(worker, report, telemetry.trace(worker, report))
             if report.outcome in (Outcome.GONE, Outcome.STALE):
                 self._forget_key(report.key)
-            elif self._troubled_until:
-                self._calm()
+            elif self._outage_until:
+                self._end_outage()
             self._on_change()
         elif isinstance(report, UnavailableReport):
-            self._note_trouble(worker, report)
+            self._handle_unavailable(worker, report)
         elif isinstance(report, ReadyReport):
             log.info("worker_ready", device=worker, name=report.device_name, seconds=report.warmup_seconds)
 
-    def _note_trouble(self, worker: str, report: UnavailableReport) -> None:
+    def _handle_unavailable(self, worker: str, report: UnavailableReport) -> None:
         telemetry = self._telemetry
         telemetry.summary.transient_errors += 1
         telemetry.summary.last_error = f"{report.stage}: {report.detail}"
-        self._troubled_until = time.monotonic() + TROUBLED
-        telemetry.health.set("images", False, f"{report.stage}: {report.public}")
-        fields = {"stage": report.stage, "reason": report.reason, "problem": report.detail}
-        trace_id = telemetry.trace(worker, report) if report.key else ""
-        log.warning("trouble", device=worker, key=report.key, **fields, **({"trace_id": trace_id} if trace_id else {}))
+        self._outage_until = time.monotonic() + OUTAGE_MEMORY
+        telemetry.health.set("images", False, f"{_ACTIONS.get(report.stage, report.stage)}: {report.public}")
+        if report.key:
+            self._log_requeued(worker, report)
+        elif (worker, report.reason) not in self._lease_failures:  # once, not for every attempt
+            self._lease_failures.add((worker, report.reason))
+            log.warning("lease_failed", device=worker, reason=report.reason, problem=report.detail)
 
-    def _calm(self) -> None:
-        self._troubled_until = 0.0
+    def _log_requeued(self, worker: str, report: UnavailableReport) -> None:
+        fields = {"stage": report.stage, "reason": report.reason, "problem": report.detail}
+        if trace_id := self._telemetry.trace(worker, report):
+            fields["trace_id"] = trace_id
+        log.warning("image_requeued", device=worker, key=report.key, **fields)
+
+    def _end_outage(self) -> None:
+        self._outage_until = 0.0
         self._telemetry.health.set("images", True)
+        failures = self._lease_failures.copy()  # workers report from several threads
+        self._lease_failures.clear()
+        for worker in sorted({worker for worker, _ in failures}):
+            log.info("lease_recovered", device=worker)
 
     def _handle_worker_death(self, worker: str, owner: str, reason: DeathReason, unasked: bool) -> None:
         """Requeue the dead worker's jobs as crash suspects; one that has killed three workers is quarantined.

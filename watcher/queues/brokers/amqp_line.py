@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -279,7 +280,8 @@ def translated(address: AmqpAddress, error: BaseException) -> Unavailable:
     if isinstance(error, Unavailable):
         return error
     cause = _innermost(error)
-    text = f"{address.name}: {getattr(cause, 'reply_text', '') or str(cause) or type(cause).__name__}"
+    system = os.strerror(cause.errno).lower() if isinstance(cause, OSError) and cause.errno else ""
+    text = f"{address.name}: {getattr(cause, 'reply_text', '') or system or str(cause) or type(cause).__name__}"
     denied = isinstance(cause, ProbableAuthenticationError | ProbableAccessDeniedError)
     kind = Denied if denied or getattr(cause, "reply_code", None) in _DENIED else Unavailable
     return kind(text, public=text)  # brokers know nothing of images
