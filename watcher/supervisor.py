@@ -52,7 +52,7 @@ SHARED_TICK = 10.0
 RETRY = (0.5, 15.0)
 """First and longest wait before source, sink and queue are tried again at start."""
 PATIENCE = 120.0
-"""`once` gives up when nothing has ended for so long while the world is in trouble."""
+"""Seconds without a finished image, while there are transient errors, after which `once` gives up."""
 HOPELESS = 5
 """`once` gives up when every worker has died so often in a row without doing anything."""
 
