@@ -158,22 +158,19 @@ def _unknown_keys(layer: _Layer) -> Iterator[str]:
     for key in sorted(layer.values.keys() - set(PUBLIC)):
         value = layer.values[key]
         if isinstance(value, dict):
-            header = layer.label(_header(key, value))
-            yield f"{header} is a table: remove this line, since settings stand outside of tables."
+            for header in _headers(key, value):
+                yield f"{layer.label(header)} is a table: remove this line, since settings stand outside of tables."
         else:
             yield f"{layer.label(key)} is not a setting; the nearest one is {_nearest(key.replace('-', '_'), PUBLIC)}."
 
 
-def _header(key: str, table: Mapping[str, object]) -> str:
-    """The header of a table as the file has it: [alphadrop], or [tool.alphadrop]."""
-    words = [key]
-    while len(table) == 1:
-        [(key, inner)] = table.items()
-        if not isinstance(inner, dict):
-            break
-        words.append(key)
-        table = inner
-    return f"[{'.'.join(words)}]"
+def _headers(name: str, table: Mapping[str, object]) -> Iterator[str]:
+    """The header of a table and of those in it as the file has them: [alphadrop], or [tool.alphadrop]."""
+    inner = {key: value for key, value in table.items() if isinstance(value, dict)}
+    if len(inner) < len(table) or not table:
+        yield f"[{name}]"
+    for key, value in inner.items():
+        yield from _headers(f"{name}.{key}", value)
 
 
 def _inside_tables(values: Mapping[str, object]) -> Iterator[str]:
