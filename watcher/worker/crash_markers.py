@@ -38,15 +38,15 @@ class CrashMarkers:
         self._survived: set[str] = set()
         """Jobs that a worker survived, but whose marker could not be deleted."""
 
-    def of(self, job: Job) -> CrashMarker:
+    def read(self, job: Job) -> CrashMarker:
         """Read a suspect's marker. Raises Rejected if too many workers have died of it, or Unavailable."""
-        deaths = 0 if job.id in self._survived else self._read(job)
+        deaths = 0 if job.id in self._survived else self._count(job)
         if deaths >= DEATHS_TO_QUARANTINE:
             raise Rejected(KILLS_WORKER.reason, KILLS_WORKER.detail)
         return CrashMarker(job, deaths)
 
     @contextmanager
-    def entered(self, marker: CrashMarker) -> Iterator[None]:
+    def guard(self, marker: CrashMarker) -> Iterator[None]:
         """Set the marker while the block runs.
 
         It stays if the block ends in an error that says nothing about the picture, such as a lost device.
@@ -67,7 +67,7 @@ class CrashMarkers:
             log.warning("crash_marker_not_deleted", key=job.ref.key, problem=str(error))
             self._survived.add(job.id)
 
-    def _read(self, job: Job) -> int:
+    def _count(self, job: Job) -> int:
         ref = self._sink.stat(marker_key(job))
         try:
             return int(self._sink.read(ref)) if ref is not None else 0

@@ -136,7 +136,7 @@ class ImagePath:
         if is_output_of(present, job):  # an earlier worker put it, and died before the acknowledgement
             return Outcome.ALREADY_DONE
         self._require_own(job, present)
-        marker = self.crash_markers.of(job) if lease.suspect else None
+        marker = self.crash_markers.read(job) if lease.suspect else None
         with timer.timed("read"):
             data = self.source.read(job.ref)
         timer.bytes_in = len(data)
@@ -156,7 +156,7 @@ class ImagePath:
     def _memory_for(self, data: bytes, marker: CrashMarker | None) -> Iterator[None]:
         """Wait until the picture may be in memory; a crash suspect gets the whole budget, so that it runs alone."""
         if marker:
-            with self.budget.hold(WHOLE_BUDGET), self.crash_markers.entered(marker):
+            with self.budget.hold(WHOLE_BUDGET), self.crash_markers.guard(marker):
                 probe(data)
                 yield
         else:
