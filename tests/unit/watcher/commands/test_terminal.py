@@ -1,4 +1,4 @@
-"""What a terminal is shown of names that others have chosen."""
+"""Tables and names on a terminal: image names come from outside and are escaped."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ EVIL = "a\x1b[2J\x1b]0;title\x07\r\nOK.jpg"
 
 
 @pytest.mark.parametrize("text", ["shoes/ä b.jpg", "日本.jpg", "a'b\"[red].jpg"])
-def test_names_are_shown_as_they_are(text: str) -> None:
+def test_ordinary_names_are_printed_unchanged(text: str) -> None:
     assert printable(text) == text
 
 
 @pytest.mark.parametrize("text", [EVIL, "\x9b31m", "\u202egpj.exe", "\udcff.jpg", "\u2028"])
-def test_what_steers_a_terminal_is_spelled_out(text: str) -> None:
+def test_control_characters_are_escaped(text: str) -> None:
     shown = printable(text)
     assert shown.isprintable() and "\\" in shown
 
@@ -45,11 +45,11 @@ def test_the_summary_names_a_few_of_the_empty_cut_outs(empty: int, said: str) ->
     assert f"{empty:,}" in shown(run) and said in shown(run)
 
 
-def test_the_summary_says_nothing_of_empty_cut_outs_where_there_are_none() -> None:
+def test_the_summary_leaves_out_empty_cut_outs_where_there_are_none() -> None:
     assert "empty" not in shown(RunSummary(Counter(written=2000)))
 
 
-def test_tables_hold_no_names_that_steer_a_terminal() -> None:
+def test_tables_contain_no_control_characters_from_names() -> None:
     rejection = Rejection(Reason.TRUNCATED, f"{EVIL} ends early")
     job = Job("id", ImageRef(EVIL, "1", 1), "x.png")
     page = io.StringIO()
@@ -60,7 +60,7 @@ def test_tables_hold_no_names_that_steer_a_terminal() -> None:
     assert all(line.isprintable() for line in page.getvalue().split("\n"))
 
 
-def test_what_the_queue_cannot_know_is_unknown_and_not_0() -> None:
+def test_a_number_that_the_queue_cannot_know_is_unknown_rather_than_0() -> None:
     page = io.StringIO()
     Console(file=page, width=200).print(queue_table(QueueStats(27, unknown=frozenset({"in_flight"})), []))
     assert "27" in page.getvalue() and "unknown" in page.getvalue()
