@@ -275,7 +275,7 @@ class Supervisor:
                 self._measure()
             except Exception as error:
                 self.health.set("queue", False, public(error))
-                log.error("measuring_failed", problem=str(error), exc_info=True)
+                log.error("queue_stats_failed", problem=str(error), exc_info=True)
             self._stop.wait(SHARED_TICK)
 
     def _hopeless(self) -> str:

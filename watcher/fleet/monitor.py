@@ -132,7 +132,7 @@ class WorkerMonitor:
         try:
             write_error_record(self._sink, job, rejection)
         except Unavailable as error:
-            log.error("record_not_written", key=job.ref.key, problem=str(error))
+            log.error("error_record_failed", key=job.ref.key, problem=str(error))
         report = ImageReport(
             key=job.ref.key,
             job=job.id,

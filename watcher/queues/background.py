@@ -148,7 +148,7 @@ class Acknowledger:
                 failures = 0
             except Unavailable as error:
                 failures += 1
-                log.warning("acknowledging_failed", queue=self._broker.name, problem=str(error))
+                log.warning("acknowledge_failed", queue=self._broker.name, problem=str(error))
                 if not self._pause(backoff(failures, BATCH_SECONDS, MOST_BACKOFF)):
                     return
 
@@ -224,7 +224,7 @@ class Acknowledger:
         if self._closing:
             self._give_back(unfinished)
             return
-        log.warning("messages_kept", queue=self._broker.name, messages=len(unfinished), problem=str(error))
+        log.warning("requeue_failed", queue=self._broker.name, messages=len(unfinished), problem=str(error))
         for held in unfinished:  # before they are forgotten here: a heartbeat must find them in one place or the other
             self._keep(held)
         self._forget(unfinished)

@@ -156,7 +156,7 @@ class BrokerQueue:
             except NotAnEvent as error:
                 self._set_aside(held, str(error))
             except Unavailable as error:
-                log.warning("message_kept", queue=self._broker.name, problem=str(error))
+                log.warning("message_postponed", queue=self._broker.name, problem=str(error))
                 self._postpone(held)
 
     def _read_one(self, held: Held) -> None:
@@ -173,7 +173,7 @@ class BrokerQueue:
         try:
             self._broker.set_aside(held.message)
         except Unavailable as error:
-            log.warning("message_kept", queue=self._broker.name, problem=str(error))
+            log.warning("message_postponed", queue=self._broker.name, problem=str(error))
             self._postpone(held)
         else:
             with self._lock:

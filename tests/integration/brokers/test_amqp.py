@@ -255,7 +255,7 @@ def test_trouble_is_logged_once_and_its_end_too(rabbit: Rabbit, name: str) -> No
         with rabbit.down():
             wait_until(lambda: fails(broker.depth))
         wait_until(lambda: works(broker.depth))
-    assert [line["event"] for line in lines] == ["broker_lost", "broker_found"]
+    assert [line["event"] for line in lines] == ["broker_disconnected", "broker_reconnected"]
 
 
 # Queues

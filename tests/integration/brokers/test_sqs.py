@@ -65,7 +65,7 @@ def test_a_service_that_is_not_there_is_unavailable_and_no_mistake(aws: AwsOptio
     nowhere = AwsOptions(endpoint=f"http://127.0.0.1:{free_port()}", region=REGION, attempts=1)
     with capture_logs() as lines:
         broker = open_broker("sqs://jobs", aws=nowhere, visibility=30.0, prefetch=1, counts=Counts())
-    assert [line["event"] for line in lines] == ["queue_not_reached"]
+    assert [line["event"] for line in lines] == ["queue_unreachable"]
     with closing(broker):
         for ask in (broker.depth, lambda: broker.send([b"a"]), lambda: broker.receive(1, 0.0)):
             with pytest.raises(Unavailable):
@@ -121,7 +121,7 @@ def test_dead_letters_that_are_not_there_are_no_reason_to_keep_a_message(aws: Aw
         broker.send([b"nonsense"])
         with capture_logs() as lines:
             broker.set_aside(receive(broker, 1)[0])
-        assert [line["event"] for line in lines] == ["dead_letters_not_reached"]
+        assert [line["event"] for line in lines] == ["dead_letters_unreachable"]
         wait_until(lambda: broker.depth().pending + broker.depth().in_flight == 0)
 
 

@@ -166,7 +166,7 @@ class Line:
             except asyncio.CancelledError:
                 pass
             except Exception as error:
-                log.exception("broker_line_died", broker=self._address.name)
+                log.exception("broker_thread_died", broker=self._address.name)
                 self._death = error
             with self._lock:
                 self._ended = True
@@ -192,12 +192,12 @@ class Line:
 
     def _tell_lost(self, problem: Unavailable) -> None:
         if not self._lost:
-            log.warning("broker_lost", broker=self._address.name, problem=str(problem))
+            log.warning("broker_disconnected", broker=self._address.name, problem=str(problem))
         self._lost = True
 
     def _tell_found(self) -> None:
         if self._lost:
-            log.info("broker_found", broker=self._address.name)
+            log.info("broker_reconnected", broker=self._address.name)
         self._lost = False
 
     def _fail(self, problem: Unavailable) -> None:

@@ -147,7 +147,7 @@ class SqsBroker:
             self.close()
             raise ConfigurationError(str(error)) from error
         except Unavailable as error:
-            log.warning("queue_not_reached", queue=self.name, problem=str(error))
+            log.warning("queue_unreachable", queue=self.name, problem=str(error))
 
     def _wait(self, limit: int, wait: float) -> list[Message]:
         """One batch, asked for in waits that are so short that a request which takes longer has stalled."""
@@ -185,7 +185,7 @@ class SqsBroker:
                 url = self._url_of(QueueName=name, QueueOwnerAWSAccountId=account)
                 self._client.send_message(QueueUrl=url, MessageBody=message.body.decode("utf-8"))
         except (Denied, QueueMissing, ConfigurationError) as error:  # waiting mends none of them
-            log.warning("dead_letters_not_reached", queue=arn, problem=str(error))
+            log.warning("dead_letters_unreachable", queue=arn, problem=str(error))
 
     def _attributes(self, *names: str) -> dict[str, str]:
         found: dict[str, str] = self._call("get_queue_attributes", AttributeNames=list(names)).get("Attributes", {})

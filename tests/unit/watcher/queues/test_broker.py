@@ -315,7 +315,7 @@ def test_who_may_not_send_goes_on_trying(clock: Clock) -> None:
         broker.failing["send"] = Denied("read only")
         with capture_logs() as lines:
             give_up(queue)
-            wait_until(lambda: any(line["event"] == "messages_kept" for line in lines))
+            wait_until(lambda: any(line["event"] == "requeue_failed" for line in lines))
         assert lease(queue) == [], "not at once"
 
         leases: list[Lease] = []
@@ -354,7 +354,7 @@ def test_a_queue_that_takes_nothing_still_hears_what_has_ended_and_is_leased_fro
         (given_up,) = lease(queue)
     with capture_logs() as lines:
         given_up.release()
-        wait_until(lambda: any(line["event"] == "acknowledging_failed" for line in lines))
+        wait_until(lambda: any(line["event"] == "acknowledge_failed" for line in lines))
     done.done(Outcome.WRITTEN)
     wait_until(lambda: broker.bodies == [b"a"])
     assert lease(queue) == []
@@ -442,7 +442,7 @@ def test_acknowledgements_are_repeated_until_they_are_heard(queue: BrokerQueue, 
     broker.failing["acknowledge"] = Unavailable("no network")
     with capture_logs() as lines:
         held.done(Outcome.WRITTEN)
-        wait_until(lambda: any(line["event"] == "acknowledging_failed" for line in lines))
+        wait_until(lambda: any(line["event"] == "acknowledge_failed" for line in lines))
     broker.failing.clear()
     wait_until(lambda: not broker.bodies)
 
