@@ -12,8 +12,16 @@ from PIL import Image, ImageCms, ImageOps
 
 from inference.codec import decode, probe
 from inference.codec.png import END, SIGNATURE, chunk
-
-from .pictures import FILES, IMAGE, LOSSLESS, PHOTO, far, saved, swapped_profile, with_orientation
+from tests.equipment.encoded_pictures import (
+    FILES,
+    IMAGE,
+    LOSSLESS,
+    PHOTO,
+    far,
+    saved,
+    swapped_profile,
+    with_orientation,
+)
 
 
 def raw_png(rows: NDArray[Any], depth: int, colour: int, *extra: bytes) -> bytes:

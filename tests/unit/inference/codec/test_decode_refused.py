@@ -22,8 +22,7 @@ from inference.errors import (
     TruncatedPicture,
     UnsupportedPicture,
 )
-
-from .pictures import FILES, PHOTO, far, noise, photo, saved, swapped_profile, with_orientation
+from tests.equipment.encoded_pictures import FILES, PHOTO, far, noise, photo, saved, swapped_profile, with_orientation
 
 
 def test_every_rejection_has_its_own_reason() -> None:

@@ -12,8 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from inference.codec import HEAD_BYTES, decode, encode, is_complete_png, read_text
 from inference.codec.png import END, SIGNATURE, chunk
 from inference.picture import Cutout
-
-from .pictures import cutout, noise, saved
+from tests.equipment.encoded_pictures import cutout, noise, saved
 
 KEYWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=79)
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=200)

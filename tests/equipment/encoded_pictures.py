@@ -1,4 +1,4 @@
-"""Pictures that the codec tests are made of."""
+"""Pictures in many formats, for tests of the codecs."""
 
 import io
 from typing import Any
@@ -14,14 +14,14 @@ def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def photo(width: int = 96, height: int = 64) -> NDArray[np.uint8]:
-    """H x W x 3: smooth, of every hue, and no two corners alike."""
+    """H x W x 3: smooth gradients of many hues, with four different corners."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     red, green = 255 * x / max(width - 1, 1), 255 * y / max(height - 1, 1)
     return np.stack([red, green, 127 + 100 * np.sin(x / 9 + y / 7)], axis=-1).astype(np.uint8)
 
 
 def cutout(width: int, height: int, *, grain: float = 3.0) -> NDArray[np.uint8]:
-    """H x W x 4: an ellipse of shaded, grainy colour with a soft edge on nothing."""
+    """H x W x 4: a shaded, grainy ellipse with a soft edge; the rest is transparent."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     inside = 1 - np.hypot((x - width / 2) / (width * 0.35), (y - height / 2) / (height * 0.4))
     alpha = np.clip(inside * 40, 0, 1) * 255
@@ -31,7 +31,7 @@ def cutout(width: int, height: int, *, grain: float = 3.0) -> NDArray[np.uint8]:
 
 
 def saved(pixels: NDArray[Any] | Image.Image, format: str, **options: Any) -> bytes:
-    """The bytes that Pillow writes for these pixels."""
+    """Encode pixels with Pillow."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     file = io.BytesIO()
     image.save(file, format, **options)
@@ -39,19 +39,19 @@ def saved(pixels: NDArray[Any] | Image.Image, format: str, **options: Any) -> by
 
 
 def far(a: NDArray[Any], b: NDArray[Any]) -> int:
-    """The largest difference of any channel, in levels."""
+    """The largest difference in any channel, in levels of 0..255."""
     return int(np.abs(a.astype(np.int16) - b.astype(np.int16)).max())
 
 
 def with_orientation(value: int) -> Image.Exif:
-    """EXIF data that says how the camera was held, 1 to 8."""
+    """EXIF data with this orientation, 1 to 8."""
     exif = Image.Exif()
     exif[0x0112] = value
     return exif
 
 
 def swapped_profile() -> bytes:
-    """sRGB with the red and the blue primary exchanged: a profile whose effect cannot be overlooked."""
+    """An ICC profile of sRGB with red and blue primaries exchanged, whose effect is obvious."""
     icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, blue = icc.index(b"rXYZ"), icc.index(b"bXYZ")
     icc[red : red + 4], icc[blue : blue + 4] = b"bXYZ", b"rXYZ"
