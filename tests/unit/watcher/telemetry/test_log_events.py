@@ -23,7 +23,7 @@ def logged() -> set[tuple[str, str]]:
 
 
 def events_of(call: ast.Call) -> Iterator[tuple[str, str]]:
-    """The events of `log.LEVEL("event")`, `Outage(log, "failed", "recovered")` or `path_warnings.warn("event", path)`."""
+    """The events of `log.LEVEL("event")`, `Outage(log, "failed", "recovered")` or `self._warnings.warn("event")`."""
     match call:
         case ast.Call(func=ast.Attribute(value=ast.Name(id="log"), attr=method), args=[event, *_]) if method in LEVELS:
             yield from ((name, LEVELS[method]) for name in names(event))
