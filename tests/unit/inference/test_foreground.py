@@ -136,18 +136,3 @@ def two_passes(pixels: Tensor, alpha: Tensor) -> Tensor:
     fore, back = (torch.nn.functional.interpolate(x, size=shape, mode="bilinear")[0].permute(1, 2, 0) for x in means)
     opacity = alpha[..., None] / 255
     return (fore + opacity * (pixels / 255 - opacity * fore - (1 - opacity) * back)).clamp(0, 1)
-
-
-def test_box_sum_is_the_sum_over_the_window() -> None:
-    x = torch.rand(1, 2, 9, 13)
-    wanted = torch.nn.functional.avg_pool2d(x, 5, 1, 2, divisor_override=1)
-    assert torch.allclose(box_sum(x, 2), wanted, atol=1e-5)
-
-
-def test_a_radius_beyond_the_picture_sums_all_of_it() -> None:
-    x = torch.rand(1, 1, 4, 6)
-    assert torch.allclose(box_sum(x, 50), x.sum().expand_as(x), atol=1e-5)
-
-
-def test_resize_keeps_uint8_on_the_cpu() -> None:
-    assert resize(torch.zeros(1, 3, 40, 40, dtype=torch.uint8), (10, 10)).dtype == torch.uint8
