@@ -18,6 +18,7 @@ import structlog
 from watcher.config.load import wants_traces
 from watcher.config.settings import Settings
 from watcher.core.attempt import Attempt
+from watcher.core.backoff import Backoff
 from watcher.core.errors import ConfigurationError, Unavailable, public
 from watcher.core.jobs import Job, Mode, Rejection
 from watcher.core.outage import Outage
@@ -132,7 +133,7 @@ class Supervisor:
 
     def _reach(self) -> bool:
         """Open source, sink and queue, however long that takes; False when stopped before they are there."""
-        pause, longest = RETRY
+        backoff = Backoff(*RETRY)
         outage = Outage(log, "start_failed", "start_recovered")
         while not self._stop.is_set():
             try:
@@ -144,8 +145,8 @@ class Supervisor:
                     self.health.set(part, False, error.public)
                 outage.fail(error)
                 self.health.beat()
-                self._stop.wait(pause)
-                pause = min(longest, pause * 2)
+                backoff.fail()
+                self._stop.wait(backoff.delay())
             else:
                 if opened:
                     outage.recover()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from watcher.core.backoff import backoff
+from watcher.core.backoff import Backoff
 from watcher.core.errors import public
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 from watcher.protocol import (
@@ -37,7 +37,7 @@ REPORT_TIMEOUT = 30.0
 """Seconds without a report after which a worker counts as hung (stopped, swapped out) and is killed."""
 START_TIMEOUT = 600.0
 """The same while it loads and warms up: compiling a model takes minutes."""
-RESTART_BACKOFF = (0.2, 30.0)
+RESTART_BACKOFF = (0.4, 30.0)
 """First and longest wait before a dead worker is replaced, in seconds."""
 READ_INTERVAL = 0.5
 """Longest time from one read of the pipe to the next, in seconds; shorter where the pipe would fill up otherwise."""
@@ -75,8 +75,7 @@ class WorkerKeeper(threading.Thread):
         self.state = WorkerState.STARTING
         self.problem = "starting"
         """Why there is no ready worker, empty while there is one."""
-        self.failures = 0
-        """Deaths in a row of workers that had done nothing yet."""
+        self._restart_backoff = Backoff(*RESTART_BACKOFF)
         self.last_death: DeathReason | None = None
         self._make_start, self._events, self._report_timeout = make_start, events, report_timeout
         self._process: subprocess.Popen[str] | None = None
@@ -96,7 +95,7 @@ class WorkerKeeper(threading.Thread):
                 self._record_failure(DeathReason.OTHER, public(error))
                 log.error("keeper_failed", device=self.worker, problem=str(error), exc_info=True)
             if not self._stopping.is_set():
-                self._stopping.wait(backoff(self.failures, *RESTART_BACKOFF))
+                self._stopping.wait(self._restart_backoff.delay())
         self._set_state(WorkerState.STOPPED, "stopped")
 
     def send(self, line: str) -> None:
@@ -123,6 +122,11 @@ class WorkerKeeper(threading.Thread):
         """End the worker at once, and start no other. Its jobs stay in the queue."""
         self._stopping.set()
         self._signal(signal.SIGKILL)
+
+    @property
+    def failures(self) -> int:
+        """Deaths in a row of workers that had done nothing yet."""
+        return self._restart_backoff.failures
 
     @property
     def pid(self) -> int | None:
@@ -176,7 +180,7 @@ class WorkerKeeper(threading.Thread):
         if isinstance(report, ReadyReport):
             self._set_state(WorkerState.READY, "")
         elif not isinstance(report, HeartbeatReport):
-            self.failures = 0  # it works, so it is worth restarting it quickly
+            self._restart_backoff.reset()  # it works, so it is worth restarting it quickly
         self._events.on_report(self.worker, report)
 
     def _handle_death(self, owner: str, process: subprocess.Popen[str], reason: DeathReason) -> None:
@@ -191,7 +195,7 @@ class WorkerKeeper(threading.Thread):
         self._events.on_death(self.worker, owner, reason, unasked)
 
     def _record_failure(self, reason: DeathReason, problem: str) -> None:
-        self.failures += 1
+        self._restart_backoff.fail()
         self.last_death = reason
         self._set_state(WorkerState.FAILED, problem)
 

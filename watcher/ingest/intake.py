@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from watcher.core.backoff import backoff
+from watcher.core.backoff import Backoff
 from watcher.core.errors import Unavailable, public
 from watcher.core.outage import Outage
 from watcher.ingest.enqueue import Enqueuer
@@ -81,6 +81,7 @@ class _SourceThread:
         self._intake, self._part, self._make = intake, part, make
         self._source: Source | None = None
         self._source_outage = Outage(log, f"{part}_failed", f"{part}_recovered")
+        self._source_backoff = Backoff(*RETRY)
         self._queue_outage = Outage(log, "enqueue_failed", "enqueue_recovered")
         self._callbacks = SourceCallbacks(self._on_health, self._on_overflow, intake.metrics.listing_succeeded)
 
@@ -112,11 +113,12 @@ class _SourceThread:
             intake.metrics.listing_failed()
         self._set_health(False, public(error))
         self._source_outage.fail(error)
-        intake.stopping.wait(backoff(self._source_outage.failures - 1, *RETRY))
+        self._source_backoff.fail()
+        intake.stopping.wait(self._source_backoff.delay())
 
     def _deliver(self, arrivals: list[Arrival]) -> None:
         """Put arrivals into the queue, however long that takes: none must be lost."""
-        intake = self._intake
+        intake, backoff = self._intake, Backoff(*RETRY)
         while not intake.stopping.is_set():
             try:
                 if arrivals:
@@ -129,7 +131,8 @@ class _SourceThread:
             except Unavailable as error:
                 intake.health.set("queue", False, error.public)
                 self._queue_outage.fail(error)
-                intake.stopping.wait(backoff(self._queue_outage.failures - 1, *RETRY))
+                backoff.fail()
+                intake.stopping.wait(backoff.delay())
 
     def _finish_first_listing(self) -> None:
         intake = self._intake
@@ -143,6 +146,7 @@ class _SourceThread:
     def _on_health(self, ok: bool, why: str) -> None:
         if ok:
             self._source_outage.recover()
+            self._source_backoff.reset()
         self._set_health(ok, why)
 
     def _set_health(self, ok: bool, why: str = "") -> None:

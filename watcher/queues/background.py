@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from watcher.core.backoff import backoff
+from watcher.core.backoff import Backoff
 from watcher.core.counts import Counts
 from watcher.core.errors import Denied, Unavailable
 from watcher.queues.brokers.base import Broker
@@ -25,7 +25,8 @@ TRIES = 3
 """So often a broker may refuse a single acknowledgement, before the message is left to come again."""
 LOOK_SECONDS = 5.0
 """Between two looks whether messages are still ours, at a broker where they do not run out."""
-MOST_BACKOFF = 10.0
+ACKNOWLEDGE_BACKOFF = (0.4, 10.0)
+"""First and longest wait, in seconds, before acknowledgements that failed are sent again."""
 MOST_PENDING = 300
 """So many acknowledgements may wait. Whatever is done beyond that is only more that may come again."""
 UNHEARD_SECONDS = 30.0
@@ -141,15 +142,15 @@ class Acknowledger:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        failures = 0
+        backoff = Backoff(*ACKNOWLEDGE_BACKOFF)
         while batch := self._next():
             try:
                 self._tell(batch)
-                failures = 0
+                backoff.reset()
             except Unavailable as error:
-                failures += 1
+                backoff.fail()
                 log.warning("acknowledge_failed", queue=self._broker.name, problem=str(error))
-                if not self._pause(backoff(failures, BATCH_SECONDS, MOST_BACKOFF)):
+                if not self._pause(backoff.delay()):
                     return
 
     def _next(self) -> list[Held]:

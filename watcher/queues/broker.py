@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from watcher.core.backoff import backoff
 from watcher.core.counts import Counts
 from watcher.core.errors import NotAnEvent, Unavailable
 from watcher.core.jobs import Job, Lease
@@ -33,7 +32,6 @@ UNKNOWN = frozenset({"suspects", "pending_bytes", "oldest_pending", "ended", "re
 """What a broker does not report of its queue; see `QueueStats.unknown`."""
 FLUSH_SECONDS = 5.0
 """So long closing may take to tell the broker what has ended."""
-BACKOFF, MOST_BACKOFF = 0.5, 30.0
 SHOWN = 300
 """Characters of a message that is not understood."""
 
@@ -181,11 +179,11 @@ class BrokerQueue:
 
     def _postpone(self, held: Held) -> None:
         """To be read again a little later, or by somebody else."""
-        held.tries += 1
-        if held.tries > LOCAL_RETRIES:
+        held.retries.fail()
+        if held.retries.failures > LOCAL_RETRIES:
             self._give_up(held)
             return
-        pause = backoff(held.tries, BACKOFF, MOST_BACKOFF)
+        pause = held.retries.delay()
         with self._lock:
             if not held.lost:
                 self._hand.add(held, self._clock() + pause)
@@ -208,8 +206,8 @@ class BrokerQueue:
             if entry not in self._hand.leased:
                 return
             self._hand.put_back(entry, self._clock() + delay if delay > 0 else 0.0)
-            entry.held.tries += 1
-            enough = self._closed or entry.held.tries > LOCAL_RETRIES
+            entry.held.retries.fail()
+            enough = self._closed or entry.held.retries.failures > LOCAL_RETRIES
         if enough or entry.held.lost:
             self._give_up(entry.held)
 
@@ -223,10 +221,11 @@ class BrokerQueue:
 
     def _keep(self, held: Held) -> None:
         """It cannot be anybody else's: it is read here once more, later."""
-        held.unfinished, held.tries = False, 0
+        held.unfinished = False
+        held.retries.reset()
         with self._lock:
             if not held.lost:
-                self._hand.add(held, self._clock() + MOST_BACKOFF)
+                self._hand.add(held, self._clock() + held.retries.longest)
 
     def _finish(self, held: Held) -> None:
         """It has left the hand: the broker is told, in the background."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from watcher.core.backoff import Backoff
 from watcher.core.jobs import Job
 from watcher.queues.brokers.base import Message
 
+MESSAGE_BACKOFF = (1.0, 30.0)
+"""First and longest wait, in seconds, before a message that could not be read is read again."""
 SUSPECT_DELIVERIES = 2
 """A message that is handed out for so many times may have been in the hands of a process that died."""
 
@@ -24,8 +27,8 @@ class Held:
     """When it was received, as Unix time."""
     open: int = 0
     """Its jobs that have not ended."""
-    tries: int = 0
-    """How often it was released, or could not be read."""
+    retries: Backoff = field(default_factory=lambda: Backoff(*MESSAGE_BACKOFF))
+    """Its failures: how often it was released, or could not be read."""
     unfinished: bool = False
     """It was given up before its jobs had ended: somebody else is to have it."""
     lost: bool = False
@@ -89,7 +92,8 @@ class Hand:
         """These are its jobs. False where it has been lost meanwhile."""
         if self.unread.pop(held, None) is None:
             return False
-        held.open, held.tries = len(jobs), 0
+        held.open = len(jobs)
+        held.retries.reset()
         self.waiting += (Entry(held, job, place) for place, job in enumerate(jobs, self._places))
         self._places += len(jobs)
         return True

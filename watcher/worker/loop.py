@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from watcher.core.backoff import backoff
+from watcher.core.backoff import Backoff
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import Lease
 from watcher.protocol import Report, UnavailableReport
@@ -18,7 +18,7 @@ SUSPECT_WAIT = 60.0
 """Seconds that a worker may be busy before it leases nothing more until a crash suspect can run alone."""
 IDLE_SECONDS = 2.0
 """After this time an idle worker looks into the queue unasked, since a wake-up may be lost."""
-QUEUE_BACKOFF = (0.25, 15.0)
+QUEUE_BACKOFF = (0.5, 15.0)
 """First and longest pause after the queue was unavailable, in seconds."""
 
 
@@ -38,8 +38,7 @@ class WorkerLoop:
         self._alone = self._draining = self._woken = False
         self._idle_at = time.monotonic()
         """When no image was in flight last."""
-        self._queue_failures = 0
-        """How often in a row the queue was unavailable."""
+        self._queue_backoff = Backoff(*QUEUE_BACKOFF)
         self._error: BaseException | None = None
 
     def run(self) -> None:
@@ -86,7 +85,7 @@ class WorkerLoop:
             if free <= 0 or self._suspects_wait():
                 return Leases()
             leases = self.queue.lease(self.owner, free, alone=idle)
-            self._queue_failures = 0
+            self._queue_backoff.reset()
             return leases
         except Unavailable as error:
             self._report(
@@ -97,9 +96,9 @@ class WorkerLoop:
 
     def _back_off(self) -> None:
         """Wait longer after each failure: a queue that answers too late hands out messages that nobody receives."""
-        self._queue_failures += 1
+        self._queue_backoff.fail()
         with self._changed:
-            self._changed.wait_for(self._stopping, backoff(self._queue_failures, *QUEUE_BACKOFF))
+            self._changed.wait_for(self._stopping, self._queue_backoff.delay())
 
     def _suspects_wait(self) -> bool:
         """Whether to finish what is in flight first, since a suspect would wait for as long as there is other work."""

@@ -44,7 +44,7 @@ def opened(uri: str, *, most: int = MOST, heartbeat: int = 30) -> Iterator[AmqpB
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connect again soon."""
-    monkeypatch.setattr(amqp_line, "MOST_BACKOFF", 0.5)
+    monkeypatch.setattr(amqp_line, "RECONNECT_BACKOFF", (0.2, 0.5))
 
 
 @pytest.fixture

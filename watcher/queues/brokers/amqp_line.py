@@ -21,7 +21,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ProbableAccessDeniedError, ProbableAuthenticationError
 
-from watcher.core.backoff import backoff
+from watcher.core.backoff import Backoff
 from watcher.core.errors import Denied, Unavailable
 from watcher.queues.brokers.address import AmqpAddress
 
@@ -36,7 +36,8 @@ ANSWER_TIMEOUT = 30.0
 """Seconds that the server may take for one thing; longer than it needs to find another leader for a queue."""
 BLOCKED_TIMEOUT = 30.0
 """Seconds that a server may refuse to take messages, for want of disk or memory, before the connection is given up."""
-BACKOFF, MOST_BACKOFF = 0.2, 10.0
+RECONNECT_BACKOFF = (0.2, 10.0)
+"""First and longest wait, in seconds, before the server is connected to again."""
 GOODBYE = 2.0
 """Seconds that a server may take to answer our leaving."""
 NOT_FOUND = 404
@@ -175,19 +176,21 @@ class Line:
 
     async def _keep_open(self) -> None:
         """Connect, wait for the end, connect again."""
-        self._keeper, failures = asyncio.current_task(), 0
+        self._keeper, backoff = asyncio.current_task(), Backoff(*RECONNECT_BACKOFF)
         while not self._ended:
+            connected = False
             try:
                 reason = await self._connected()
-                failures = 0
+                connected = True
+                backoff.reset()
             except (*_TROUBLES, Unavailable) as error:
                 reason = error
-                failures += 1
             problem = translated(self._address, reason)
             self._tell_lost(problem)
-            if failures:
+            if not connected:
                 self._fail(problem)
-            await asyncio.sleep(backoff(failures, BACKOFF, MOST_BACKOFF))
+            backoff.fail()
+            await asyncio.sleep(backoff.delay())
             self._session = self._loop.create_future()
 
     def _tell_lost(self, problem: Unavailable) -> None:

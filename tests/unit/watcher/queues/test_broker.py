@@ -15,8 +15,9 @@ from watcher.core.errors import Denied, NotAnEvent, Unavailable
 from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
 from watcher.queues.background import TRIES, Heartbeat
-from watcher.queues.broker import LOCAL_RETRIES, MOST_BACKOFF, BrokerQueue
+from watcher.queues.broker import LOCAL_RETRIES, BrokerQueue
 from watcher.queues.brokers.base import Depth, Message
+from watcher.queues.in_flight import MESSAGE_BACKOFF
 from watcher.testing import MemoryBroker
 
 BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
@@ -321,7 +322,7 @@ def test_who_may_not_send_goes_on_trying(clock: Clock) -> None:
         leases: list[Lease] = []
 
         def look() -> list[Lease]:
-            clock.now += MOST_BACKOFF
+            clock.now += MESSAGE_BACKOFF[1]
             leases.extend(lease(queue))
             return leases
 
