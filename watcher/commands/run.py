@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from textwrap import fill
 
 from watcher.commands.command import Command, ExitCode, prepare, require_torch
-from watcher.config.flags import add_settings_arguments
+from watcher.config.flags import add_settings_arguments, flag_of
 from watcher.config.settings import OUTPUT_SETTINGS, Group
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Mode
@@ -19,9 +20,12 @@ Exit code:
   0  stopped by a signal
   2  wrong usage or configuration
   4  stopped, but images in flight were not finished in time"""
-_SAME = """\
-Give `watch` and `work` the same source, sink, --model, --canvas, --output-name
-and --png-level: together they identify a job."""
+_SAME = fill(
+    f"Give `watch` and `work` the same source and sink, and the same {', '.join(map(flag_of, OUTPUT_SETTINGS))}: "
+    "together they identify a job.",
+    width=79,
+    break_on_hyphens=False,
+)
 
 
 def serve(args: argparse.Namespace, mode: Mode) -> ExitCode:

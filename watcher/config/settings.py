@@ -41,6 +41,11 @@ class Placeholder:
     text: str
 
 
+@dataclass(frozen=True)
+class DecidesOutput:
+    """Marks a setting that decides what an output looks like or where it goes, and so is part of every job's id."""
+
+
 Integer = Annotated[int, BeforeValidator(validators.integer)]
 Count = Annotated[Integer, Field(ge=0), Placeholder("N")]
 Number = Annotated[float, BeforeValidator(validators.number), Field(allow_inf_nan=False), Placeholder("N")]
@@ -74,7 +79,7 @@ class Settings(BaseModel):
     """folder or s3://BUCKET/PREFIX with the images to cut out, subfolders included"""
     sink: Annotated[Place, Group.PLACES]
     """folder or s3://BUCKET/PREFIX for the cut-outs; a missing folder is created"""
-    output_name: Annotated[OutputName, Group.PLACES] = "{dir}{stem}.png"
+    output_name: Annotated[OutputName, Group.PLACES, DecidesOutput()] = "{dir}{stem}.png"
     """path of an output below the sink: {dir} is the image's folder with its trailing slash, {stem} the file name
     without its extension, {ext} the extension, {name} the whole file name"""
     exclude_sink: Annotated[Switch, Group.PLACES] = False
@@ -124,15 +129,15 @@ class Settings(BaseModel):
     devices: Annotated[Devices, Group.MODEL] = "auto"
     """`auto` uses every GPU, or else the CPU with one worker for each core and 2 GiB of memory (one worker in all for
     a third-party model); or a list: cuda:0,cuda:1 runs a worker on each, cpu:2 two workers that share the cores"""
-    model: Annotated[str, Field(min_length=1), Group.MODEL, Placeholder("NAME|FILE")] = "nano"
+    model: Annotated[str, Field(min_length=1), Group.MODEL, Placeholder("NAME|FILE"), DecidesOutput()] = "nano"
     """a model that `alphadrop models` lists, such as nano or isnet-general-use, or a file: .safetensors from
     alphadrop's training, .onnx, .pt2 or TorchScript"""
-    model_contract: Annotated[Contract, Group.MODEL] = ""
+    model_contract: Annotated[Contract, Group.MODEL, DecidesOutput()] = ""
     """preprocessing contract of a third-party model; needed only where alphadrop cannot detect it from the file"""
-    canvas: Annotated[Canvas, Group.MODEL] = None
+    canvas: Annotated[Canvas, Group.MODEL, DecidesOutput()] = None
     """longer side of the image that the model sees, a multiple of 64: larger finds finer detail and takes longer
     (default: the model's own)"""
-    input_alpha: Annotated[Literal["multiply", "ignore", "trust"], Group.MODEL] = "multiply"
+    input_alpha: Annotated[Literal["multiply", "ignore", "trust"], Group.MODEL, DecidesOutput()] = "multiply"
     """what to do with an image's own transparency: `multiply` it with the matte; `ignore` it, as if the image stood on
     white; `trust` it as the matte, without running the model"""
     batch: Annotated[Count, Group.MODEL] = 0
@@ -152,7 +157,7 @@ class Settings(BaseModel):
     """most decoded megapixels that a worker holds in memory at the same time"""
     max_pixels: Annotated[Integer, Field(gt=0), Group.LIMITS, Placeholder("N")] = 178_000_000
     """reject images with more pixels than this"""
-    png_level: Annotated[Integer, Field(ge=0, le=3), Group.LIMITS, Placeholder("0-3")] = 1
+    png_level: Annotated[Integer, Field(ge=0, le=3), Group.LIMITS, Placeholder("0-3"), DecidesOutput()] = 1
     """PNG compression: higher is smaller and slower"""
     rescan: Annotated[Interval | None, Group.LIMITS, Placeholder("SECONDS")] = None
     """seconds between full listings, which find what events have missed (default: 60, or 900 for a bucket with
@@ -231,5 +236,5 @@ def rembg_path() -> Path:
     return validators.folder_path(home)
 
 
-OUTPUT_SETTINGS = ("output_name", "model", "model_contract", "canvas", "input_alpha", "png_level")
-"""Settings that decide what an output looks like and where it goes; each command that computes job ids takes them."""
+OUTPUT_SETTINGS = tuple(name for name, info in Settings.model_fields.items() if DecidesOutput() in info.metadata)
+"""The settings that every command takes which computes job ids."""

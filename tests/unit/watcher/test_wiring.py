@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from watcher.aws.clients import AwsOptions
-from watcher.config.settings import Settings
+from watcher.config.settings import OUTPUT_SETTINGS, Settings
 from watcher.core.jobs import ImageRef
 from watcher.protocol import WorkerStart, decode_start, encode
 from watcher.stores import ConditionalWrites, PutOptions, S3Config
@@ -102,3 +102,28 @@ def test_there_are_connections_for_all_threads_and_never_fewer_than_before() -> 
     wide, narrow = WIRING.for_threads(40), WIRING.for_threads(2)
     assert {wide.source_s3.aws.connections, wide.sink_s3.aws.connections, wide.sqs.connections} == {40}
     assert narrow == WIRING
+
+
+OTHER_VALUES = {
+    "output_name": "{stem}.png",
+    "model": "fake:side=192",
+    "canvas": 192,
+    "input_alpha": "trust",
+    "png_level": 0,
+    "batch": 3,
+    "devices": "cpu:2",
+    "max_pixels": 1,
+    "rescan": 5.0,
+    "sink": "s3://box/elsewhere",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_a_job_depends_on_the_settings_that_are_marked_as_deciding_the_output_and_no_others(name: str) -> None:
+    ref = ImageRef("a b.jpg", "etag", 5)
+    other = Wiring.of(Settings.model_validate(SETTINGS.model_dump() | {name: OTHER_VALUES[name]}))
+    assert (other.recipe.job(ref) != WIRING.recipe.job(ref)) == (name in OUTPUT_SETTINGS)
+
+
+def test_every_setting_that_decides_the_output_is_tried() -> None:
+    assert set(OUTPUT_SETTINGS) - set(OTHER_VALUES) == {"model_contract"}, "which needs a third-party model's file"
