@@ -1,4 +1,4 @@
-"""The composition root: opens everything in order, keeps it running, closes it in order. Never imports torch."""
+"""The supervisor process: opens everything in order, keeps it running, and closes it in order. Never imports torch."""
 
 from __future__ import annotations
 
@@ -42,24 +42,25 @@ from watcher.wiring import Parts, Wiring
 log = structlog.get_logger(__name__)
 
 TICK = 1.0
-END_TICK = 0.1
-"""The same where `once` will soon have done all: workers' news come later than that."""
-LULL, LONG_LULL = 0.05, 0.5
-"""Seconds between two looks, however much is new; the longer one while there is no end in sight."""
-MANY = 32
-"""Open jobs from which on no end is in sight."""
-SHARED_TICK = 10.0
-"""Seconds between two looks at how much waits in a broker's queue: each is a request that costs."""
-RETRY = (0.5, 15.0)
-"""First and longest wait before source, sink and queue are tried again at start."""
-PATIENCE = 120.0
-"""Seconds without a finished image, while there are transient errors, after which `once` gives up."""
-HOPELESS = 5
-"""`once` gives up when every worker has died so often in a row without doing anything."""
+"""Longest time between two rounds of the main loop, in seconds."""
+FINAL_TICK = 0.1
+"""The same while `once` has few jobs left, so that it ends soon after the last one."""
+MIN_PAUSE, BUSY_PAUSE = 0.05, 0.5
+"""Shortest time between two rounds, in seconds; the longer one while at least MANY_JOBS are open."""
+MANY_JOBS = 32
+BROKER_INTERVAL = 10.0
+"""Seconds between two requests for the length of a broker's queue, which cost money."""
+OPEN_BACKOFF = (0.5, 15.0)
+"""First and longest wait before source, sink and queue are tried again at the start, in seconds."""
+GIVE_UP_SECONDS = 120.0
+"""`once` gives up when there were transient errors and no image has finished for this time."""
+GIVE_UP_DEATHS = 5
+"""`once` gives up when every worker has died so often in a row without having done anything."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Supervisor:
-    """One run of the daemon, or of one half of it; only once."""
+    """One run of the daemon, or of the half of it that its mode names."""
 
     def __init__(
         self,
@@ -77,16 +78,17 @@ class Supervisor:
         self._intake: Intake | None = None
         self._monitor: WorkerMonitor | None = None
         self._stop = threading.Event()
-        self._news = threading.Event()
+        self._changed = threading.Event()
+        """Set when there is a reason for the next round of the main loop."""
         self._signals = 0
         self.why = ""
         """Why `once` gave up."""
 
     def run(self) -> bool:
-        """Work until stopped, or with Mode.ONCE until all is done; False if it had to give up.
+        """Run until stopped, or with Mode.ONCE until no job is open; False if that was given up.
 
-        Raises ConfigurationError before anything is touched where the settings cannot work. With Mode.ONCE, raises
-        Unavailable where source, sink or queue cannot be reached at the start; else they are waited for.
+        Raises ConfigurationError for settings that cannot work, before anything is changed. With Mode.ONCE, raises
+        Unavailable where source, sink or queue cannot be reached at the start; other modes wait for them.
         """
         settings = self.settings
         wiring = Wiring.of(settings)
@@ -102,14 +104,14 @@ class Supervisor:
             if self.mode is not Mode.ONCE:
                 self._serve(stack)
             with self._signals_handled():
-                if not self._reach():
+                if not self._open():
                     return True  # stopped before it began
                 self._begin()
-                finished = self._attend()
+                finished = self._loop()
                 return self._close() and finished
 
     def rejected(self) -> list[tuple[Job, Rejection]]:
-        """Every image of the source that stands rejected, in this run or an earlier one."""
+        """Every image that is rejected now, in this run or an earlier one."""
         return list(self._rejected)
 
     # Opening.
@@ -118,12 +120,12 @@ class Supervisor:
         address = self.settings.http_address
         if address is None:
             return
-        hears = self.mode.watches and self.settings.events == "webhook"
-        extra = [events_route(self.settings.events_token, self._post)] if hears else []
+        webhook = self.mode.watches and self.settings.events == "webhook"
+        extra = [events_route(self.settings.events_token, self._post)] if webhook else []
         server = HttpServer(create_app(self.metrics, self.health, extra), *address)
         server.start()
         stack.callback(server.stop)
-        paths = ["/metrics", "/livez", "/readyz", *(["/events"] if hears else [])]
+        paths = ["/metrics", "/livez", "/readyz", *(["/events"] if webhook else [])]
         log.info("serving", address=f"http://{address[0]}:{server.port}", paths=paths)
 
     def _post(self, body: bytes) -> None:
@@ -131,13 +133,15 @@ class Supervisor:
             raise Unavailable("the daemon is starting or stopping")
         self._intake.post(body)
 
-    def _reach(self) -> bool:
-        """Open source, sink and queue, however long that takes; False when stopped before they are there."""
-        backoff = Backoff(*RETRY)
-        outage = Outage(log, "start_failed", "start_recovered")
+    def _open(self) -> bool:
+        """Open source, sink and queue, however long that takes; False when stopped before they are open."""
+        outage, backoff = Outage(log, "start_failed", "start_recovered"), Backoff(*OPEN_BACKOFF)
         while not self._stop.is_set():
             try:
-                opened = self._try_to_open()
+                if not self._try_to_open():
+                    return False
+                outage.recover()
+                return True
             except Unavailable as error:
                 if self.mode is Mode.ONCE:
                     raise
@@ -147,36 +151,32 @@ class Supervisor:
                 self.health.beat()
                 backoff.fail()
                 self._stop.wait(backoff.delay())
-            else:
-                if opened:
-                    outage.recover()
-                return opened
         return False
 
     def _try_to_open(self) -> bool:
-        """In a thread: what hangs must not keep us from saying that we live, nor from stopping."""
+        """Open in a thread, so that what hangs stops neither the heartbeats nor a signal; False when stopped."""
         attempt = Attempt(lambda: self._parts.open(self.mode))
-        while not attempt.ended(TICK / 2):
+        while not attempt.finished(TICK / 2):
             self.health.beat()
             if self._stop.is_set():
                 return False
-        attempt.result()
+        attempt.raise_error()
         return True
 
     def _begin(self) -> None:
         parts, settings, model = self._parts, self.settings, self._parts.wiring.model
-        if parts.wiring.conditional_writes:
-            self.metrics.conditional_writes(parts.wiring.conditional_writes.enforced)
+        conditional_writes = parts.wiring.conditional_writes
+        self.metrics.conditional_writes(conditional_writes.enforced if conditional_writes else {})
         if self.mode.works:
             self._monitor = self._make_monitor()
-            if self.mode is not Mode.ONCE:  # where nothing is to be done, no model need be loaded
+            if self.mode is not Mode.ONCE:  # which loads a model only if there is a job
                 self._monitor.pool.start()
         if self.mode.watches:
             self.metrics.listing_interval(settings.rescan_seconds)
             self._intake = make_intake(parts, self.mode, self.metrics, self.health, self.run_summary, self._wake)
             self._intake.start()
         if parts.wiring.shared:
-            threading.Thread(target=self._measure_broker, daemon=True, name="measure").start()
+            threading.Thread(target=self._watch_broker, daemon=True, name="broker").start()
         log.info(
             "started",
             mode=self.mode.value,
@@ -215,7 +215,7 @@ class Supervisor:
             parts.embedded,
             telemetry,
             self._forget,
-            self._news.set,
+            self._changed.set,
         )
 
     def _forget(self, key: str) -> None:
@@ -225,79 +225,79 @@ class Supervisor:
     def _wake(self) -> None:
         if self._monitor:
             self._monitor.pool.wake()
-        self._news.set()
+        self._changed.set()
 
-    # The main thread.
+    # The main loop.
 
-    def _attend(self) -> bool:
-        """Until a signal, or with `once` until all is done (True) or hopeless (False)."""
+    def _loop(self) -> bool:
+        """Run until a signal; with Mode.ONCE until no job is open (True), or there is no hope for the rest (False)."""
         once = self.mode is Mode.ONCE
         self.health.set("queue", True)
         while not self._stop.is_set():
             self.health.beat()
-            listed = self.run_summary.listed  # asked first: what was listed is in the queue by then
-            stats = self._look()
+            listed = self.run_summary.listed  # read first: what was listed is in the queue by then
+            stats = self._tick()
             if once and stats is not None and listed and not stats.open:
                 return True
             if once and stats is not None and stats.open and self._monitor:
                 self._monitor.pool.start()
-            self.why = self._hopeless() if once else ""
+            self.why = self._why_hopeless() if once else ""
             if self.why:
                 return False
-            near = once and stats is not None and 0 < stats.open < MANY
-            self._news.wait(END_TICK if near else TICK)
-            self._news.clear()
-            self._stop.wait(LONG_LULL if stats is not None and stats.open >= MANY else LULL)
+            few = once and stats is not None and 0 < stats.open < MANY_JOBS
+            self._changed.wait(FINAL_TICK if few else TICK)
+            self._changed.clear()
+            self._stop.wait(BUSY_PAUSE if stats is not None and stats.open >= MANY_JOBS else MIN_PAUSE)
         return not once
 
-    def _look(self) -> QueueStats | None:
-        """What waits in the embedded queue; a broker's is looked at by a thread of its own."""
+    def _tick(self) -> QueueStats | None:
+        """Do what is due regularly; returns the state of the embedded queue, None if it is not known."""
         if self._monitor:
             self._monitor.tick()
         self.metrics.counts("supervisor", self._parts.counts.snapshot())
-        return self._measure() if self._parts.embedded else None
+        return self._read_queue_stats() if self._parts.embedded else None
 
-    def _measure(self) -> QueueStats | None:
+    def _read_queue_stats(self) -> QueueStats | None:
         try:
             stats = self._parts.queue.stats()
         except Unavailable as error:
             self.health.set("queue", False, error.public)
             return None
-        if self._parts.wiring.shared:  # an embedded queue may be read while it cannot be written
+        if self._parts.wiring.shared:  # an embedded queue that can be read may still not be writable
             self.health.set("queue", True)
         self.metrics.queue(stats)
         self._on_tick(self.run_summary, stats)
         return stats
 
-    def _measure_broker(self) -> None:
-        """A thread: it goes on whatever happens, until stopped."""
+    def _watch_broker(self) -> None:
+        """Thread that asks the broker for the length of its queue until the daemon stops."""
         while not self._stop.is_set():
             try:
-                self._measure()
+                self._read_queue_stats()
             except Exception as error:
                 self.health.set("queue", False, public(error))
                 log.error("queue_stats_failed", problem=str(error), exc_info=True)
-            self._stop.wait(SHARED_TICK)
+            self._stop.wait(BROKER_INTERVAL)
 
-    def _hopeless(self) -> str:
+    def _why_hopeless(self) -> str:
         """Why `once` cannot finish, empty while it may."""
-        keepers = self._monitor.pool.keepers if self._monitor else []
-        if self._monitor and self._monitor.pool.all_died_of(DeathReason.CONFIGURATION):
+        pool = self._monitor.pool if self._monitor else None
+        if pool and pool.all_died_of(DeathReason.CONFIGURATION):
             return "the model cannot be used here, as the log says; `alphadrop doctor` tries it again"
-        if all(keeper.failures >= HOPELESS for keeper in keepers):
-            return f"every worker died {HOPELESS} times in a row; the last: {keepers[0].problem}"
-        if self.run_summary.transient_errors and time.monotonic() - self.run_summary.last_finished > PATIENCE:
-            return f"no image has finished for {PATIENCE:.0f} s; the last error: {self.run_summary.last_error}"
+        if pool and all(keeper.failures >= GIVE_UP_DEATHS for keeper in pool.keepers):
+            return f"every worker died {GIVE_UP_DEATHS} times in a row; the last: {pool.keepers[0].problem}"
+        if self.run_summary.transient_errors and time.monotonic() - self.run_summary.last_finished > GIVE_UP_SECONDS:
+            return f"no image has finished for {GIVE_UP_SECONDS:.0f} s; the last error: {self.run_summary.last_error}"
         return ""
 
     def _close(self) -> bool:
-        """Drain: not ready, nothing new, finish what is in hand; True if that was in time."""
+        """Report not ready, take nothing new, finish the images in flight; True if that was in time."""
         self._stop.set()
         self.health.set("stopping", False, "the daemon is stopping")
         if self._intake:
             self._intake.stop()
         in_time = self._monitor.pool.stop(self.settings.drain) if self._monitor else True
-        self._look()
+        self._tick()
         if self._parts.embedded:
             self._rejected = self._parts.embedded.rejected(MOST_REJECTED)
         log.info("stopped", drained=in_time, **self.run_summary.outcomes)
@@ -305,27 +305,33 @@ class Supervisor:
 
     @contextmanager
     def _signals_handled(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, self._on_signal) for number in self._stop_signals()}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _stop_signals(self) -> list[signal.Signals]:
+        """The signals that stop the daemon, without those that its parent made it ignore, as nohup does SIGHUP."""
+        return [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The first one stops in good order, the second one at once."""
-        self._signals += 1
+        """Stop in good order at the first signal, at once at the second."""
+        # A terminal that is closed may send SIGHUP twice: once its shell, and once the kernel.
+        if number != signal.SIGHUP or not self._signals:
+            self._signals += 1
         if self._signals > 1:
             for keeper in self._monitor.pool.keepers if self._monitor else []:
                 if keeper.pid:
                     os.kill(keeper.pid, signal.SIGKILL)
             os._exit(128 + number)
         # In a thread, since an Event is not reentrant: this may have interrupted the main thread inside of one.
-        threading.Thread(target=self._ask_to_stop, daemon=True, name="signal").start()
+        threading.Thread(target=self._request_stop, daemon=True, name="signal").start()
 
-    def _ask_to_stop(self) -> None:
+    def _request_stop(self) -> None:
         self._stop.set()
-        self._news.set()
+        self._changed.set()
 
 
 def _with_real_folders(settings: Settings) -> Settings:

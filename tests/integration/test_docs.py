@@ -260,7 +260,7 @@ def test_the_page_for_aws_works_as_it_is_pasted_and_its_policies_are_the_least(o
 
     # Then nothing was denied, nothing was missing in the policies, and nothing in them was idle
     for log in (watch, work):
-        assert '"denied"' not in log.read_text() and not events(log, "image_requeued")
+        assert '"denied"' not in log.read_text() and not events(log, "outage_began")
     for half in POLICIES:
         used, grants = owner.used(f"alphadrop-{half}"), granted(half)
         assert {use for use in used if not any(matches(use, grant) for grant in grants)} == set()
@@ -287,10 +287,10 @@ def test_a_right_that_is_missing_is_seen_and_blames_no_image(owner: Account):
     with owner.running(block_with("alphadrop work"), **QUICK | {"ALPHADROP_MODEL": "fake"}) as work:
         put(owner, "in/a.jpg", photo("a.jpg"))
         # Then the log says what is wrong and where, and what to do
-        wait_until(lambda: events(work, "image_requeued"), STUCK, "no image was requeued")
-        requeued = events(work, "image_requeued")[0]
-        assert (requeued["stage"], requeued["reason"], requeued["key"]) == ("put", "denied", "a.jpg")
-        assert "allow it in the policy" in str(requeued["problem"])
+        wait_until(lambda: events(work, "outage_began"), STUCK, "no outage was seen")
+        outage = events(work, "outage_began")[0]
+        assert (outage["stage"], outage["reason"], outage["key"]) == ("put", "denied", "a.jpg")
+        assert "allow it in the policy" in str(outage["problem"])
         # And the image waits until that is mended
         assert keys(owner, "out/") == set()
         allow(owner, "work", policy)

@@ -82,10 +82,12 @@ def test_a_second_sigterm_stops_at_once(folders: Folders) -> None:
     assert expect_the_rest_to_be_done(folders, model="fake").written().keys() == WANTED.keys()
 
 
-def test_ctrl_c_reaches_the_whole_group_and_drains_too(folders: Folders) -> None:
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGHUP, signal.SIGHUP]], ids=["ctrl-c", "hang-up"])
+def test_a_terminals_signal_reaches_the_whole_group_and_drains_too(folders: Folders, signals: list[int]) -> None:
     with busy_daemon(folders, "--drain", "300") as daemon:
         in_hand = folders.in_flight()
-        os.killpg(daemon.process.pid, signal.SIGINT)
+        for number in signals:
+            os.killpg(daemon.process.pid, number)
         assert daemon.wait() == 0
         assert daemon.events("worker_died") == []
         done = set(daemon.written())

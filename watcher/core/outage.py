@@ -18,29 +18,31 @@ class Outage:
     def __init__(self, log: Any, failed: str, recovered: str, clock: Callable[[], float] = time.monotonic) -> None:
         """`log` is the caller's structlog logger; `failed` and `recovered` are the names of its two events."""
         self._log, self._failed, self._recovered, self._clock = log, failed, recovered, clock
-        self._kinds: set[type[Exception]] = set()
+        self._reasons: set[str] = set()
         self._began = 0.0
         self.failures = 0
         """Failures in a row."""
 
     def fail(self, error: Exception) -> None:
         """It has failed. An error that nobody expected is logged with its traceback."""
+        reason = error.reason if isinstance(error, WatcherError) else type(error).__name__
+        self.record(reason, str(error), exc_info=None if isinstance(error, Unavailable) else error)
+
+    def record(self, reason: str, problem: str, **fields: object) -> None:
+        """The same for a failure that another process reported; the line has these `fields` too."""
         if not self.failures:
             self._began = self._clock()
         self.failures += 1
-        kind = type(error)
-        if kind not in self._kinds:
-            self._kinds.add(kind)
-            reason = error.reason if isinstance(error, WatcherError) else kind.__name__
-            unexpected = None if isinstance(error, Unavailable) else error
-            self._log.warning(self._failed, reason=reason, problem=str(error), exc_info=unexpected)
+        if reason not in self._reasons:
+            self._reasons.add(reason)
+            self._log.warning(self._failed, reason=reason, problem=problem, **fields)
 
-    def recover(self) -> bool:
-        """It works; returns whether that ends an outage."""
+    def recover(self, **fields: object) -> bool:
+        """It works; returns whether that ends an outage, whose line has these `fields` too."""
         if not self.failures:
             return False
         seconds = round(self._clock() - self._began, 3)
-        self._log.info(self._recovered, seconds=seconds, failures=self.failures)
-        self._kinds.clear()
+        self._log.info(self._recovered, seconds=seconds, failures=self.failures, **fields)
+        self._reasons.clear()
         self.failures = 0
         return True

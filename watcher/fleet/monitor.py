@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import structlog
 
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import Job, Outcome, Rejection
+from watcher.core.outage import Outage
 from watcher.fleet.keeper import WorkerEvents
 from watcher.fleet.pool import WorkerPool
 from watcher.protocol import DeathReason, ImageReport, ReadyReport, Report, UnavailableReport, WorkerStart, WorkerState
@@ -23,8 +25,10 @@ from watcher.telemetry.tracing import Trace
 
 log = structlog.get_logger(__name__)
 
-OUTAGE_MEMORY = 30.0
-"""Seconds for which the last transient error keeps the daemon from being ready, unless an image finishes before."""
+OUTAGE_TIMEOUT = 30.0
+"""Seconds without a further failure after which an outage is over, whether or not an image has succeeded since."""
+QUIET_SECONDS = 5.0
+"""The same where an image has succeeded: a service that fails now and then is one outage, not many."""
 _ACTIONS = {
     "queue_wait": "asking the queue for images",
     "read": "reading an image from the source",
@@ -41,6 +45,58 @@ class Telemetry:
     health: Health
     summary: RunSummary
     trace: Trace
+
+
+@dataclass
+class _StageOutage:
+    outage: Outage
+    last_failure: float
+    succeeded: bool = False
+    """Whether an image has passed the stage since then."""
+
+
+class StageOutages:
+    """The stages that fail with transient errors; logs one line when each outage begins and one when it ends."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._outages: dict[str, _StageOutage] = {}
+
+    def record_failure(self, worker: str, report: UnavailableReport, trace_id: str) -> None:
+        """Record that a worker's image, or its request to the queue, failed in a stage."""
+        fields = {"stage": report.stage, "device": worker, "key": report.key}
+        if trace_id:
+            fields["trace_id"] = trace_id
+        if report.key:
+            log.debug("image_requeued", reason=report.reason, problem=report.detail, **fields)
+        else:
+            log.debug("lease_failed", reason=report.reason, problem=report.detail, **fields)
+        with self._lock:
+            now = self._clock()
+            if report.stage not in self._outages:
+                outage = Outage(log, "outage_began", "outage_ended", self._clock)
+                self._outages[report.stage] = _StageOutage(outage, now)
+            entry = self._outages[report.stage]
+            entry.last_failure, entry.succeeded = now, False
+            entry.outage.record(report.reason, report.detail, **fields)
+
+    def record_success(self, report: ImageReport) -> None:
+        """Record which stages an image has passed."""
+        with self._lock:
+            for stage, entry in self._outages.items():
+                if report.outcome is Outcome.WRITTEN or stage in report.stages:
+                    entry.succeeded = True
+
+    def end_outages(self) -> bool:
+        """End the outages that are over; returns whether there is none any more."""
+        with self._lock:
+            for stage, entry in list(self._outages.items()):
+                quiet = self._clock() - entry.last_failure
+                if quiet > (QUIET_SECONDS if entry.succeeded else OUTAGE_TIMEOUT):
+                    del self._outages[stage]
+                    entry.outage.recover(stage=stage)
+            return not self._outages
 
 
 class WorkerMonitor:
@@ -62,14 +118,14 @@ class WorkerMonitor:
         self.pool = WorkerPool(devices, make_start, events, report_timeout)
         self._sink, self._embedded, self._telemetry = sink, embedded, telemetry
         self._forget_key, self._on_change = forget_key, on_change
-        self._outage_until = 0.0
-        self._lease_failures: set[tuple[str, str]] = set()
-        """The workers that cannot lease images at present, each with the reason."""
+        self._outages = StageOutages()
+        self._failing = False
+        """Whether images cannot be processed at present, as far as `/readyz` is concerned."""
 
     def tick(self) -> None:
-        """Called every second or so: an outage that nothing has reported for a while is over."""
-        if self._outage_until and time.monotonic() > self._outage_until:
-            self._end_outage()
+        """End the outages that are over. Called about once a second."""
+        if self._outages.end_outages() and self._failing:
+            self._set_failing(False)
 
     def _handle_report(self, worker: str, report: Report) -> None:
         telemetry = self._telemetry
@@ -79,39 +135,27 @@ class WorkerMonitor:
             log_image(worker, report, telemetry.trace(worker, report))
             if report.outcome in (Outcome.GONE, Outcome.STALE):
                 self._forget_key(report.key)
-            elif self._outage_until:
-                self._end_outage()
+            else:
+                self._outages.record_success(report)
+                if self._failing:
+                    self._set_failing(False)
             self._on_change()
         elif isinstance(report, UnavailableReport):
-            self._handle_unavailable(worker, report)
+            self._handle_failure(worker, report)
         elif isinstance(report, ReadyReport):
             log.info("worker_ready", device=worker, name=report.device_name, seconds=report.warmup_seconds)
 
-    def _handle_unavailable(self, worker: str, report: UnavailableReport) -> None:
+    def _handle_failure(self, worker: str, report: UnavailableReport) -> None:
         telemetry = self._telemetry
         telemetry.summary.transient_errors += 1
         telemetry.summary.last_error = f"{report.stage}: {report.detail}"
-        self._outage_until = time.monotonic() + OUTAGE_MEMORY
-        telemetry.health.set("images", False, f"{_ACTIONS.get(report.stage, report.stage)}: {report.public}")
-        if report.key:
-            self._log_requeued(worker, report)
-        elif (worker, report.reason) not in self._lease_failures:  # once, not for every attempt
-            self._lease_failures.add((worker, report.reason))
-            log.warning("lease_failed", device=worker, reason=report.reason, problem=report.detail)
+        trace_id = telemetry.trace(worker, report) if report.key else ""
+        self._outages.record_failure(worker, report, trace_id)
+        self._set_failing(True, f"{_ACTIONS.get(report.stage, report.stage)}: {report.public}")
 
-    def _log_requeued(self, worker: str, report: UnavailableReport) -> None:
-        fields = {"stage": report.stage, "reason": report.reason, "problem": report.detail}
-        if trace_id := self._telemetry.trace(worker, report):
-            fields["trace_id"] = trace_id
-        log.warning("image_requeued", device=worker, key=report.key, **fields)
-
-    def _end_outage(self) -> None:
-        self._outage_until = 0.0
-        self._telemetry.health.set("images", True)
-        failures = self._lease_failures.copy()  # workers report from several threads
-        self._lease_failures.clear()
-        for worker in sorted({worker for worker, _ in failures}):
-            log.info("lease_recovered", device=worker)
+    def _set_failing(self, failing: bool, why: str = "") -> None:
+        self._failing = failing
+        self._telemetry.health.set("images", not failing, why)
 
     def _handle_worker_death(self, worker: str, owner: str, reason: DeathReason, unasked: bool) -> None:
         """Requeue the dead worker's jobs as crash suspects; one that has killed three workers is quarantined.
@@ -123,7 +167,7 @@ class WorkerMonitor:
             for job, rejection in self._embedded.abandon(owner, blame=unasked) if self._embedded else ():
                 self._quarantine(worker, job, rejection)
         except Unavailable as error:  # the leases stay; the next start finds them
-            log.error("queue_unavailable", problem=str(error))
+            log.error("leases_not_released", device=worker, problem=str(error))
         self.pool.wake()
         if reason is not DeathReason.EXIT:
             self._sink.sweep()  # the temporary file that it was writing

@@ -46,7 +46,7 @@ def tracing(enabled: bool) -> Iterator[Trace]:
     try:
         yield lambda device, report: _safely(tracer, device, report)
     finally:
-        if not Attempt(provider.shutdown).ended(FLUSH_SECONDS):
+        if not Attempt(provider.shutdown).finished(FLUSH_SECONDS):
             log.warning("spans_lost", problem=f"the collector did not accept the last spans within {FLUSH_SECONDS:g} s")
 
 

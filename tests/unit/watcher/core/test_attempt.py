@@ -12,8 +12,8 @@ from watcher.core.errors import Unavailable
 
 def test_a_call_that_ends_well_has_nothing_to_say() -> None:
     attempt = Attempt(lambda: 1)
-    assert attempt.ended(60)
-    attempt.result()
+    assert attempt.finished(60)
+    attempt.raise_error()
 
 
 def test_what_it_raises_is_raised_where_it_is_asked() -> None:
@@ -21,14 +21,14 @@ def test_what_it_raises_is_raised_where_it_is_asked() -> None:
         raise Unavailable("no network")
 
     attempt = Attempt(fail)
-    assert attempt.ended(60)
+    assert attempt.finished(60)
     with pytest.raises(Unavailable, match="no network"):
-        attempt.result()
+        attempt.raise_error()
 
 
 def test_a_call_that_hangs_is_not_waited_for() -> None:
     forever = threading.Event()
     attempt = Attempt(forever.wait)
-    assert not attempt.ended(0.01)
+    assert not attempt.finished(0.01)
     forever.set()
-    assert attempt.ended(60)
+    assert attempt.finished(60)

@@ -41,6 +41,16 @@ def test_another_kind_of_error_during_an_outage_is_one_more_line():
     assert [line["reason"] for line in lines] == ["throttled", "denied"]
 
 
+def test_a_failure_that_another_process_reported_is_logged_with_its_fields():
+    with capture_logs() as lines:
+        failing = outage()
+        for _ in range(2):
+            failing.record("denied", "no rights", stage="put")
+        failing.recover(stage="put")
+    assert [(line["event"], line["stage"]) for line in lines] == [("sink_failed", "put"), ("sink_recovered", "put")]
+    assert (lines[0]["reason"], lines[0]["problem"]) == ("denied", "no rights")
+
+
 def test_success_without_a_failure_is_no_line():
     with capture_logs() as lines:
         assert not outage().recover()

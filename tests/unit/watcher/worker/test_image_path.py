@@ -1,4 +1,4 @@
-"""The path of one image: every outcome, and every kind of trouble, against stores and an engine in memory."""
+"""The path of one image: every outcome, and every kind of error, against stores and an engine in memory."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Bench:
         return report
 
     @property
-    def trouble(self) -> UnavailableReport:
+    def unavailable(self) -> UnavailableReport:
         """The only report, about an image that was given back."""
         (report,) = self.reports
         assert isinstance(report, UnavailableReport)
@@ -210,9 +210,9 @@ def test_an_image_given_back_is_reported_with_the_times_of_what_was_tried(bench:
     job = bench.given()
     bench.sink.failing["put"] = NO_NETWORK
     bench.process(job)
-    assert bench.trouble.job == job.id
-    assert bench.trouble.starts.keys() == bench.trouble.stages.keys() >= {"read", "put"}
-    assert bench.trouble.ended >= max(bench.trouble.starts.values())
+    assert bench.unavailable.job == job.id
+    assert bench.unavailable.starts.keys() == bench.unavailable.stages.keys() >= {"read", "put"}
+    assert bench.unavailable.ended >= max(bench.unavailable.starts.values())
 
 
 def test_an_image_is_in_the_stage_that_it_is_in_and_in_none_when_it_has_ended(bench: Bench) -> None:
@@ -464,7 +464,7 @@ def test_somebody_elses_file_that_appears_meanwhile_is_not_overwritten(bench: Be
 def test_an_output_that_changes_for_ever_is_a_transient_error(bench: Bench) -> None:
     bench.sink.failing["put"] = Conflict("changed")
     assert bench.process(bench.given()).end == RETRY_DELAY
-    assert "by another writer 5 times" in bench.trouble.detail
+    assert "by another writer 5 times" in bench.unavailable.detail
 
 
 def test_where_the_store_cannot_tell_the_image_is_looked_at_once_more(bench: Bench) -> None:
@@ -546,7 +546,7 @@ def test_what_has_no_record_is_not_deleted(bench: Bench) -> None:
 def test_a_setting_that_is_wrong_is_not_the_images_fault(bench: Bench) -> None:
     bench.sink.failing["put"] = ConfigurationError("--s3-acl: no such ACL")
     assert bench.process(bench.given()).end == RETRY_DELAY
-    assert bench.trouble.reason == "configuration"
+    assert bench.unavailable.reason == "configuration"
 
 
 # Trouble in the world is nobody's fault.
@@ -565,8 +565,8 @@ def test_a_setting_that_is_wrong_is_not_the_images_fault(bench: Bench) -> None:
 def test_a_good_picture_is_given_back(bench: Bench, part: str, method: str, stage: str, error: Unavailable) -> None:
     getattr(bench, part).failing[method] = error
     assert bench.process(bench.given()).end == RETRY_DELAY
-    assert (bench.trouble.key, bench.trouble.stage) == (KEY, stage)
-    assert (bench.trouble.reason, bench.trouble.detail) == (error.reason, str(error))
+    assert (bench.unavailable.key, bench.unavailable.stage) == (KEY, stage)
+    assert (bench.unavailable.reason, bench.unavailable.detail) == (error.reason, str(error))
     assert RECORD not in bench.sink.keys
 
 
@@ -582,7 +582,7 @@ def test_a_bad_picture_is_given_back_while_it_cannot_be_recorded(bench: Bench, p
 def test_a_bad_picture_is_given_back_where_no_record_can_ever_stand(bench: Bench) -> None:
     bench.sink.failing["put_record"] = Rejected(Reason.OUTPUT_BLOCKED, "a file is where a directory must be")
     assert bench.process(bench.given(b"Dear all")).end == RETRY_DELAY
-    assert "a file is where a directory must be" in bench.trouble.detail
+    assert "a file is where a directory must be" in bench.unavailable.detail
 
 
 @pytest.mark.parametrize("missing", [Gone("gone"), Stale("stale")])
@@ -603,7 +603,7 @@ def test_once_the_world_is_well_again_the_image_is_written(bench: Bench) -> None
     assert bench.process(job).end is Outcome.WRITTEN
 
 
-def test_trouble_after_the_put_costs_no_second_inference(bench: Bench) -> None:
+def test_an_error_after_the_put_costs_no_second_inference(bench: Bench) -> None:
     job = bench.given()
     bench.sink.failing["stat"] = NO_NETWORK
     assert bench.process(job).end == RETRY_DELAY
