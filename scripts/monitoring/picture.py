@@ -18,7 +18,7 @@ from PIL import Image
 from inference.synthetic import render_sample
 from scripts.monitoring.panels import VARIABLES, Panel, Query, Row, bottom, positions
 from tests.equipment.daemon import Daemon, Folders
-from tests.equipment.prometheus import Line, Prometheus, caught_up, running_prometheus
+from tests.equipment.prometheus import Line, Prometheus, running_prometheus, wait_for_value
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -72,7 +72,7 @@ def _under_load(top: Path, alerts: Path) -> Iterator[ScrapedData]:
     with Daemon(folders, model=MODEL) as daemon:
         daemon.wait_until_ready()
         with running_prometheus(scraped, daemon.port, [alerts]) as server:
-            caught_up(server, "sum(alphadrop_workers)", 1)
+            wait_for_value(server, "sum(alphadrop_workers)", 1)
             start = time.time()
             _work(daemon, server, pictures)
             yield ScrapedData(server, start, time.time())
@@ -96,7 +96,7 @@ def _work(daemon: Daemon, server: Prometheus, pictures: list[Path]) -> None:
             (source / f"{wave}-broken-{number}.jpg").write_bytes(b"not a picture")
         for number in range(size):
             shutil.copyfile(pictures[number % len(pictures)], source / f"{wave}-{number}.jpg")
-    caught_up(server, "sum(alphadrop_images_processed_total)", sum(WAVES) - WAVES[-1] / 2)
+    wait_for_value(server, "sum(alphadrop_images_processed_total)", sum(WAVES) - WAVES[-1] / 2)
 
 
 def draw(row: Row, data: ScrapedData, file: Path) -> None:

@@ -22,7 +22,7 @@ from scripts.monitoring.panels import VARIABLES, Query
 from scripts.monitoring.rows import ROWS
 from tests.equipment.daemon import Daemon, Folders, colour, coloured
 from tests.equipment.pages import anchors, blocks
-from tests.equipment.prometheus import Prometheus, caught_up, now, running_prometheus
+from tests.equipment.prometheus import Prometheus, now, running_prometheus, wait_for_value
 from tests.equipment.requirements import require_program
 from tests.equipment.support import ROOT, wait_until
 from watcher.telemetry.metrics import Metrics
@@ -149,14 +149,14 @@ def test_a_real_prometheus_answers_every_expression(tmp_path: Path, folders: Fol
         daemon.wait_until_ready()
         with running_prometheus(tmp_path, daemon.port, [ALERTS]) as prometheus:
             started = now()
-            caught_up(prometheus, "sum(alphadrop_workers)", 1)
+            wait_for_value(prometheus, "sum(alphadrop_workers)", 1)
             keep_busy(daemon)
-            caught_up(prometheus, "sum(alphadrop_images_processed_total)", PICTURES + BROKEN)
-            caught_up(prometheus, "sum(alphadrop_worker_restarts_total)", 1)
+            wait_for_value(prometheus, "sum(alphadrop_images_processed_total)", PICTURES + BROKEN)
+            wait_for_value(prometheus, "sum(alphadrop_worker_restarts_total)", 1)
             with suppress(AssertionError):  # what has been scraped only once has no rate yet
                 wait_until(lambda: not silent(prometheus, started), pause=1)
             assert silent(prometheus, started) == []
-            wait_until(lambda: not prometheus.sick_rules(), message="a rule cannot be evaluated")
+            wait_until(lambda: not prometheus.failing_rules(), message="a rule cannot be evaluated")
             assert not prometheus.lines('ALERTS{alertstate="firing"}', started, now())
 
 
