@@ -127,13 +127,13 @@ DECODED_PIXELS = Metric(
     Counter,
     "decoded_pixels",
     "Pixels of finished images that were decoded, whatever their outcome.",
-    "A measure of CPU load that, unlike the number of images, does not depend on their sizes.",
+    "A measure of the CPU load that, unlike the number of images, accounts for their sizes.",
 )
 WRITTEN_PIXELS = Metric(
     Counter,
     "written_pixels",
     "Pixels of outputs written to the sink.",
-    "Its rate is a throughput that does not depend on the sizes of the images.",
+    "Its rate is a throughput that accounts for the sizes of the images.",
 )
 MATTE_COVERAGE = Metric(
     Histogram,
