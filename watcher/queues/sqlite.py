@@ -16,7 +16,7 @@ from typing import Any
 
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.queues.base import Leases, QueueStats
-from watcher.queues.sqlite_file import SQL, SqliteFile, to_blob, to_text
+from watcher.queues.sqlite_database import SQL, SqliteDatabase, to_blob, to_text
 
 SUSPECT_PATIENCE = 60.0
 """Seconds after which a suspect no longer waits for the queue to run dry."""
@@ -32,7 +32,7 @@ class SqliteQueue:
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._file = SqliteFile(path)
+        self._file = SqliteDatabase(path)
 
     def close(self) -> None:
         """Close the file. From then on every call raises Unavailable."""

@@ -21,7 +21,7 @@ from tests.contract.brokers import bodies, receive
 from tests.equipment.rabbit import Rabbit, free_port, queue_name
 from tests.equipment.support import wait_until
 from watcher.core.errors import Denied, Unavailable
-from watcher.queues.brokers import amqp_line
+from watcher.queues.brokers import amqp_connection
 from watcher.queues.brokers.address import AmqpAddress, parse_address
 from watcher.queues.brokers.amqp import AmqpBroker
 from watcher.queues.brokers.base import Depth, Message
@@ -44,7 +44,7 @@ def opened(uri: str, *, most: int = MOST, heartbeat: int = 30) -> Iterator[AmqpB
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connect again soon."""
-    monkeypatch.setattr(amqp_line, "RECONNECT_BACKOFF", (0.2, 0.5))
+    monkeypatch.setattr(amqp_connection, "RECONNECT_BACKOFF", (0.2, 0.5))
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_server_that_is_not_there_is_unavailable_at_once_and_waited_for(rabbit
 def test_a_silent_server_is_noticed(rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(rabbit.url(queue=name), heartbeat=2) as broker:
         broker.send([b"a"])
-        monkeypatch.setattr(amqp_line, "CONNECT_TIMEOUT", 2.0)
+        monkeypatch.setattr(amqp_connection, "CONNECT_TIMEOUT", 2.0)
         with rabbit.frozen():
             wait_until(lambda: fails(lambda: broker.receive(1, 1.0)))
         wait_until(lambda: works(broker.depth))
@@ -153,8 +153,8 @@ def test_a_server_that_does_not_answer_is_given_up(
     rabbit: Rabbit, broker: AmqpBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker.depth()
-    monkeypatch.setattr(amqp_line, "ANSWER_TIMEOUT", 0.5)
-    monkeypatch.setattr(amqp_line, "CONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(amqp_connection, "ANSWER_TIMEOUT", 0.5)
+    monkeypatch.setattr(amqp_connection, "CONNECT_TIMEOUT", 1.0)
     with rabbit.frozen():
         for ask in (broker.depth, lambda: broker.send([b"a"]), lambda: broker.receive(1, 0.0)):
             with pytest.raises(Unavailable):
@@ -218,7 +218,7 @@ def test_leaving_at_any_moment_of_the_opening_leaves_no_socket_behind(
 def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
     rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(amqp_line, "GOODBYE", 0.2)
+    monkeypatch.setattr(amqp_connection, "GOODBYE", 0.2)
     before = sockets()
     with opened(rabbit.url(queue=name)) as broker:
         broker.depth()
@@ -231,7 +231,7 @@ def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
 def test_closing_wakes_whoever_waits(broker: AmqpBroker) -> None:
     assert broker.depth() == Depth(0, 0)
     with somebody_waits(broker) as problems:
-        wait_until(lambda: broker._taker is not None and broker._taker._bell is not None)
+        wait_until(lambda: broker._consumer is not None and broker._consumer._delivered is not None)
         broker.close()
     assert "closed" in str(problems)
 

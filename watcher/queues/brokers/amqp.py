@@ -8,8 +8,8 @@ from typing import Any
 from pika.exceptions import ChannelClosedByBroker
 
 from watcher.queues.brokers.address import AmqpAddress
-from watcher.queues.brokers.amqp_channels import Publisher, Taker
-from watcher.queues.brokers.amqp_line import HEARTBEAT, NOT_FOUND, Line, Session
+from watcher.queues.brokers.amqp_channels import Consumer, Publisher
+from watcher.queues.brokers.amqp_connection import HEARTBEAT, NOT_FOUND, AmqpConnection, Session
 from watcher.queues.brokers.base import Depth, Message
 
 CONFIRMS_AT_ONCE = 200
@@ -26,9 +26,9 @@ class AmqpBroker:
 
     def __init__(self, address: AmqpAddress, *, most: int, heartbeat: int = HEARTBEAT) -> None:
         self._address, self._most = address, most
-        self._taker: Taker | None = None
+        self._consumer: Consumer | None = None
         self._publisher: Publisher | None = None
-        self._line = Line(address, self._prepare, heartbeat)
+        self._connection = AmqpConnection(address, self._prepare, heartbeat)
 
     @property
     def name(self) -> str:
@@ -43,10 +43,10 @@ class AmqpBroker:
         """See `Broker.receive`."""
 
         async def receive(session: Session) -> list[Message]:
-            taker = self._taker_of(session)
-            return await taker.take(min(limit, self._most - len(taker.held)), wait)
+            consumer = self._consumer_of(session)
+            return await consumer.take(min(limit, self._most - len(consumer.held)), wait)
 
-        return self._line.call(receive)
+        return self._connection.call(receive)
 
     def acknowledge(self, messages: Sequence[Message]) -> list[Message]:
         """See `Broker.acknowledge`. RabbitMQ does not answer: what it has not read when it dies comes again."""
@@ -64,10 +64,10 @@ class AmqpBroker:
         """See `Broker.extend`. Nothing runs out; those of a connection that is lost are anyone's again."""
 
         async def void(session: Session) -> list[Message]:
-            taker = self._taker_of(session)
-            return [message for message in messages if not taker.holds(message)]
+            consumer = self._consumer_of(session)
+            return [message for message in messages if not consumer.holds(message)]
 
-        return self._line.call(void)
+        return self._connection.call(void)
 
     def send(self, bodies: Sequence[bytes]) -> None:
         """See `Broker.send`. Each is confirmed by the server when this returns."""
@@ -78,7 +78,7 @@ class AmqpBroker:
             for start in range(0, len(bodies), CONFIRMS_AT_ONCE):
                 await self._publisher.publish(bodies[start : start + CONFIRMS_AT_ONCE])
 
-        self._line.call(send)
+        self._connection.call(send)
 
     def depth(self) -> Depth:
         """See `Broker.depth`. In flight is what we hold ourselves: RabbitMQ tells only its management of the others."""
@@ -92,35 +92,37 @@ class AmqpBroker:
                     session.end(error)  # the next one declares it
                 raise
             channel.raw.close()
-            held = len(self._taker_of(session).held)
+            held = len(self._consumer_of(session).held)
             return Depth(answer.method.message_count, held, in_flight_everywhere=False)
 
-        return self._line.call(depth)
+        return self._connection.call(depth)
 
     def close(self) -> None:
         """See `Broker.close`: at once."""
-        self._line.close()
+        self._connection.close()
 
     def _each(self, messages: Sequence[Message], do: Callable[[Any, int], None]) -> list[Message]:
         """Tell the server something about each message that is still ours; the others."""
 
         async def tell(session: Session) -> list[Message]:
-            taker = self._taker_of(session)
-            ours = [message for message in messages if taker.holds(message)]
+            consumer = self._consumer_of(session)
+            ours = [message for message in messages if consumer.holds(message)]
             for message in ours:
-                do(taker.channel.raw, message.handle.tag)
-                taker.held.discard(message.handle.tag)
+                do(consumer.channel.raw, message.handle.tag)
+                consumer.held.discard(message.handle.tag)
             return [message for message in messages if message not in ours]
 
-        return self._line.call(tell)
+        return self._connection.call(tell)
 
-    def _taker_of(self, session: Session) -> Taker:
-        assert self._taker is not None and self._taker.session is session, "a session is prepared before it is used"
-        return self._taker
+    def _consumer_of(self, session: Session) -> Consumer:
+        assert self._consumer is not None and self._consumer.session is session, (
+            "a session is prepared before it is used"
+        )
+        return self._consumer
 
     async def _prepare(self, session: Session) -> None:
         await declare(session, self._address)
-        self._taker = await Taker.open(session, self._address.queue)
+        self._consumer = await Consumer.open(session, self._address.queue)
 
 
 async def declare(session: Session, address: AmqpAddress) -> None:

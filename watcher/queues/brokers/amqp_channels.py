@@ -1,8 +1,8 @@
-"""What goes over a RabbitMQ connection. Messages are taken one by one: nothing is in hand that nobody asked for.
+"""The channels of a RabbitMQ connection: one consumes messages, one publishes them.
 
-A queue counts how often it has handed out each message, and a message that lay unused in a process when that was killed
-has been handed out like any other. So there is no prefetched heap: the taker gets what is there, and only where there
-is nothing stands a consumer at the queue, for one message and for as long as it is waited for.
+A quorum queue counts the deliveries of each message. A message that lies prefetched in a process when the process is
+killed counts as delivered, too, and would make its image a crash suspect. So nothing is prefetched: `Consumer` fetches
+messages one by one with `basic.get`, and only while the queue is empty subscribes to it, for one message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pika
 from pika.spec import Basic
 
 from watcher.core.errors import Unavailable
-from watcher.queues.brokers.amqp_line import Channel, Session
+from watcher.queues.brokers.amqp_connection import Channel, Session
 from watcher.queues.brokers.base import Message
 
 
@@ -29,7 +29,7 @@ class Delivery:
     tag: int
 
 
-class Taker:
+class Consumer:
     """Takes messages, and knows which of them are ours."""
 
     def __init__(self, session: Session, channel: Channel, queue: str) -> None:
@@ -37,19 +37,19 @@ class Taker:
         self.held: set[int] = set()
         """The tags of what is delivered and not acknowledged."""
         self._turn = asyncio.Lock()
-        self._bell: asyncio.Future[Message] | None = None
+        self._delivered: asyncio.Future[Message] | None = None
         self._got: asyncio.Future[Message | None] | None = None
 
     @classmethod
-    async def open(cls, session: Session, queue: str) -> Taker:
+    async def open(cls, session: Session, queue: str) -> Consumer:
         """On a channel of its own, whose end is the session's: with it goes all that is in hand."""
         channel = await session.channel()
-        taker = cls(session, channel, queue)
+        consumer = cls(session, channel, queue)
         channel.closed.add_done_callback(lambda closed: session.end(closed.result()))
         channel.raw.add_on_cancel_callback(lambda _: session.end(Unavailable(f"the queue {queue} was taken away")))
-        channel.raw.add_callback(lambda _: taker._answer(None), [Basic.GetEmpty], one_shot=False)
+        channel.raw.add_callback(lambda _: consumer._answer(None), [Basic.GetEmpty], one_shot=False)
         await channel.ask("basic_qos", prefetch_count=1)
-        return taker
+        return consumer
 
     def holds(self, message: Message) -> bool:
         """Whether it is still ours."""
@@ -61,18 +61,18 @@ class Taker:
         if limit < 1:
             return []
         async with self._turn:
-            messages = await self._take_there(limit)
-            if not messages and wait > 0 and (rung := await self._ring(wait)):
-                messages = [rung, *await self._take_there(limit - 1)]
+            messages = await self._get_available(limit)
+            if not messages and wait > 0 and (first := await self._wait_for_delivery(wait)):
+                messages = [first, *await self._get_available(limit - 1)]
             return messages
 
-    async def _take_there(self, limit: int) -> list[Message]:
+    async def _get_available(self, limit: int) -> list[Message]:
         messages: list[Message] = []
-        while len(messages) < limit and (message := await self._take_one()):
+        while len(messages) < limit and (message := await self._get_one()):
             messages.append(message)
         return messages
 
-    async def _take_one(self) -> Message | None:
+    async def _get_one(self) -> Message | None:
         self._got = asyncio.get_running_loop().create_future()
         self.channel.raw.basic_get(self._queue, lambda _, *parts: self._answer(self._message(*parts)))
         return await self.channel.answer(self._got)
@@ -81,16 +81,16 @@ class Taker:
         if self._got and not self._got.done():
             self._got.set_result(message)
 
-    async def _ring(self, wait: float) -> Message | None:
+    async def _wait_for_delivery(self, wait: float) -> Message | None:
         """Wait for one message at a consumer. It uses up the prefetch, so nothing follows."""
-        bell = self._bell = asyncio.get_running_loop().create_future()
-        callback: Callable[..., None] = lambda _, *parts: bell.set_result(self._message(*parts))  # noqa: E731
+        delivered = self._delivered = asyncio.get_running_loop().create_future()
+        callback: Callable[..., None] = lambda _, *parts: delivered.set_result(self._message(*parts))  # noqa: E731
         answer = await self.channel.ask("basic_consume", queue=self._queue, on_message_callback=callback)
-        await self.channel.wait_for(bell, wait)
-        await self._leave(answer.method.consumer_tag)
-        return bell.result() if bell.done() else None
+        await self.channel.wait_for(delivered, wait)
+        await self._cancel(answer.method.consumer_tag)
+        return delivered.result() if delivered.done() else None
 
-    async def _leave(self, consumer_tag: str) -> None:
+    async def _cancel(self, consumer_tag: str) -> None:
         """Cancel the consumer: what it got while nobody asks would be nobody's.
 
         What is on its way to us comes before the answer, and in time. What has only just left the queue inside the

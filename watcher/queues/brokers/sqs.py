@@ -62,7 +62,7 @@ class SqsBroker:
     def __init__(self, address: SqsAddress, options: AwsOptions, *, visibility: float, counts: Counts) -> None:
         self._address = address
         self._visibility = min(LONGEST_VISIBILITY, max(1, math.ceil(visibility)))
-        timed = in_time(_options(address, options), self._visibility)
+        timed = with_short_timeouts(_options(address, options), self._visibility)
         self._longest_wait = min(LONGEST_WAIT, int(timed.read_timeout - SLACK))
         self._client = make_client("sqs", timed, counts)
         self._queue_url = address.url
@@ -255,7 +255,7 @@ def _options(address: SqsAddress, options: AwsOptions) -> AwsOptions:
     return replace(options, endpoint=f"{parts.scheme}://{parts.netloc}", region=address.region or options.region)
 
 
-def in_time(options: AwsOptions, visibility: float) -> AwsOptions:
+def with_short_timeouts(options: AwsOptions, visibility: float) -> AwsOptions:
     """With so little patience that one stalled request does not cost us what we hold for `visibility` seconds."""
     patience = max(SHORTEST_READ, min(LONGEST_READ, visibility / 6))
     return replace(

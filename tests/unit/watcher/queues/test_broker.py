@@ -14,10 +14,11 @@ from watcher.core.counts import Counts
 from watcher.core.errors import Denied, NotAnEvent, Unavailable
 from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
-from watcher.queues.background import TRIES, Heartbeat
+from watcher.queues.acknowledger import ATTEMPTS
 from watcher.queues.broker import LOCAL_RETRIES, BrokerQueue
 from watcher.queues.brokers.base import Depth, Message
 from watcher.queues.in_flight import MESSAGE_BACKOFF
+from watcher.queues.lease_extender import LeaseExtender
 from watcher.testing import MemoryBroker
 
 BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
@@ -344,7 +345,7 @@ def test_a_queue_that_takes_nothing_still_hears_what_has_ended_and_is_leased_fro
     queue: BrokerQueue, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be full: then it takes nothing before something has left it."""
-    monkeypatch.setattr("watcher.queues.background.UNHEARD_SECONDS", 0.0)
+    monkeypatch.setattr("watcher.queues.acknowledger.STALLED_SECONDS", 0.0)
     broker.send([b"a"])
     given_up = lease(queue)[0]
     broker.send([b"b"])
@@ -403,9 +404,9 @@ def lose(broker: MemoryBroker) -> list[Message]:
 
 
 def test_there_is_time_for_another_beat_where_one_fails() -> None:
-    heart = Heartbeat(MemoryBroker(visibility=60.0), list, lambda held: False, Counts())
-    heart.close()
-    assert heart.every == 20.0
+    extender = LeaseExtender(MemoryBroker(visibility=60.0), list, lambda held: False, Counts())
+    extender.close()
+    assert extender.interval == 20.0
 
 
 def test_what_is_lost_is_not_started() -> None:
@@ -464,13 +465,13 @@ def test_an_acknowledgement_that_is_refused_is_given_up_in_the_end(clock: Clock)
         a, b, c = lease(queue)
         a.done(Outcome.WRITTEN)
         b.done(Outcome.WRITTEN)
-        wait_until(lambda: len(refused) == TRIES)
+        wait_until(lambda: len(refused) == ATTEMPTS)
         c.done(Outcome.WRITTEN)
         wait_until(lambda: broker.bodies == [b"a"])
-    assert len(refused) == TRIES
+    assert len(refused) == ATTEMPTS
 
 
-@pytest.mark.parametrize("limit", ["UNHEARD_SECONDS", "MOST_PENDING"])
+@pytest.mark.parametrize("limit", ["STALLED_SECONDS", "MAX_PENDING"])
 def test_nothing_more_is_done_while_acknowledgements_are_not_taken(
     queue: BrokerQueue, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
@@ -480,7 +481,7 @@ def test_nothing_more_is_done_while_acknowledgements_are_not_taken(
         try:
             lease(queue)
         except Unavailable as error:
-            return "acknowledgements are not taken" in str(error) and "read only" in str(error)
+            return "acknowledgements fail" in str(error) and "read only" in str(error)
         return False
 
     broker.send([b"a"])
@@ -488,7 +489,7 @@ def test_nothing_more_is_done_while_acknowledgements_are_not_taken(
     broker.failing["acknowledge"] = Denied("read only")
     held.done(Outcome.WRITTEN)
     assert lease(queue) == [], "a single failure is none"
-    monkeypatch.setattr(f"watcher.queues.background.{limit}", 0)
+    monkeypatch.setattr(f"watcher.queues.acknowledger.{limit}", 0)
     wait_until(stands_still)
     broker.send([b"b"])
     assert stands_still()

@@ -24,9 +24,9 @@ import watcher
 from watcher.core.errors import ConfigurationError, Unavailable
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
-from watcher.queues import sqlite_file
+from watcher.queues import sqlite_database
 from watcher.queues.sqlite import SUSPECT_PATIENCE, SqliteLease, SqliteQueue
-from watcher.queues.sqlite_file import SCHEMA_VERSION, SQL
+from watcher.queues.sqlite_database import SCHEMA_VERSION, SQL
 
 ROOT = Path(watcher.__file__).parents[1]
 LIMIT = 120.0  # seconds that a child may take before a test gives up
@@ -67,7 +67,7 @@ PRELUDE = """
 import sys
 from pathlib import Path
 from watcher.queues.sqlite import SqliteQueue
-from watcher.queues.sqlite_file import SQL
+from watcher.queues.sqlite_database import SQL
 from watcher.core.jobs import ImageRef, Job, Outcome
 def job(key): return Job(f"{key}@1", ImageRef(key, "1", 10), f"{key}.png")
 """
@@ -201,7 +201,7 @@ def test_threads_share_one_queue(path: Path) -> None:
 
 
 def test_a_queue_that_is_locked_for_long_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT", 0.0)
+    monkeypatch.setattr(sqlite_database, "BUSY_TIMEOUT", 0.0)
     with opened(path) as queue, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match="locked"):
@@ -212,7 +212,7 @@ def test_a_queue_that_is_locked_for_long_is_unavailable(path: Path, monkeypatch:
 
 
 def test_a_new_file_that_is_locked_for_long_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT", 0.0)
+    monkeypatch.setattr(sqlite_database, "BUSY_TIMEOUT", 0.0)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match="locked"):

@@ -107,7 +107,7 @@ class Session:
         raise self.ended.result()
 
 
-class Line:
+class AmqpConnection:
     """Keeps a session open. `prepare` makes each new one ready; what it raises ends that one."""
 
     def __init__(self, address: AmqpAddress, prepare: Callable[[Session], Awaitable[None]], heartbeat: int) -> None:
@@ -186,19 +186,19 @@ class Line:
             except (*_TROUBLES, Unavailable) as error:
                 reason = error
             problem = translated(self._address, reason)
-            self._tell_lost(problem)
+            self._log_disconnected(problem)
             if not connected:
                 self._fail(problem)
             backoff.fail()
             await asyncio.sleep(backoff.delay())
             self._session = self._loop.create_future()
 
-    def _tell_lost(self, problem: Unavailable) -> None:
+    def _log_disconnected(self, problem: Unavailable) -> None:
         if not self._lost:
             log.warning("broker_disconnected", broker=self._address.name, problem=str(problem))
         self._lost = True
 
-    def _tell_found(self) -> None:
+    def _log_reconnected(self) -> None:
         if self._lost:
             log.info("broker_reconnected", broker=self._address.name)
         self._lost = False
@@ -216,7 +216,7 @@ class Line:
         try:
             async with asyncio.timeout(4 * CONNECT_TIMEOUT):
                 await self._prepare(session)
-            self._tell_found()
+            self._log_reconnected()
             self._session.set_result(session)
             return await session.ended
         finally:
@@ -234,7 +234,7 @@ class Line:
         try:
             return Session(await asyncio.shield(opened))
         except asyncio.CancelledError:
-            self._loop.set_exception_handler(_tell_fault)
+            self._loop.set_exception_handler(_report_exception)
             with contextlib.suppress(*_TROUBLES):
                 # pika forgets the socket of an attempt that is given up while it is passed from one layer to the next.
                 await asyncio.wait((opened,), timeout=GOODBYE)
@@ -257,7 +257,7 @@ class Line:
         session.end(Unavailable(f"{self._address.name} is closed"))
 
 
-def _tell_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """All but pika's surprise, in a callback, that an attempt which was given up has not succeeded."""
     if not isinstance(context.get("exception"), AssertionError):
         loop.default_exception_handler(context)

@@ -33,7 +33,7 @@ SQL = _named_statements(files(__package__).joinpath("sqlite.sql").read_text("utf
 """The statements of sqlite.sql by name."""
 
 
-class SqliteFile:
+class SqliteDatabase:
     """One connection behind one lock: SQLite runs one writer at a time anyway.
 
     Opening raises ConfigurationError where the file cannot be used, or Unavailable where it stays locked.
