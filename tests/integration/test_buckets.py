@@ -245,7 +245,7 @@ def test_run_hears_of_objects_through_a_queue_of_events(cluster: Cluster, tmp_pa
         wait_for(cluster, "out/a.png", 1)
         said = cluster.client.head_object(Bucket=cluster.bucket, Key="out/a.png")["Metadata"]
         assert 0.1 < float(said["alphadrop-matte-coverage"]) < 0.9
-        assert daemon.metric("alphadrop_images_discovered_total", hint="event") == 1
+        assert daemon.metric("alphadrop_images_discovered_total", via="event") == 1
         assert daemon.stop() == 0
 
 
