@@ -175,7 +175,7 @@ def test_compare_shows_where_two_models_differ(call: Call, tmp_path: Path) -> No
     options = ("--contract-b", "u2net", "--devices", "cpu", "--rows", "2", "--out", tmp_path / "sheet")
     done = call("compare", "fake", path, images, *options)
     assert done.code == 3 and "bad.jpg" in done.err
-    assert "5 pictures, alpha differs by 0." in done.out
+    assert "5 pictures, mean difference of alpha 0." in done.out
     with (tmp_path / "sheet" / "differences.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["picture"] for row in rows} == {"alone.jpg", "small.jpg", *(f"shoes/{n}.jpg" for n in range(3))}
@@ -187,7 +187,7 @@ def test_compare_shows_where_two_models_differ(call: Call, tmp_path: Path) -> No
 def test_folders_that_are_none_or_do_not_match_are_refused(call: Call, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     nowhere = call("evaluate", tmp_path / "a", tmp_path / "nowhere")
-    assert nowhere.code == 2 and "is no folder" in nowhere.err
+    assert nowhere.code == 2 and "is not a folder" in nowhere.err
     (tmp_path / "b").mkdir()
     apart = call("evaluate", tmp_path / "a", tmp_path / "b")
     assert apart.code == 2 and "No picture of" in apart.err
