@@ -192,7 +192,7 @@ class Supervisor:
 
     def _make_monitor(self) -> WorkerMonitor:
         settings, parts = self.settings, self._parts
-        workers = plan_workers(settings.devices, settings.threads, foreign=bool(parts.wiring.model.contract))
+        workers = plan_workers(settings.devices, settings.threads, third_party=bool(parts.wiring.model.contract))
 
         def make_start(owner: str, device: str) -> WorkerStart:
             wiring = parts.wiring

@@ -5,6 +5,7 @@ Reads a `ModelEntry` as JSON from standard input. Exits with 0, or with 1 and an
 
 from __future__ import annotations
 
+import json
 import sys
 
 import torch
@@ -17,7 +18,7 @@ from inference.models.entry import ModelEntry
 
 def main() -> int:
     """Load the model and, with `--run`, run one black picture through it. Returns the exit code."""
-    entry = TypeAdapter(ModelEntry).validate_json(sys.stdin.buffer.read())
+    entry = TypeAdapter(ModelEntry).validate_python(json.load(sys.stdin))
     try:
         model = open_model(entry)
         with torch.inference_mode():

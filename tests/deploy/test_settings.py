@@ -9,7 +9,7 @@ from tests.deploy.overlays import WRITTEN_BY_LIBRARIES, Pods, all_pods, pods_of
 from watcher.config.load import unknown_variables
 from watcher.config.preflight import check_places
 from watcher.core.jobs import Mode
-from watcher.fleet.devices import expand
+from watcher.fleet.devices import expand_devices
 from watcher.queues.brokers.address import AmqpAddress, SqsAddress, parse_address
 
 EVERY = [pytest.param(pods, id=name) for name, pods in all_pods()]
@@ -68,7 +68,7 @@ def test_every_path_that_settings_read_is_a_volume(pods: Pods):
 
 @pytest.mark.parametrize("pods", EVERY)
 def test_the_devices_of_the_settings_are_the_gpus_of_the_limit(pods: Pods):
-    devices = expand(pods.settings().devices, count=lambda: 0)
+    devices = expand_devices(pods.settings().devices, count=lambda: 0)
     if pods.command == "watch":
         assert pods.gpus == 0
     elif pods.gpus:

@@ -158,7 +158,7 @@ def test_the_doctor_checks_the_machine(call: Call) -> None:
 
 def test_the_doctor_says_which_workers_will_run(call: Call) -> None:
     report = call("doctor", "--model", "fake")
-    assert re.search(rf"OK +devices +{plan_workers('auto', 0, foreign=False)}", report.out)
+    assert re.search(rf"OK +devices +{plan_workers('auto', 0, third_party=False)}", report.out)
 
 
 def test_the_doctor_checks_the_folders_that_are_given(call: Call, photos: Path, tmp_path: Path) -> None:

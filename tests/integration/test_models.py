@@ -97,7 +97,7 @@ def test_a_model_that_fails_at_its_first_picture_is_not_tried_for_ever(photos: P
 def test_the_doctor_tries_a_model(call: Call, tmp_path: Path) -> None:
     path = onnx_files.u2net(tmp_path / "u2net.onnx")
     report = call("doctor", "--model", path)
-    assert str(plan_workers("auto", 0, foreign=True)) in report.out
+    assert str(plan_workers("auto", 0, third_party=True)) in report.out
     assert "contract u2net, tried on the CPU; the file has a fixed batch size of 1, which limits" in report.out
     other = resolve(str(onnx_files.birefnet(tmp_path / "a.onnx", side=64)), contract="rmbg")
     assert "choose another --model-contract" in problem_with(other, run=True)

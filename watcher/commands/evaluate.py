@@ -20,7 +20,7 @@ from watcher.config.load import load_settings
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError, Unavailable
 from watcher.fleet.cores import available_cores, threads_per_worker
-from watcher.fleet.devices import expand
+from watcher.fleet.devices import expand_devices
 from watcher.wiring import find_model
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def open_engine(settings: Settings, entry: ModelEntry) -> Iterator[Engine]:
     from inference.models import open_model
 
     threads = settings.threads or threads_per_worker(1, available_cores())
-    options = EngineOptions(expand(settings.devices)[0], batch=settings.batch, threads=threads)
+    options = EngineOptions(expand_devices(settings.devices)[0], batch=settings.batch, threads=threads)
     try:
         with Engine(options, model=open_model(entry)) as engine:
             yield engine

@@ -1,4 +1,4 @@
-"""The lines of a pipe are taken several at a time, none is lost, and the end is not waited for."""
+"""The lines of a pipe are read several at a time; none is lost, and its end is noticed at once."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ LONG = 60.0
 
 
 @pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def _interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "READ_INTERVAL", INTERVAL)
 
 
 class Pipe:
-    """Both ends."""
+    """Both ends of a pipe."""
 
     def __init__(self) -> None:
         self.reads, self.writes = os.pipe()
 
     def write(self, text: str) -> None:
-        """All of it."""
+        """Write all of the text."""
         os.write(self.writes, text.encode())
 
     def end(self) -> None:
-        """As a writer's death does."""
+        """Close the writing end, as the death of the writer does."""
         os.close(self.writes)
 
 
@@ -54,7 +54,7 @@ def test_the_first_line_comes_at_once(pipe: Pipe) -> None:
     assert time.monotonic() - began < INTERVAL / 2
 
 
-def test_what_comes_soon_after_is_taken_together(pipe: Pipe) -> None:
+def test_lines_that_follow_soon_are_read_together(pipe: Pipe) -> None:
     lines = PipeReader(pipe.reads)
     pipe.write("one\n")
     lines.read(LONG)
@@ -65,7 +65,7 @@ def test_what_comes_soon_after_is_taken_together(pipe: Pipe) -> None:
     assert lines.read(LONG) == ["four"]
 
 
-def test_the_end_is_heard_of_at_once_and_comes_after_the_last_line(pipe: Pipe) -> None:
+def test_the_end_is_noticed_at_once_and_comes_after_the_last_line(pipe: Pipe) -> None:
     lines = PipeReader(pipe.reads)
     pipe.write("one\n")
     lines.read(LONG)
@@ -77,7 +77,7 @@ def test_the_end_is_heard_of_at_once_and_comes_after_the_last_line(pipe: Pipe) -
     assert time.monotonic() - began < INTERVAL / 2
 
 
-def test_a_pipe_that_fills_up_is_not_kept_waiting(pipe: Pipe) -> None:
+def test_a_pipe_that_fills_up_is_read_sooner(pipe: Pipe) -> None:
     count = 4 * PIPE_BYTES // 1000
     writer = threading.Thread(target=lambda: os.write(pipe.writes, (b"x" * 999 + b"\n") * count))
     lines, began, taken = PipeReader(pipe.reads), time.monotonic(), 0
@@ -88,7 +88,7 @@ def test_a_pipe_that_fills_up_is_not_kept_waiting(pipe: Pipe) -> None:
     assert time.monotonic() - began < 4 * INTERVAL
 
 
-def test_silence_has_a_limit_also_in_the_middle_of_a_line(pipe: Pipe) -> None:
+def test_reading_times_out_even_in_the_middle_of_a_line(pipe: Pipe) -> None:
     lines = PipeReader(pipe.reads)
     pipe.write("half a li")
     with pytest.raises(TimeoutError):
@@ -97,6 +97,6 @@ def test_silence_has_a_limit_also_in_the_middle_of_a_line(pipe: Pipe) -> None:
     assert lines.read(LONG) == ["half a line"]
 
 
-def test_a_line_that_is_no_text_is_a_line(pipe: Pipe) -> None:
+def test_a_line_that_is_not_utf8_is_a_line(pipe: Pipe) -> None:
     os.write(pipe.writes, b"\xff\n")
     assert PipeReader(pipe.reads).read(LONG) == ["�"]

@@ -830,11 +830,11 @@ def test_images_fly_beside_each_other_in_any_number_of_threads(bench: Bench) -> 
     assert bench.sink.keys == {f"{number}.png" for number in range(12)}
 
 
-def test_the_fakes_keep_the_words_promises() -> None:
-    """A lease that ends twice, and a store that is read at the wrong version, are errors here too."""
+def test_the_fakes_keep_the_promises_of_their_interfaces() -> None:
+    """They raise for a lease that ends twice, and for a store that is read at the wrong version."""
     lease = FakeLease(Job("id", ImageRef("a.jpg", "1", 1), "a.png"))
     lease.done(Outcome.GONE)
-    with pytest.raises(AssertionError, match="has ended"):
+    with pytest.raises(AssertionError, match="already ended"):
         lease.release()
     store = MemoryStore()
     old = store.write("a.jpg", b"1")

@@ -1,4 +1,4 @@
-"""How many images a worker has in hand, and when it looks for more."""
+"""How many images a worker has in flight, and when it leases more."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MOST = 6
 
 
 class Queue(SqliteQueue):
-    """Remembers how many jobs were handed out at each look."""
+    """Remembers how many jobs each request leased."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.handed_out: list[int] = []
         self.waits = False
-        """Whether it says of an empty answer that it has waited for jobs."""
+        """Whether its empty answers say that it has waited for jobs."""
 
     def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
         leases = super().lease(owner, limit, alone=alone)
@@ -36,7 +36,7 @@ class Queue(SqliteQueue):
 
 
 class OpenPath:
-    """An image's path that is as long as its test wants it."""
+    """An image's path that ends when the test lets it."""
 
     def __init__(self) -> None:
         self.may_end = threading.Semaphore(0)
@@ -46,8 +46,8 @@ class OpenPath:
         lease.done(Outcome.WRITTEN)
 
 
-class AtWork:
-    """A worker in a thread, with a queue of its own."""
+class RunningWorker:
+    """A worker's loop in a thread, with a queue of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.queue, self.path = Queue(folder / "queue.sqlite"), OpenPath()
@@ -55,12 +55,12 @@ class AtWork:
         self.thread = threading.Thread(target=self.worker.run)
 
     def put(self, first: int, count: int) -> None:
-        """Jobs, from this number on."""
+        """Enqueue `count` jobs, numbered from `first` on."""
         refs = [ImageRef(f"{number}.jpg", "1", 1) for number in range(first, first + count)]
         self.queue.put([Job(ref.key, ref, f"{ref.key}.png") for ref in refs])
 
     def end_one(self) -> None:
-        """One image ends, and is seen to."""
+        """Let one image end, and wait until the worker knows."""
         before = self.worker.in_flight
         self.path.may_end.release()
         wait_until(lambda: self.worker.in_flight == before - 1)
@@ -68,8 +68,8 @@ class AtWork:
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(loop, "IDLE_SECONDS", 600.0)  # it looks when it has a reason alone
-    work = AtWork(tmp_path)
+    monkeypatch.setattr(loop, "IDLE_SECONDS", 600.0)  # it asks the queue only when it has a reason
+    work = RunningWorker(tmp_path)
     work.put(0, 20)
     work.thread.start()
     wait_until(lambda: work.worker.in_flight == MOST)
@@ -82,21 +82,21 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     work.queue.close()
 
 
-def test_a_worker_looks_for_more_when_several_places_are_free(work: AtWork) -> None:
+def test_a_worker_leases_more_when_several_places_are_free(work: RunningWorker) -> None:
     work.end_one()
     work.path.may_end.release()
     wait_until(lambda: work.worker.in_flight == MOST)
     assert work.queue.handed_out == [MOST, 2]
 
 
-def test_a_worker_that_is_told_of_work_looks_for_it_with_one_place_free(work: AtWork) -> None:
+def test_a_worker_that_is_woken_leases_for_a_single_free_place(work: RunningWorker) -> None:
     work.end_one()
     work.worker.wake()
     wait_until(lambda: work.worker.in_flight == MOST)
     assert work.queue.handed_out == [MOST, 1]
 
 
-def test_a_worker_asks_a_queue_that_has_waited_at_once_again(work: AtWork) -> None:
+def test_a_worker_asks_a_queue_again_at_once_if_it_has_waited(work: RunningWorker) -> None:
     work.queue.waits = True
     for _ in range(20):
         work.path.may_end.release()
