@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource
 
 from watcher.config.flags import CONFIG_FILE, PUBLIC, Parser, add_settings_arguments, flag_of
 from watcher.config.settings import PREFIX, Settings
@@ -130,9 +131,9 @@ def _flags(given: Mapping[str, object]) -> _Layer:
 
 def _variables(environ: Mapping[str, str]) -> _Layer:
     """Names in capitals or small letters. An empty variable counts as not set: manifests often declare those."""
-    values = {name.lower(): value for name, value in environ.items() if value}
-    found = {name: values.get(PREFIX.lower() + name) for name in Settings.model_fields}
-    return _Layer({name: value for name, value in found.items() if value}, lambda name: PREFIX + name.upper())
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in environ.items() if value}
+    return _Layer(source(), lambda name: PREFIX + name.upper())
 
 
 def _file(named: str | None) -> _Layer:

@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from inference.models.thirdparty.contracts import CONTRACTS
 from watcher.config import validators
@@ -70,10 +71,12 @@ Contract = Annotated[str, AfterValidator(validators.contract), Placeholder("|".j
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(validators.lower)]
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """Every setting of every command, checked one by one. Raises pydantic's ValidationError."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, env_prefix=PREFIX, env_ignore_empty=True
+    )
 
     source: Annotated[Place, Group.PLACES]
     """folder or s3://BUCKET/PREFIX with the images to cut out, subfolders included"""
@@ -182,6 +185,17 @@ class Settings(BaseModel):
 
     test_hook: str = ""
     """point at which alphadrop's own tests break a worker"""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read no source: `load_settings` asks them one by one, so that an error can name the one that is wrong."""
+        return (init_settings,)
 
     @property
     def source_uri(self) -> str:
