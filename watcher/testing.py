@@ -15,10 +15,11 @@ from inference.picture import Cutout, Picture
 from watcher.core.errors import Conflict, Gone, Stale, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job, Outcome, Rejection
 from watcher.queues.brokers.memory import MemoryBroker
+from watcher.queues.memory import MemoryQueue
 from watcher.stores.base import OutputInfo
 from watcher.stores.output_metadata import TAIL_BYTES, read_png_text
 
-__all__ = ["FakeEngine", "FakeLease", "MemoryBroker", "MemoryStore", "keep_all"]
+__all__ = ["FakeEngine", "FakeLease", "MemoryBroker", "MemoryQueue", "MemoryStore", "keep_all"]
 
 
 class MemoryStore:

@@ -18,6 +18,7 @@ from watcher.core.reasons import Reason
 from watcher.queues.base import Queue, QueueStats
 from watcher.queues.broker import BrokerQueue
 from watcher.queues.sqlite import SqliteQueue
+from watcher.testing import MemoryQueue
 
 START = 1_700_000_000.0
 BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
@@ -39,7 +40,11 @@ def open_amqp(request: pytest.FixtureRequest, clock: Clock) -> AbstractContextMa
     return closing(broker_queue(rabbit_site(request.getfixturevalue("rabbit")), clock))
 
 
-QUEUES: dict[str, Opener] = {"sqlite": open_sqlite, "sqs": open_sqs, "amqp": open_amqp}
+def open_memory(request: pytest.FixtureRequest, clock: Clock) -> AbstractContextManager[Queue]:
+    return closing(MemoryQueue(clock=clock))
+
+
+QUEUES: dict[str, Opener] = {"sqlite": open_sqlite, "memory": open_memory, "sqs": open_sqs, "amqp": open_amqp}
 
 
 def broker_queue(site: Site, clock: Callable[[], float]) -> BrokerQueue:
