@@ -1,4 +1,4 @@
-"""In-memory fakes for tests, ours and yours: a store, a broker, a lease, an engine."""
+"""In-memory fakes for tests, ours and yours: a store, a queue, a broker, a lease, an engine."""
 
 from __future__ import annotations
 
