@@ -82,7 +82,7 @@ def run_bench(args: argparse.Namespace) -> int:
     """Run `alphadrop bench`."""
     _require(PACKAGES)
     _require_drawing_code()
-    from watcher.commands.bench.command import BenchOptions, bench
+    from watcher.commands.bench.runner import BenchOptions, bench
     from watcher.commands.bench.workload import FULL, QUICK
 
     only = tuple(filter(None, (word.strip() for word in args.only.split(","))))
@@ -100,8 +100,8 @@ def run_peers(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"--images {args.images}: there is no such folder.")
     if not args.images:
         _require_drawing_code()
-    from watcher.commands.bench.command import bench_peers
     from watcher.commands.bench.peers.section import PeerOptions
+    from watcher.commands.bench.runner import bench_peers
 
     options = PeerOptions(args.model, args.images, args.count, args.repeats, args.rembg)
     out = _out(args)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inference.models.entry import ModelEntry
 from inference.models.registry import resolve
-from watcher.commands.bench.peers.comparison import PipelineComparison, Results, compare_pipelines
+from watcher.commands.bench.peers.pipeline_comparison import PipelineComparison, Results, compare_pipelines
 from watcher.commands.bench.peers.pipelines import OURS, Pipeline, alphadrop, rembg, rembg_python, sequential_script
 from watcher.commands.bench.photos import draw_photos, fill_folder
 from watcher.commands.bench.process_monitor import CommandFailed

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.equipment.pictures import place
-from watcher.commands.bench.peers.comparison import PipelineResult, Results, add_run, alpha_difference
+from watcher.commands.bench.peers.pipeline_comparison import PipelineResult, Results, add_run, alpha_difference
 from watcher.commands.bench.peers.pipelines import OURS, rembg
 from watcher.commands.bench.peers.section import PeerOptions, peers_section, prepare_pictures
 from watcher.commands.bench.process_monitor import CommandFailed, CommandRecord

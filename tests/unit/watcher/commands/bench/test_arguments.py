@@ -7,9 +7,9 @@ import pytest
 
 from watcher.cli import build_parser, main
 from watcher.commands.bench import arguments
-from watcher.commands.bench.command import choose_sections
 from watcher.commands.bench.daemon.overhead import measure_overhead
 from watcher.commands.bench.device_groups import device_groups
+from watcher.commands.bench.runner import choose_sections
 from watcher.commands.bench.sections import SECTIONS
 from watcher.commands.command import ExitCode
 from watcher.core.errors import ConfigurationError
