@@ -24,12 +24,12 @@ class Outage:
         """Failures in a row."""
 
     def fail(self, error: Exception) -> None:
-        """It has failed. An error that nobody expected is logged with its traceback."""
+        """Record a failure. An unexpected error is logged with its traceback."""
         reason = error.reason if isinstance(error, WatcherError) else type(error).__name__
         self.record(reason, str(error), exc_info=None if isinstance(error, Unavailable) else error)
 
     def record(self, reason: str, problem: str, **fields: object) -> None:
-        """The same for a failure that another process reported; the line has these `fields` too."""
+        """Record a failure that another process reported; `fields` are added to its log line."""
         if not self.failures:
             self._began = self._clock()
         self.failures += 1
@@ -38,7 +38,7 @@ class Outage:
             self._log.warning(self._failed, reason=reason, problem=problem, **fields)
 
     def recover(self, **fields: object) -> bool:
-        """It works; returns whether that ends an outage, whose line has these `fields` too."""
+        """Record a success; returns whether it ends an outage. `fields` are added to the log line."""
         if not self.failures:
             return False
         seconds = round(self._clock() - self._began, 3)

@@ -1,4 +1,4 @@
-"""Arrivals become jobs in the queue, unless they are known to be done."""
+"""Turns arrivals into jobs in the queue, unless they are known to be done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REQUESTS = 16
 
 @dataclass(frozen=True)
 class Enqueuer:
-    """Source and arrivals on one side, queue and sink on the other. The sink decides what is done."""
+    """Enqueues arrivals as jobs. What is done is decided by the outputs in the sink."""
 
     recipe: Recipe
     source: Store
@@ -29,7 +29,7 @@ class Enqueuer:
     """The same queue if it is embedded: it knows which jobs are done."""
 
     def accept(self, arrivals: Sequence[Arrival]) -> int:
-        """Enqueue the images that are not known yet; returns how many jobs that made pending.
+        """Enqueue the images that are not known yet; returns how many jobs became pending.
 
         Raises Unavailable: then call it with the same arrivals again.
         """

@@ -80,7 +80,7 @@ class Reconciler:
         return self._settle > 0 and time.time() - ref.modified < self._settle
 
     def _is_full(self) -> bool:
-        """A broker takes a message even if it holds the same one; the embedded queue knows its jobs."""
+        """Whether no more images can be remembered. The embedded queue refuses a job that it has; a broker does not."""
         return self._found.full and self._enqueuer.embedded is None
 
     def _reset_found(self) -> bool:

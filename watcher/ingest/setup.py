@@ -1,4 +1,4 @@
-"""Which sources a daemon's images arrive through, by its settings and mode."""
+"""Builds the intake and its sources from the settings and the mode."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVENT_MESSAGES = 100
 def make_intake(
     parts: Parts, mode: Mode, metrics: Metrics, health: Health, summary: RunSummary, wake: Callable[[], None]
 ) -> Intake:
-    """The intake of every source that these settings name."""
+    """Make the intake with every source that the settings name."""
     wiring = parts.wiring
     enqueuer = Enqueuer(wiring.recipe, parts.source, parts.sink, parts.queue, parts.embedded)
     resolver = EventResolver(parts.source, wiring.names, parts.counts)
@@ -34,7 +34,7 @@ def make_intake(
 
 
 def clock_tolerance(wiring: Wiring) -> float:
-    """How many seconds apart times of source and sink must be to tell which is younger."""
+    """How many seconds apart the times of image and output must be to show which is younger."""
     return SAME_CLOCK_TOLERANCE if wiring.same_service else OTHER_CLOCK_TOLERANCE
 
 

@@ -145,7 +145,7 @@ class S3Store:
         return fitted_record_key(self._prefix, key)
 
     def delete(self, key: str) -> None:
-        """Remove an object. Raises Unavailable."""
+        """Delete an object. Raises Unavailable."""
         location = self.record_location(key)
         if not key_problem(self._prefix + location):
             self._delete(location, {})
@@ -191,9 +191,9 @@ class S3Store:
                 self.client.copy_object(**target, CopySource=source, **match)
             except ClientError as error:
                 raise _read_error(error, self.address(ref.key)) or error from error
-        self.remove(ref)
+        self.delete_version(ref)
 
-    def remove(self, ref: ImageRef) -> None:
+    def delete_version(self, ref: ImageRef) -> None:
         """Delete that version; nothing happens if the object is gone. Raises Stale or Unavailable."""
         try:
             self._require(ref)

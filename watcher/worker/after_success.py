@@ -28,4 +28,4 @@ def success_action(after: str, source: Store) -> Callable[[ImageRef], None]:
         return lambda ref: source.tag(ref, *TAG)
     if action == "move":
         return lambda ref: source.move(ref, prefix)
-    return source.remove
+    return source.delete_version

@@ -435,7 +435,7 @@ class TestErrors:
             lambda: store.put_record(f"_failed/{key}.json", b"{}"),
             lambda: store.tag(ref, "alphadrop", "done"),
             lambda: store.move(ref, "done/"),
-            lambda: store.remove(ref),
+            lambda: store.delete_version(ref),
         ]
         for ask in asked:
             with suppress(Gone, Stale, Rejected):
@@ -585,13 +585,13 @@ class TestMove:
         assert keys_in(bucket) == {"done/x.jpg"}
 
 
-class TestRemove:
+class TestDeleteVersion:
     def test_deletes_that_version(self, store: S3Store, bucket: str) -> None:
-        store.remove(written(store))
+        store.delete_version(written(store))
         assert keys_in(bucket) == set()
 
     def test_of_a_missing_object_does_nothing(self, store: S3Store) -> None:
-        store.remove(ImageRef("x.jpg", "1", 1))
+        store.delete_version(ImageRef("x.jpg", "1", 1))
 
     @pytest.mark.parametrize("conditions", [ConditionalWrites(), NO_CONDITIONAL_WRITES])
     def test_leaves_another_version_alone(self, bucket: str, conditions: ConditionalWrites) -> None:
@@ -599,19 +599,19 @@ class TestRemove:
         ref = written(store)
         written(store, data=b"other")
         with pytest.raises(Stale):
-            store.remove(ref)
+            store.delete_version(ref)
         assert keys_in(bucket) == {"x.jpg"}
 
     def test_leaves_a_newer_version_if_the_store_detects_it(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
         replaced_before(front, behind, "DELETE")
         with pytest.raises(Stale):
-            behind.remove(ref)
+            behind.delete_version(ref)
         assert behind.read(ImageRef("x.jpg", "", 0)) == b"other"
 
     def test_does_not_take_a_missing_bucket_for_a_missing_image(self) -> None:
         with pytest.raises(SourceMissing):
-            moto_server().store("s3://nobody-has-this").remove(ImageRef("x.jpg", "1", 1))
+            moto_server().store("s3://nobody-has-this").delete_version(ImageRef("x.jpg", "1", 1))
 
 
 def forgetful(method: str, headers: dict[str, str]) -> dict[str, str]:
