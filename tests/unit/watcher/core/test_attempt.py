@@ -1,4 +1,4 @@
-"""What may hang is tried beside the main thread."""
+"""A call that may hang runs beside the main thread."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from watcher.core.attempt import Attempt
 from watcher.core.errors import Unavailable
 
 
-def test_a_call_that_ends_well_has_nothing_to_say() -> None:
+def test_a_call_that_returns_raises_nothing() -> None:
     attempt = Attempt(lambda: 1)
     assert attempt.finished(60)
     attempt.raise_error()
 
 
-def test_what_it_raises_is_raised_where_it_is_asked() -> None:
+def test_its_error_is_raised_in_the_thread_that_asks() -> None:
     def fail() -> None:
         raise Unavailable("no network")
 

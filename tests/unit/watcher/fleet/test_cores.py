@@ -1,4 +1,4 @@
-"""Cores and memory: the quota of a container counts, in both versions of cgroups, wherever on the way up it stands."""
+"""Cores and memory are limited by the quotas of a container and of its parents, in both versions of cgroups."""
 
 import os
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_the_tightest_quota_counts(tmp_path: Path, groups: str, files: dict[str,
     assert available_cores(machine(tmp_path, groups, files)) == cores
 
 
-def test_this_machine_has_some() -> None:
+def test_this_machine_has_cores() -> None:
     assert 0 < available_cores() <= 16
 
 
@@ -73,7 +73,7 @@ def test_workers_share_whole_cores(workers: int, cores: float, threads: int) -> 
 
 GIB = 1 << 30
 UNLIMITED = str(2**63 - 4096)
-"""What version 1 says where there is no limit."""
+"""What cgroups v1 report where there is no limit."""
 
 
 @pytest.mark.parametrize(

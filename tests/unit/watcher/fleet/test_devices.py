@@ -42,7 +42,7 @@ def test_auto_without_a_gpu_is_as_many_workers_as_the_cpu_has_room_for() -> None
 
 
 def of(monkeypatch: pytest.MonkeyPatch, cores: float, gibibytes: int) -> None:
-    """This machine has so much."""
+    """Pretend that this machine has these cores and this memory."""
     monkeypatch.setattr(devices, "available_cores", lambda: cores)
     monkeypatch.setattr(devices, "available_memory", lambda: gibibytes << 30)
 
@@ -81,7 +81,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def torch_answers(monkeypatch: pytest.MonkeyPatch, code: int, out: str) -> list[list[str]]:
-    """Stand in for the process that asks torch; what it was asked."""
+    """Replace the process that asks torch; returns the commands that were run."""
     asked: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What a worker makes of its engine before the first image."""
+"""What a worker process does with its engine before the first image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from watcher.worker.process import default_capacity, log_slowdowns
 @pytest.mark.parametrize(
     ("device", "batch", "images"), [("cpu", 0, 6), ("cuda:0", 0, 66), ("cuda:0", 8, 18), ("cuda:0", 64, 130)]
 )
-def test_the_next_batch_is_prepared_while_one_is_computed_but_not_all_images_are_held(
+def test_enough_images_are_in_flight_to_prepare_the_next_batch_and_no_more(
     device: str, batch: int, images: int
 ) -> None:
     model = FakeModel()
@@ -23,7 +23,7 @@ def test_the_next_batch_is_prepared_while_one_is_computed_but_not_all_images_are
     assert default_capacity(engine) == images
 
 
-def test_what_a_device_could_not_have_is_in_the_log() -> None:
+def test_each_reason_for_a_slower_device_is_logged() -> None:
     card = FakeGpu(model := FakeModel())
     card.slowdowns += ["no memory could be pinned", "no graphs"]
     with structlog.testing.capture_logs() as lines:

@@ -1,4 +1,4 @@
-"""The way of an image: what is measured, and where all of them are."""
+"""How long an image takes in each stage, and how many images are in which."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_stage_that_fails_is_measured_and_stays_the_last_one(occupancy: Occupa
     assert "put" in trip.stages
 
 
-def test_what_was_waiting_is_split_off(occupancy: Occupancy) -> None:
+def test_a_stage_can_be_divided_into_waiting_and_work(occupancy: Occupancy) -> None:
     trip = StageTimer(time.time(), occupancy)
     trip.starts["infer"], trip.stages["infer"] = 100.0, 5.0
     trip.split("infer", "batch_wait", 2.0)
@@ -49,7 +49,7 @@ def test_what_was_waiting_is_split_off(occupancy: Occupancy) -> None:
     assert (trip.starts["infer"], trip.stages["infer"]) == (103, 2)
 
 
-def test_more_than_all_of_it_leaves_no_waiting(occupancy: Occupancy) -> None:
+def test_work_that_is_longer_than_its_stage_leaves_no_waiting(occupancy: Occupancy) -> None:
     trip = StageTimer(time.time(), occupancy)
     trip.starts["infer"], trip.stages["infer"] = 100.0, 5.0
     trip.split("infer", "batch_wait", 5.1)
@@ -57,7 +57,7 @@ def test_more_than_all_of_it_leaves_no_waiting(occupancy: Occupancy) -> None:
     assert trip.starts["infer"] == 100
 
 
-def test_every_image_is_in_one_stage_and_in_none_when_it_has_ended(occupancy: Occupancy) -> None:
+def test_every_image_is_in_one_stage_and_in_none_when_it_is_finished(occupancy: Occupancy) -> None:
     with StageTimer(0, occupancy) as one, StageTimer(0, occupancy) as two:
         assert occupancy.snapshot(0) == {"queue_wait": 2}
         one.enter("decode")
@@ -68,7 +68,7 @@ def test_every_image_is_in_one_stage_and_in_none_when_it_has_ended(occupancy: Oc
     assert occupancy.snapshot(0) == {}
 
 
-def test_of_the_images_that_the_device_was_given_some_wait_for_their_batch(occupancy: Occupancy) -> None:
+def test_submitted_images_that_are_not_on_the_device_wait_for_their_batch(occupancy: Occupancy) -> None:
     trips = [StageTimer(0, occupancy) for _ in range(5)]
     for trip in trips:
         trip.enter("infer")
