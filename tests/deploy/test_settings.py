@@ -7,7 +7,7 @@ import pytest
 from scripts.manifests import OVERLAYS, overlay
 from tests.deploy.overlays import WRITTEN_BY_LIBRARIES, Pods, all_pods, pods_of
 from watcher.config.load import unknown_variables
-from watcher.config.preflight import check_places
+from watcher.config.preflight import check_settings
 from watcher.core.jobs import Mode
 from watcher.fleet.devices import expand_devices
 from watcher.queues.brokers.address import AmqpAddress, SqsAddress, parse_address
@@ -21,7 +21,7 @@ def test_settings_are_complete_and_known(pods: Pods):
     assert unknown_variables(pods.environment) == []
     assert settings.log_format == "json"
     if settings.source_path is None:
-        check_places(settings, Mode(pods.command))
+        check_settings(settings, Mode(pods.command))
 
 
 @pytest.mark.parametrize("pods", EVERY)

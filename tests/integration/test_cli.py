@@ -164,12 +164,12 @@ def test_the_doctor_says_which_workers_will_run(call: Call) -> None:
 def test_the_doctor_checks_the_folders_that_are_given(call: Call, photos: Path, tmp_path: Path) -> None:
     well = call("doctor", photos, tmp_path / "cutouts", "--model", "fake", "--devices", "cpu")
     assert well.code == 0, well.out
-    for check in ("places", "events", "space"):
+    for check in ("source and sink", "events", "space"):
         assert re.search(rf"OK +{check}", well.out)
     assert not (tmp_path / "cutouts").exists()
     ill = call("doctor", tmp_path / "no [where]", tmp_path / "cutouts", "--model", "lite", "--devices", "cuda:77")
     assert ill.code == 2
-    assert re.search(r"TO DO +places .*no \[where\] does not exist", ill.out)
+    assert re.search(r"TO DO +source and sink .*no \[where\] does not exist", ill.out)
     assert re.search(r"TO DO +devices .*cuda:77", ill.out)
 
 

@@ -29,7 +29,7 @@ from watcher import cli
 from watcher.aws.clients import AwsOptions
 from watcher.config.flags import PUBLIC
 from watcher.config.load import load_settings
-from watcher.config.preflight import check_places
+from watcher.config.preflight import check_settings
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import Denied
@@ -64,7 +64,7 @@ def test_every_command_is_understood(page: Path, tmp_path: Path, monkeypatch: py
         if hasattr(args, "source") and hasattr(args, "sink"):
             settings = load_settings(args, environ={"ALPHADROP_EVENTS_TOKEN": "secret"})
             if settings.source_path is None:
-                check_places(settings)
+                check_settings(settings)
 
 
 @pytest.mark.parametrize("page", USERS, ids=lambda page: page.name)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import structlog
 
 from watcher.config.load import load_settings, nearest_variable, unknown_variables
-from watcher.config.preflight import check_places
+from watcher.config.preflight import check_settings
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Mode
@@ -55,7 +55,7 @@ class Command:
 def prepare(args: argparse.Namespace, mode: Mode, *, quiet: bool = False) -> Settings:
     """Load and check the settings, and set up logging. With `quiet`, a terminal shows warnings and errors only."""
     settings = load_settings(args)
-    check_places(settings, mode)
+    check_settings(settings, mode)
     level = "warning" if quiet and settings.log_level == "info" and sys.stderr.isatty() else settings.log_level
     configure(settings.log_format, level)
     for name in unknown_variables():

@@ -24,7 +24,7 @@ def compare(args: argparse.Namespace) -> ExitCode:
     from inference.evaluation.comparison import Comparison, duels
     from inference.evaluation.pairs import pictures_below
 
-    settings, left_out = load_settings(args, need_places=False), LeftOut()
+    settings, left_out = load_settings(args, need_source_and_sink=False), LeftOut()
     folder = existing_folder(args.images, "IMAGES")
     paths = pictures_below(folder)
     if not paths:

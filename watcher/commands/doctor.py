@@ -27,8 +27,8 @@ from inference.picture import Cutout
 from watcher.commands.command import Command, ExitCode
 from watcher.commands.terminal import make_table
 from watcher.config.flags import add_settings_arguments
-from watcher.config.load import MissingPlaces, load_settings
-from watcher.config.preflight import check_places
+from watcher.config.load import MissingSourceOrSink, load_settings
+from watcher.config.preflight import check_settings
 from watcher.config.settings import Group, Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError, WatcherError
@@ -71,9 +71,9 @@ def doctor(args: argparse.Namespace) -> ExitCode:
 def run_checks(args: argparse.Namespace) -> Iterator[Check]:
     """Check the machine and the model; and source, sink and queue if they are given."""
     try:
-        settings, has_places = load_settings(args), True
-    except MissingPlaces:
-        settings, has_places = load_settings(args, need_places=False), False
+        settings, has_source_and_sink = load_settings(args), True
+    except MissingSourceOrSink:
+        settings, has_source_and_sink = load_settings(args, need_source_and_sink=False), False
     except ConfigurationError as error:
         yield Check("settings", False, str(error))
         return
@@ -82,8 +82,8 @@ def run_checks(args: argparse.Namespace) -> Iterator[Check]:
     yield _check_codecs()
     yield _check_weights(settings)
     yield _check_open_files()
-    if has_places:
-        yield from _check_places(settings)
+    if has_source_and_sink:
+        yield from _check_source_and_sink(settings)
 
 
 def checks_table(checks: Sequence[Check]) -> Table:
@@ -167,15 +167,15 @@ def _check_open_files() -> Check:
 # Folders.
 
 
-def _check_places(settings: Settings) -> Iterator[Check]:
+def _check_source_and_sink(settings: Settings) -> Iterator[Check]:
     try:
-        check_places(settings)
+        check_settings(settings)
     except ConfigurationError as error:
         for line in str(error).splitlines():
-            yield Check("places", False, line)
+            yield Check("source and sink", False, line)
         return
     queue = "" if settings.queue else f", queue in {settings.state_path}"
-    yield Check("places", True, f"{settings.source_uri} to {settings.sink_uri}{queue}")
+    yield Check("source and sink", True, f"{settings.source_uri} to {settings.sink_uri}{queue}")
     if settings.source_path:
         yield _check_inotify(settings.source_path)
     if settings.sink_path:

@@ -41,7 +41,7 @@ def evaluate(args: argparse.Namespace) -> ExitCode:
     from inference.evaluation.pairs import judge_pairs, match
     from inference.evaluation.scoring import Verdict, table
 
-    settings, left_out, verdict = load_settings(args, need_places=False), LeftOut(), Verdict()
+    settings, left_out, verdict = load_settings(args, need_source_and_sink=False), LeftOut(), Verdict()
     pairs = match(existing_folder(args.images, "IMAGES"), existing_folder(args.alphas, "ALPHAS"), left_out)
     if not pairs:
         left_out.print()

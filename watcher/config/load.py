@@ -25,7 +25,7 @@ from watcher.core.errors import ConfigurationError
 
 # Kubernetes sets these in every pod, for each Service that is called alphadrop or alphadrop-something.
 _SERVICE_LINK = re.compile(r"(^|_)(SERVICE_(HOST|PORT)|PORT)(_|$)")
-_UNUSED_PLACE = "."
+_UNUSED = "."
 _MESSAGES = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -43,7 +43,7 @@ OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDP
 _COLLECTOR = "http://collector:4318"
 
 
-class MissingPlaces(ConfigurationError):
+class MissingSourceOrSink(ConfigurationError):
     """Source or sink is not given; nothing else is wrong."""
 
 
@@ -59,12 +59,12 @@ def load_settings(
     args: argparse.Namespace | Sequence[str] = (),
     *,
     environ: Mapping[str, str] | None = None,
-    need_places: bool = True,
+    need_source_and_sink: bool = True,
 ) -> Settings:
     """Settings from flags, environment and file. Raises ConfigurationError with one line for each problem.
 
-    Raises MissingPlaces where only source or sink is missing. Without `need_places`, for a command that uses neither,
-    the missing one is the working directory.
+    Raises MissingSourceOrSink where nothing else is wrong. Without `need_source_and_sink`, for a command that uses
+    neither, a missing one is the working directory.
     """
     environ = os.environ if environ is None else environ
     given = vars(args if isinstance(args, argparse.Namespace) else _parse(args))
@@ -72,8 +72,8 @@ def load_settings(
     layers = [_flags(given), _variables(environ), _file(file)]
     problems = list(_unknown_keys(layers[-1]))
     known = {k: v for k, v in ChainMap(*(dict(layer.values) for layer in layers)).items() if k in Settings.model_fields}
-    if not need_places:
-        known = {"source": _UNUSED_PLACE, "sink": _UNUSED_PLACE} | known
+    if not need_source_and_sink:
+        known = {"source": _UNUSED, "sink": _UNUSED} | known
     missing = []
     try:
         settings = Settings.model_validate(known)
@@ -85,7 +85,7 @@ def load_settings(
     if problems:
         raise ConfigurationError("\n".join(problems + missing))
     if missing:
-        raise MissingPlaces("\n".join(missing))
+        raise MissingSourceOrSink("\n".join(missing))
     return settings
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.equipment.settings import FOLDERS, complaint, load
 from watcher.config.flags import PUBLIC
-from watcher.config.load import MissingPlaces, load_settings, nearest_variable, unknown_variables
+from watcher.config.load import MissingSourceOrSink, load_settings, nearest_variable, unknown_variables
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError
 
@@ -132,8 +132,8 @@ def test_a_table_is_refused_with_the_remedy_and_its_keys_are_not_reported_as_mis
     assert str(caught.value).splitlines() == [f"alphadrop.toml: {header} {remedy}" for header in headers]
 
 
-def test_a_missing_place_has_an_error_class_of_its_own_if_nothing_else_is_wrong() -> None:
-    with pytest.raises(MissingPlaces, match=r"^SINK is missing"):
+def test_a_missing_source_or_sink_has_an_error_class_of_its_own_if_nothing_else_is_wrong() -> None:
+    with pytest.raises(MissingSourceOrSink, match=r"^SINK is missing"):
         load_settings(["in"], environ={})
     with pytest.raises(ConfigurationError) as caught:
         load_settings(["in", "--batch", "-1"], environ={})
@@ -142,10 +142,10 @@ def test_a_missing_place_has_an_error_class_of_its_own_if_nothing_else_is_wrong(
 
 
 def test_a_command_that_uses_no_source_and_sink_needs_none() -> None:
-    assert load_settings(["--batch", "3"], environ={}, need_places=False).batch == 3
-    assert load_settings(["in"], environ={"ALPHADROP_SINK": "b"}, need_places=False).source == "in"
+    assert load_settings(["--batch", "3"], environ={}, need_source_and_sink=False).batch == 3
+    assert load_settings(["in"], environ={"ALPHADROP_SINK": "b"}, need_source_and_sink=False).source == "in"
     with pytest.raises(ConfigurationError, match="--batch"):
-        load_settings(["--batch", "x"], environ={}, need_places=False)
+        load_settings(["--batch", "x"], environ={}, need_source_and_sink=False)
 
 
 def test_every_problem_is_a_line_that_names_the_flag_variable_or_key(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_every_problem_is_a_line_that_names_the_flag_variable_or_key(tmp_path: P
 
 
 def test_a_missing_source_and_sink_are_reported_with_every_way_to_give_them() -> None:
-    with pytest.raises(MissingPlaces) as caught:
+    with pytest.raises(MissingSourceOrSink) as caught:
         load_settings([], environ={})
     source, sink = str(caught.value).splitlines()
     assert (

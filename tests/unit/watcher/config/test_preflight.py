@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from watcher.config.load import load_settings
-from watcher.config.preflight import check_places
+from watcher.config.preflight import check_settings
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Mode
 
@@ -15,7 +15,7 @@ class TestBuckets:
 
     def check(self, source: str, sink: str, *args: str) -> str:
         try:
-            check_places(load_settings([source, sink, "--state", "state", *args], environ={}))
+            check_settings(load_settings([source, sink, "--state", "state", *args], environ={}))
         except ConfigurationError as error:
             return str(error)
         return ""
@@ -63,7 +63,7 @@ class TestBuckets:
         (tmp_path / "in").mkdir()
         assert "see --watch" in self.check("in", "out", "--events", "webhook", "--events-token", "x")
         once = load_settings(["s3://box/in", "out", "--events", "webhook"], environ={})
-        check_places(once, Mode.ONCE)
+        check_settings(once, Mode.ONCE)
         assert "needs --queue" in self.check("s3://box/in", "out", "--events", "queue")
         assert "ALPHADROP_EVENTS_TOKEN" in self.check("s3://box/in", "out", "--events", "webhook")
         assert "--http" in self.check(
@@ -77,7 +77,7 @@ class TestFolders:
     def check(self, source: str, sink: str, *args: str) -> str:
         """The complaint, or nothing; nothing is made by looking."""
         try:
-            check_places(load_settings([source, sink, "--state", "state", *args], environ={}))
+            check_settings(load_settings([source, sink, "--state", "state", *args], environ={}))
         except ConfigurationError as error:
             return str(error)
         finally:
