@@ -22,7 +22,7 @@ from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.queues.brokers.base import Broker
 from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
-from watcher.sources.names import SourceFilter
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores import ConditionalWrites, PutOptions, S3Config, open_store
 from watcher.stores.base import Store
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from watcher.core.batches import in_batches
 from watcher.core.jobs import ImageRef, Job, Recipe
 from watcher.sources.base import Stop
-from watcher.sources.names import SourceFilter
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import FAILED_PREFIX, Store, is_output_of
 from watcher.stores.error_records import record_key
 

@@ -10,7 +10,7 @@ from watcher.core.jobs import ImageRef, Recipe
 from watcher.ingest.enqueue import Enqueuer
 from watcher.ingest.listing_comparison import OUTSTANDING, SAME_CLOCK_TOLERANCE, ListingComparison, RecentImages
 from watcher.sources.base import Stop
-from watcher.sources.names import SourceFilter
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import INTERNAL_PREFIX
 
 RESEND = 3600.0

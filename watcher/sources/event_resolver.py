@@ -9,7 +9,7 @@ from watcher.core.counts import Counts
 from watcher.core.errors import NotAnEvent
 from watcher.core.jobs import ImageRef
 from watcher.sources.events import WriteEvent, parse
-from watcher.sources.names import SourceFilter
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import Store
 from watcher.stores.listing import is_text
 

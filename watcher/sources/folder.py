@@ -18,8 +18,8 @@ from watcher.core.outage import Outage
 from watcher.sources.base import Arrival, SourceCallbacks, Stop
 from watcher.sources.inotify import Change, ChangeBatch, ChangeQueue, DirectoryWatch, WatchLimitError
 from watcher.sources.mounts import reports_all_changes
-from watcher.sources.names import SourceFilter
 from watcher.sources.new_files import NewFileDetector
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.listing import Identity
 from watcher.stores.local import LocalStore
 

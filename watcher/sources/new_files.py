@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import ImageRef
 from watcher.sources.base import Arrival, DiscoveredVia, Stop
-from watcher.sources.names import SourceFilter
 from watcher.sources.settle import SettleTracker
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.listing import modified_at
 from watcher.stores.local import LocalStore
 

@@ -18,7 +18,7 @@ from watcher.queues.base import Leases, QueueStats
 from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks, Stop
 from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
-from watcher.sources.names import SourceFilter
+from watcher.sources.source_filter import SourceFilter
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
 from watcher.telemetry.run_summary import RunSummary

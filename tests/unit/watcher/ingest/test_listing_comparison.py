@@ -24,7 +24,7 @@ from watcher.ingest.listing_comparison import (
     OutputState,
     RecentImages,
 )
-from watcher.sources.names import SourceFilter
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import OutputInfo
 from watcher.stores.error_records import write_error_record
 from watcher.stores.output_metadata import png_text

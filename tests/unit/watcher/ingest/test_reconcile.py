@@ -23,7 +23,7 @@ from watcher.ingest.reconcile import RESEND, Reconciler
 from watcher.queues.base import Leases, QueueStats
 from watcher.queues.sqlite import SqliteQueue
 from watcher.sources.base import Arrival, DiscoveredVia
-from watcher.sources.names import SourceFilter
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import INTERNAL_PREFIX
 from watcher.stores.output_metadata import png_text
 from watcher.testing import MemoryStore

@@ -16,7 +16,7 @@ from watcher.core.errors import NotAnEvent, Unavailable
 from watcher.core.jobs import ImageRef
 from watcher.sources.event_resolver import EventResolver, newest
 from watcher.sources.events import WriteEvent, encode_arrival
-from watcher.sources.names import SourceFilter
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.local import LocalStore
 from watcher.testing import MemoryStore
 

@@ -15,7 +15,7 @@ from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks
 from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
 from watcher.sources.messages import MessageSource
-from watcher.sources.names import SourceFilter
+from watcher.sources.source_filter import SourceFilter
 from watcher.testing import MemoryBroker, MemoryStore
 
 

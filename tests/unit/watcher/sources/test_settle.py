@@ -16,9 +16,9 @@ from watcher.core.errors import Unavailable
 from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.sources.folder import _FirstListing
 from watcher.sources.inotify import Change, ChangeBatch, ChangeQueue
-from watcher.sources.names import SourceFilter
 from watcher.sources.new_files import NewFileDetector
 from watcher.sources.settle import SettleTracker
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.local import LocalStore
 
 
