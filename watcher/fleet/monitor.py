@@ -27,8 +27,9 @@ log = structlog.get_logger(__name__)
 
 OUTAGE_TIMEOUT = 30.0
 """Seconds without a further failure after which an outage is over, whether or not an image has succeeded since."""
-QUIET_SECONDS = 5.0
-"""The same where an image has succeeded: a service that fails now and then is one outage, not many."""
+QUIET_SECONDS = 20.0
+"""The same where an image has succeeded; longer than workers wait before they try again, so that a service that fails
+now and then is one outage, not many."""
 _ACTIONS = {
     "queue_wait": "asking the queue for images",
     "read": "reading an image from the source",
