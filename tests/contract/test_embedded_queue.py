@@ -12,7 +12,7 @@ from tests.equipment.support import Clock
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
 from watcher.queues.base import EmbeddedQueue, Queue, QueueStats
-from watcher.queues.sqlite import SUSPECT_PATIENCE, SqliteQueue
+from watcher.queues.sqlite import SUSPECT_MAX_WAIT, SqliteQueue
 
 START = 1_700_000_000.0
 BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
@@ -317,7 +317,7 @@ def test_a_suspect_that_waited_long_goes_before_healthy_jobs(embedded: EmbeddedQ
     embedded.put([job("a"), job("b"), job("c")])
     embedded.lease("dead", 1, alone=False)
     embedded.abandon("dead", blame=True)
-    clock.now += SUSPECT_PATIENCE
+    clock.now += SUSPECT_MAX_WAIT
     assert lease_ids(embedded, 1, alone=True) == ["b@1"]
     clock.now += 1
     assert lease_ids(embedded, alone=True) == ["a@1"]
@@ -328,7 +328,7 @@ def test_a_suspect_that_waited_long_is_still_not_for_busy_hands(embedded: Embedd
     embedded.put([job("a"), job("b")])
     embedded.lease("dead", 1, alone=False)
     embedded.abandon("dead", blame=True)
-    clock.now += SUSPECT_PATIENCE + 1
+    clock.now += SUSPECT_MAX_WAIT + 1
     assert lease_ids(embedded, alone=False) == ["b@1"]
 
 

@@ -249,7 +249,7 @@ def require_complete_recording(recording: Recording) -> None:
     assert b"not-a-picture" in said["object out/_failed/not-a-picture.jpg.json"]
     assert b"watcher.worker.process" in said["well work processes"]
     assert b"ACCESS_REFUSED" in said["denied doctor"] and b"ACCESS_REFUSED" in said["denied status"]
-    assert b"says more than" in said["misspelt work"] and b"refused" in said["unreachable status"]
+    assert b"parameters other than" in said["misspelt work"] and b"refused" in said["unreachable status"]
 
 
 def require_pages_say_what_is_wrong(pages: dict[str, str]) -> None:

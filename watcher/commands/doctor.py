@@ -261,13 +261,13 @@ def _inspect_redrive(broker: Broker) -> str:
     redrive = broker.redrive()
     if not redrive.dead_letters:
         return "; it has no dead-letter queue: messages that are not events will be deleted"
-    if redrive.most_receives < FEWEST_RECEIVES:
+    if redrive.max_receives < FEWEST_RECEIVES:
         raise ConfigurationError(
-            f"{broker.name} moves a message to the dead-letter queue after {redrive.most_receives} deliveries, which "
+            f"{broker.name} moves a message to the dead-letter queue after {redrive.max_receives} deliveries, which "
             f"may be before alphadrop can tell what is wrong with an image: set maxReceiveCount to {FEWEST_RECEIVES} "
             "or more"
         )
-    return f"; dead letters after {redrive.most_receives} deliveries go to {redrive.dead_letters.rpartition(':')[2]}"
+    return f"; dead letters after {redrive.max_receives} deliveries go to {redrive.dead_letters.rpartition(':')[2]}"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

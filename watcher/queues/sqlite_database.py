@@ -1,6 +1,6 @@
-"""The file under the embedded queue: how it is opened, shared, and what its errors mean.
+"""The embedded queue's SQLite database: opening, transactions and conversion of errors.
 
-WAL needs shared memory, so no network filesystem will do.
+Its write-ahead log (WAL) needs shared memory, so the file cannot be on a network filesystem.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SQL = _named_statements(files(__package__).joinpath("sqlite.sql").read_text("utf
 
 
 class SqliteDatabase:
-    """One connection behind one lock: SQLite runs one writer at a time anyway.
+    """One connection behind one lock, since SQLite allows one writer at a time anyway.
 
-    Opening raises ConfigurationError where the file cannot be used, or Unavailable where it stays locked.
+    Opening raises ConfigurationError if the file cannot be used, or Unavailable if it stays locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,20 +45,20 @@ class SqliteDatabase:
         self._connection: sqlite3.Connection | None = _open(path)
 
     def close(self) -> None:
-        """Wait for the transaction in progress, then close. Every later one raises Unavailable."""
+        """Wait for the transaction in progress, then close. Every later transaction raises Unavailable."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
 
     def read(self, name: str, values: dict[str, Any]) -> list[sqlite3.Row]:
-        """The rows of a named SELECT."""
+        """Return the rows of a named SELECT."""
         with self.transaction("BEGIN") as connection:
             return connection.execute(SQL[name], values).fetchall()
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Commits at the end of the block, rolls back when it raises. The lock is held all along."""
+        """Commit at the end of the block, or roll back if it raises. The lock is held throughout."""
         with self._lock, _translated(self._path):
             if self._connection is None:
                 raise Unavailable(f"the queue {self._path} is closed")
@@ -68,12 +68,12 @@ class SqliteDatabase:
 
 
 def to_blob(text: str) -> bytes:
-    """sqlite3 refuses a str with surrogates, which is what Python makes of a file name that is not UTF-8."""
+    """Encode text for a BLOB column: sqlite3 refuses the surrogates in file names that are not UTF-8."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def to_text(blob: bytes) -> str:
-    """The inverse of `to_blob`."""
+    """Decode what `to_blob` encoded."""
     return blob.decode("utf-8", "surrogatepass")
 
 
@@ -109,7 +109,7 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _switch_to_wal(path: Path, connection: sqlite3.Connection) -> None:
-    """SQLite does not wait for this one lock, see https://www.sqlite.org/c3ref/busy_handler.html, so we do."""
+    """Switch to WAL with retries: SQLite's busy timeout does not apply, see sqlite.org/c3ref/busy_handler.html."""
     deadline = time.monotonic() + BUSY_TIMEOUT
     while (mode := _try_wal(connection)) is None:
         if time.monotonic() > deadline:
@@ -130,21 +130,21 @@ def _try_wal(connection: sqlite3.Connection) -> str | None:
 
 
 def _is_new(path: Path, connection: sqlite3.Connection) -> bool:
-    """Asked before anything is written, so that a database of somebody else stays as it is."""
+    """Whether the database is empty. Checked before anything is written, so that a foreign database stays intact."""
     version, tables = connection.execute(SQL["state_of_schema"]).fetchone()
     if version == 0 and tables:
-        raise ConfigurationError(f"{path} is a database, but not a queue of alphadrop: name another file.")
+        raise ConfigurationError(f"{path} is a database, but not an alphadrop queue: name another file.")
     if version not in (0, SCHEMA_VERSION):
         raise ConfigurationError(
             f"the queue {path} has schema {version}, this alphadrop knows schema {SCHEMA_VERSION}: "
-            f"run the version that wrote it, or begin anew. {_REBUILT}"
+            f"run the version that wrote it, or start with a new file. {_REBUILT}"
         )
     return bool(version == 0)
 
 
 @contextmanager
 def _translated(path: Path, *, opening: bool = False) -> Iterator[None]:
-    """SQLite's errors as ours; those of a statement or a value are bugs and pass."""
+    """Convert SQLite's errors to ours, except errors of a statement or a value, which are bugs."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -165,7 +165,7 @@ def _translation(path: Path, error: sqlite3.DatabaseError, opening: bool) -> Wat
 
 
 def _code(error: sqlite3.Error) -> int:
-    """The primary result code; the bits above it are detail. Errors of the sqlite3 module itself have none."""
+    """Return the primary result code, without its extension bits; the sqlite3 module's own errors have none."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF
 

@@ -37,7 +37,7 @@ def address(uri: str) -> AmqpAddress:
 
 @contextmanager
 def opened(uri: str, *, most: int = MOST, heartbeat: int = 30) -> Iterator[AmqpBroker]:
-    with closing(AmqpBroker(address(uri), most=most, heartbeat=heartbeat)) as broker:
+    with closing(AmqpBroker(address(uri), max_unacknowledged=most, heartbeat=heartbeat)) as broker:
         yield broker
 
 
@@ -131,7 +131,7 @@ def test_a_server_that_dies_loses_nothing_that_was_confirmed(rabbit: Rabbit, nam
 
 def test_a_server_that_is_not_there_is_unavailable_at_once_and_waited_for(rabbit: Rabbit, name: str) -> None:
     with rabbit.down():
-        broker = AmqpBroker(address(rabbit.url(queue=name)), most=MOST)
+        broker = AmqpBroker(address(rabbit.url(queue=name)), max_unacknowledged=MOST)
         for ask in (broker.depth, lambda: broker.send([b"a"]), lambda: broker.receive(1, 30.0)):
             with pytest.raises(Unavailable, match="refused"):
                 ask()
@@ -180,7 +180,9 @@ def test_closing_while_there_is_no_server_does_not_wait_for_one(name: str) -> No
 
 def test_closing_while_a_connection_is_made_is_no_fault(name: str, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        broker = AmqpBroker(address(f"amqp://127.0.0.1:{silent.getsockname()[1]}/?queue={name}"), most=MOST)
+        broker = AmqpBroker(
+            address(f"amqp://127.0.0.1:{silent.getsockname()[1]}/?queue={name}"), max_unacknowledged=MOST
+        )
         with silent.accept()[0] as connection:
             assert connection.recv(4) == b"AMQP"
             broker.close()
@@ -218,7 +220,7 @@ def test_leaving_at_any_moment_of_the_opening_leaves_no_socket_behind(
 def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
     rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(amqp_connection, "GOODBYE", 0.2)
+    monkeypatch.setattr(amqp_connection, "CLOSE_TIMEOUT", 0.2)
     before = sockets()
     with opened(rabbit.url(queue=name)) as broker:
         broker.depth()
@@ -311,7 +313,7 @@ def test_what_cannot_be_routed_is_not_taken_for_sent(rabbit: Rabbit, broker: Amq
     broker.send([b"a"])
     with administrator(rabbit) as channel:
         channel.queue_delete(name)
-    with pytest.raises(Unavailable, match="not there any more"):
+    with pytest.raises(Unavailable, match="does not exist any more"):
         broker.send([b"b"])
 
 
@@ -331,7 +333,7 @@ def test_a_queue_that_is_taken_away_is_made_anew_for_who_never_receives(
 def test_what_a_full_queue_refuses_is_not_taken_for_sent(rabbit: Rabbit, name: str) -> None:
     with administrator(rabbit) as channel:
         channel.queue_declare(name, durable=True, arguments={"x-max-length": 2, "x-overflow": "reject-publish"})
-        with opened(rabbit.url(queue=name)) as broker, pytest.raises(Unavailable, match="did not take it"):
+        with opened(rabbit.url(queue=name)) as broker, pytest.raises(Unavailable, match="refused it"):
             broker.send([b"%d" % number for number in range(20)])
 
 

@@ -53,7 +53,7 @@ def test_a_queue_that_is_not_there_is_a_mistake_and_how_to_make_one_is_told(aws:
 def test_a_queue_that_vanishes_is_waited_for(aws: AwsOptions, broker: SqsBroker, name: str) -> None:
     client = moto_server().client("sqs")
     client.delete_queue(QueueUrl=client.get_queue_url(QueueName=name)["QueueUrl"])
-    with pytest.raises(Unavailable, match="no such queue"):
+    with pytest.raises(Unavailable, match="does not exist"):
         broker.send([b"a"])
     make_sqs_queue(aws, name)
     broker.send([b"a"])
@@ -95,7 +95,7 @@ def test_a_queue_may_be_named_by_its_url(aws: AwsOptions, name: str) -> None:
 
 
 def test_the_doctor_is_told_what_the_queue_does_by_itself(aws: AwsOptions, broker: SqsBroker) -> None:
-    assert broker.redrive() == Redrive(visibility=30, retention=345_600, dead_letters="", most_receives=0)
+    assert broker.redrive() == Redrive(visibility=30, retention=345_600, dead_letters="", max_receives=0)
     arn = f"arn:aws:sqs:{REGION}:123456789012:graveyard"
     make_sqs_queue(aws, "graveyard")
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "5"})

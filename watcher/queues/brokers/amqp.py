@@ -1,4 +1,4 @@
-"""RabbitMQ: a durable quorum queue, which counts how often it hands out each message."""
+"""RabbitMQ: a durable quorum queue, which counts the deliveries of each message."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from watcher.queues.brokers.amqp_channels import Consumer, Publisher
 from watcher.queues.brokers.amqp_connection import HEARTBEAT, NOT_FOUND, AmqpConnection, Session
 from watcher.queues.brokers.base import Depth, Message
 
-CONFIRMS_AT_ONCE = 200
-"""Messages that are sent before the first of them is confirmed."""
+PUBLISH_BATCH = 200
+"""Messages that are published before their confirmations are awaited."""
 _QUORUM = {"x-queue-type": "quorum"}
 
 
 class AmqpBroker:
-    """A `Broker` on one queue of a RabbitMQ server, which need not be there yet.
+    """A `Broker` on one queue of a RabbitMQ server, which need not run yet.
 
-    The queue is declared if it is missing: durable, quorum, with a queue NAME.dead for dead letters. One that exists is
-    used as it is. At most `most` messages are held unacknowledged at a time.
+    A missing queue is declared: durable, quorum, with the queue NAME.dead for dead letters. An existing queue is used
+    as it is. At most `max_unacknowledged` messages are in flight at a time.
     """
 
-    def __init__(self, address: AmqpAddress, *, most: int, heartbeat: int = HEARTBEAT) -> None:
-        self._address, self._most = address, most
+    def __init__(self, address: AmqpAddress, *, max_unacknowledged: int, heartbeat: int = HEARTBEAT) -> None:
+        self._address, self._max_unacknowledged = address, max_unacknowledged
         self._consumer: Consumer | None = None
         self._publisher: Publisher | None = None
         self._connection = AmqpConnection(address, self._prepare, heartbeat)
@@ -37,19 +37,20 @@ class AmqpBroker:
 
     @property
     def visibility(self) -> None:
-        """See `Broker.visibility`: ours until we disconnect."""
+        """See `Broker.visibility`: None, since deliveries are ours until we disconnect."""
 
     def receive(self, limit: int, wait: float) -> list[Message]:
         """See `Broker.receive`."""
 
         async def receive(session: Session) -> list[Message]:
             consumer = self._consumer_of(session)
-            return await consumer.take(min(limit, self._most - len(consumer.held)), wait)
+            room = self._max_unacknowledged - len(consumer.unacknowledged)
+            return await consumer.receive(min(limit, room), wait)
 
         return self._connection.call(receive)
 
     def acknowledge(self, messages: Sequence[Message]) -> list[Message]:
-        """See `Broker.acknowledge`. RabbitMQ does not answer: what it has not read when it dies comes again."""
+        """See `Broker.acknowledge`. RabbitMQ does not confirm: if it dies before it reads one, it redelivers."""
         return self._each(messages, lambda raw, tag: raw.basic_ack(tag))
 
     def give_back(self, messages: Sequence[Message]) -> None:
@@ -61,27 +62,27 @@ class AmqpBroker:
         self._each([message], lambda raw, tag: raw.basic_reject(tag, requeue=False))
 
     def extend(self, messages: Sequence[Message]) -> list[Message]:
-        """See `Broker.extend`. Nothing runs out; those of a connection that is lost are anyone's again."""
+        """See `Broker.extend`. There is no timeout; only the deliveries of a lost connection are no longer ours."""
 
-        async def void(session: Session) -> list[Message]:
+        async def find_lost(session: Session) -> list[Message]:
             consumer = self._consumer_of(session)
             return [message for message in messages if not consumer.holds(message)]
 
-        return self._connection.call(void)
+        return self._connection.call(find_lost)
 
     def send(self, bodies: Sequence[bytes]) -> None:
-        """See `Broker.send`. Each is confirmed by the server when this returns."""
+        """See `Broker.send`. The server has confirmed each message when this returns."""
 
         async def send(session: Session) -> None:
             if self._publisher is None or self._publisher.session is not session or self._publisher.broken:
                 self._publisher = await Publisher.open(session, self._address.queue)
-            for start in range(0, len(bodies), CONFIRMS_AT_ONCE):
-                await self._publisher.publish(bodies[start : start + CONFIRMS_AT_ONCE])
+            for start in range(0, len(bodies), PUBLISH_BATCH):
+                await self._publisher.publish(bodies[start : start + PUBLISH_BATCH])
 
         self._connection.call(send)
 
     def depth(self) -> Depth:
-        """See `Broker.depth`. In flight is what we hold ourselves: RabbitMQ tells only its management of the others."""
+        """See `Broker.depth`. `in_flight` counts this connection only: AMQP does not report the others."""
 
         async def depth(session: Session) -> Depth:
             channel = await session.channel()
@@ -89,30 +90,30 @@ class AmqpBroker:
                 answer = await channel.ask("queue_declare", queue=self._address.queue, passive=True)
             except ChannelClosedByBroker as error:
                 if error.reply_code == NOT_FOUND:
-                    session.end(error)  # the next one declares it
+                    session.end(error)  # the next session declares the queue
                 raise
             channel.raw.close()
-            held = len(self._consumer_of(session).held)
-            return Depth(answer.method.message_count, held, in_flight_everywhere=False)
+            unacknowledged = len(self._consumer_of(session).unacknowledged)
+            return Depth(answer.method.message_count, unacknowledged, in_flight_everywhere=False)
 
         return self._connection.call(depth)
 
     def close(self) -> None:
-        """See `Broker.close`: at once."""
+        """See `Broker.close`. Messages are redelivered at once."""
         self._connection.close()
 
     def _each(self, messages: Sequence[Message], do: Callable[[Any, int], None]) -> list[Message]:
-        """Tell the server something about each message that is still ours; the others."""
+        """Settle each message that is still ours, and return the others."""
 
-        async def tell(session: Session) -> list[Message]:
+        async def settle(session: Session) -> list[Message]:
             consumer = self._consumer_of(session)
             ours = [message for message in messages if consumer.holds(message)]
             for message in ours:
                 do(consumer.channel.raw, message.handle.tag)
-                consumer.held.discard(message.handle.tag)
+                consumer.unacknowledged.discard(message.handle.tag)
             return [message for message in messages if message not in ours]
 
-        return self._connection.call(tell)
+        return self._connection.call(settle)
 
     def _consumer_of(self, session: Session) -> Consumer:
         assert self._consumer is not None and self._consumer.session is session, (
@@ -126,13 +127,13 @@ class AmqpBroker:
 
 
 async def declare(session: Session, address: AmqpAddress) -> None:
-    """Make what is missing of queue, dead letters and binding. Raises pika's errors."""
+    """Declare the queue, its dead-letter queue and its binding, if they are missing. Raises pika's errors."""
     dead = f"{address.queue}.dead"
     if not await _exists(session, "queue_declare", queue=address.queue):
-        letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead}
+        dead_lettering = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead}
         if not await _exists(session, "queue_declare", queue=dead):
             await _once(session, "queue_declare", queue=dead, durable=True, arguments=_QUORUM)
-        await _once(session, "queue_declare", queue=address.queue, durable=True, arguments=_QUORUM | letters)
+        await _once(session, "queue_declare", queue=address.queue, durable=True, arguments=_QUORUM | dead_lettering)
     if address.exchange:
         if not await _exists(session, "exchange_declare", exchange=address.exchange):
             await _once(session, "exchange_declare", exchange=address.exchange, exchange_type="topic", durable=True)
@@ -151,7 +152,7 @@ async def _exists(session: Session, method: str, **names: str) -> bool:
 
 
 async def _once(session: Session, method: str, **arguments: Any) -> None:
-    """One question on a channel of its own: a refusal closes the channel."""
+    """Call one method on a channel of its own, because a refusal closes the channel."""
     channel = await session.channel()
     await channel.ask(method, **arguments)
     channel.raw.close()

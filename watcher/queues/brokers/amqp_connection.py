@@ -1,6 +1,7 @@
-"""The line to a RabbitMQ server: one thread that owns the connection, serves its heartbeats and connects again.
+"""The connection to a RabbitMQ server: one thread owns it, serves its heartbeats and reconnects.
 
-pika's connections belong to one thread. This one runs an event loop; other threads hand it coroutines and wait.
+A pika connection may be used by one thread only. This one runs an event loop; other threads submit coroutines to it.
+Decision 0029 says why it is not aio-pika's robust connection.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ from watcher.queues.brokers.address import AmqpAddress
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
-logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks whatever it raises as well
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs a traceback of everything it raises
 
 HEARTBEAT = 30
-"""Seconds; a server that is silent for somewhat more than twice as long is taken for dead."""
+"""Seconds; a server that sends nothing for somewhat more than twice as long is considered dead."""
 CONNECT_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 30.0
-"""Seconds that the server may take for one thing; longer than it needs to find another leader for a queue."""
+"""Seconds that one request may take; longer than a cluster needs to elect a queue's next leader."""
 BLOCKED_TIMEOUT = 30.0
-"""Seconds that a server may refuse to take messages, for want of disk or memory, before the connection is given up."""
+"""Seconds that a server may block publishers, for lack of disk or memory, before we disconnect."""
 RECONNECT_BACKOFF = (0.2, 10.0)
-"""First and longest wait, in seconds, before the server is connected to again."""
-GOODBYE = 2.0
-"""Seconds that a server may take to answer our leaving."""
+"""First and longest wait, in seconds, before the next attempt to connect."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds that a server may take to confirm that the connection closes."""
 NOT_FOUND = 404
-_DENIED = (403, 530)  # access refused; a virtual host that is not there or not for this user
-_TROUBLES = (AMQPError, AMQPConnectorException, OSError)
+_DENIED = (403, 530)  # access refused; a virtual host that does not exist or is not allowed
+_ERRORS = (AMQPError, AMQPConnectorException, OSError)
 
 
 class Channel:
-    """A channel whose methods can be waited for. When it closes, whoever waits gets the reason raised."""
+    """A channel with methods to await. When it closes, they raise the reason."""
 
     def __init__(self, raw: Any, session: Session) -> None:
         self.raw, self._session = raw, session
@@ -54,13 +55,13 @@ class Channel:
         raw.add_on_close_callback(lambda _, reason: self.closed.set_result(reason))
 
     async def ask(self, method: str, **arguments: Any) -> Any:
-        """Call one of pika's methods, and wait for the frame that answers it."""
+        """Call one of pika's methods, and return the frame that answers it."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         getattr(self.raw, method)(**arguments, callback=answer.set_result)
         return await self.answer(answer)
 
     async def answer(self, answer: asyncio.Future[T]) -> T:
-        """What `answer` becomes. A server that does not answer is given up, with the whole connection."""
+        """Await `answer`. If it does not come in time, the session ends and Unavailable is raised."""
         if await self.wait_for(answer, ANSWER_TIMEOUT):
             return answer.result()
         problem = Unavailable(f"no answer within {ANSWER_TIMEOUT:.0f} s")
@@ -68,7 +69,7 @@ class Channel:
         raise problem
 
     async def wait_for(self, answer: asyncio.Future[Any], timeout: float) -> bool:
-        """Whether `answer` is there within `timeout` seconds."""
+        """Wait up to `timeout` seconds; returns whether `answer` is there. Raises why the channel closed."""
         await asyncio.wait((answer, self.closed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if self.closed.done() and not answer.done():
             raise self.closed.result()
@@ -76,15 +77,15 @@ class Channel:
 
 
 class Connection(AsyncioConnection):  # type: ignore[misc]  # pika has no types
-    """pika's, which also can be left without a word."""
+    """pika's connection, which can also be closed without the server's confirmation."""
 
     def drop(self) -> None:
-        """Close the socket, of a server that does not answer our good-bye. Only of one that was open."""
+        """Close the socket of a connection that was open, if the server does not confirm."""
         self._adapter_disconnect_stream()
 
 
 class Session:
-    """One connection from its opening to its end; what was delivered in it is void afterwards."""
+    """One connection from its opening to its end. Its deliveries cannot be acknowledged afterwards."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -92,12 +93,12 @@ class Session:
         connection.add_on_close_callback(lambda _, reason: self.end(reason))
 
     def end(self, reason: BaseException) -> None:
-        """Give the connection up, if it has not ended already."""
+        """End the session, if it has not ended already."""
         if not self.ended.done():
             self.ended.set_result(reason)
 
     async def channel(self) -> Channel:
-        """A new channel."""
+        """Open a channel. Raises why the session ended, or Unavailable."""
         opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
         self.connection.channel(on_open_callback=lambda raw: opened.set_result(Channel(raw, self)))
         await asyncio.wait((opened, self.ended), timeout=ANSWER_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +109,7 @@ class Session:
 
 
 class AmqpConnection:
-    """Keeps a session open. `prepare` makes each new one ready; what it raises ends that one."""
+    """Keeps a session open, and reconnects. `prepare` is called with each new session, and ends it if it raises."""
 
     def __init__(self, address: AmqpAddress, prepare: Callable[[Session], Awaitable[None]], heartbeat: int) -> None:
         self._address, self._prepare, self._heartbeat = address, prepare, heartbeat
@@ -123,10 +124,10 @@ class AmqpConnection:
         self._thread.start()
 
     def call(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
-        """Run `work` on the line's thread and wait for it. Raises Unavailable, at once while there is no connection."""
+        """Run `work` in the connection's thread, and wait. Raises Unavailable, at once if there is no connection."""
         try:
             return self._submit(work).result()
-        except _TROUBLES as error:
+        except _ERRORS as error:
             raise self._end() if self._ended else translated(self._address, error) from error
         except CancelledError:
             raise self._end() from self._death
@@ -142,11 +143,11 @@ class AmqpConnection:
 
     def _end(self) -> Exception:
         if self._death:
-            return RuntimeError(f"the connection to {self._address.name} has died of a fault")
+            return RuntimeError(f"the connection to {self._address.name} died of an unexpected error")
         return Unavailable(f"{self._address.name} is closed")
 
     def close(self) -> None:
-        """Say good-bye, which gives back what is not acknowledged. Every later call raises Unavailable."""
+        """Disconnect, which requeues what is not acknowledged. Every later call raises Unavailable."""
         with self._lock:
             if not self._ended:
                 self._ended = True
@@ -171,11 +172,11 @@ class AmqpConnection:
                 self._death = error
             with self._lock:
                 self._ended = True
-        for call in list(self._calls):  # of those that the loop has not even seen
+        for call in list(self._calls):  # those that the loop has not begun
             call.cancel()
 
     async def _keep_open(self) -> None:
-        """Connect, wait for the end, connect again."""
+        """Connect, wait until the session ends, connect again."""
         self._keeper, backoff = asyncio.current_task(), Backoff(*RECONNECT_BACKOFF)
         while not self._ended:
             connected = False
@@ -183,7 +184,7 @@ class AmqpConnection:
                 reason = await self._connected()
                 connected = True
                 backoff.reset()
-            except (*_TROUBLES, Unavailable) as error:
+            except (*_ERRORS, Unavailable) as error:
                 reason = error
             problem = translated(self._address, reason)
             self._log_disconnected(problem)
@@ -204,14 +205,14 @@ class AmqpConnection:
         self._lost = False
 
     def _fail(self, problem: Unavailable) -> None:
-        """Whoever waits for a connection is told, and whoever asks for one before the next attempt."""
+        """Raise `problem` in every call that waits for a session, and in those before the next attempt."""
         if self._session.done():
             self._session = self._loop.create_future()
         self._session.set_exception(problem)
-        self._session.exception()  # nobody may have waited, which is no fault
+        self._session.exception()  # marks it as retrieved: there may be no such call
 
     async def _connected(self) -> BaseException:
-        """One session from beginning to end; why it has ended."""
+        """Run one session, and return why it ended."""
         session = await self._open()
         try:
             async with asyncio.timeout(4 * CONNECT_TIMEOUT):
@@ -220,7 +221,7 @@ class AmqpConnection:
             self._session.set_result(session)
             return await session.ended
         finally:
-            await self._hang_up(session)
+            await self._close_session(session)
 
     async def _open(self) -> Session:
         opened: asyncio.Future[Connection] = self._loop.create_future()
@@ -235,22 +236,22 @@ class AmqpConnection:
             return Session(await asyncio.shield(opened))
         except asyncio.CancelledError:
             self._loop.set_exception_handler(_report_exception)
-            with contextlib.suppress(*_TROUBLES):
-                # pika forgets the socket of an attempt that is given up while it is passed from one layer to the next.
-                await asyncio.wait((opened,), timeout=GOODBYE)
+            with contextlib.suppress(*_ERRORS):
+                # pika leaks the socket of an attempt that is aborted between two of its layers: wait for the next one.
+                await asyncio.wait((opened,), timeout=CLOSE_TIMEOUT)
                 if not opened.done():
                     connection.close()
-                await self._hang_up(Session(await opened))
+                await self._close_session(Session(await opened))
             raise
 
-    async def _hang_up(self, session: Session) -> None:
+    async def _close_session(self, session: Session) -> None:
         connection = session.connection
         if not connection.is_closed:
             closed: asyncio.Future[None] = self._loop.create_future()
             connection.add_on_close_callback(lambda *_: closed.set_result(None))
             if connection.is_open:
                 connection.close()
-            await asyncio.wait((closed,), timeout=GOODBYE)
+            await asyncio.wait((closed,), timeout=CLOSE_TIMEOUT)
             if not closed.done():
                 connection.drop()
                 await closed
@@ -258,7 +259,7 @@ class AmqpConnection:
 
 
 def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """All but pika's surprise, in a callback, that an attempt which was given up has not succeeded."""
+    """Report every error but the AssertionError in pika's callback of an aborted attempt."""
     if not isinstance(context.get("exception"), AssertionError):
         loop.default_exception_handler(context)
 
@@ -279,7 +280,7 @@ def _parameters(address: AmqpAddress, heartbeat: int) -> pika.ConnectionParamete
 
 
 def translated(address: AmqpAddress, error: BaseException) -> Unavailable:
-    """What is wrong with the world, in our words. A failed attempt to connect hides its cause in layers."""
+    """Convert pika's errors to Unavailable or Denied. A failed connection nests its cause in several layers."""
     if isinstance(error, Unavailable):
         return error
     cause = _innermost(error)
@@ -287,7 +288,7 @@ def translated(address: AmqpAddress, error: BaseException) -> Unavailable:
     text = f"{address.name}: {getattr(cause, 'reply_text', '') or system or str(cause) or type(cause).__name__}"
     denied = isinstance(cause, ProbableAuthenticationError | ProbableAccessDeniedError)
     kind = Denied if denied or getattr(cause, "reply_code", None) in _DENIED else Unavailable
-    return kind(text, public=text)  # brokers know nothing of images
+    return kind(text, public=text)  # it names no image
 
 
 def _innermost(error: BaseException) -> BaseException:
