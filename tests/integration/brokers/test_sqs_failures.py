@@ -1,4 +1,4 @@
-"""SQS at its worst: queues that are not there, refusals of single entries, a server that goes away."""
+"""SQS under faults: missing queues, refused entries, a server that goes away."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def broker(aws: AwsOptions, name: str) -> Iterator[SqsBroker]:
         yield broker
 
 
-def test_a_queue_that_is_not_there_is_a_mistake_and_how_to_make_one_is_told(aws: AwsOptions) -> None:
+def test_a_missing_queue_is_a_configuration_error_that_says_how_to_create_it(aws: AwsOptions) -> None:
     with pytest.raises(ConfigurationError, match="aws sqs create-queue --queue-name nowhere"):
         open_broker("sqs://nowhere", aws=aws, visibility=30.0, prefetch=1, counts=Counts())
 
@@ -72,7 +72,7 @@ def test_a_service_that_is_not_there_is_unavailable_and_no_mistake(aws: AwsOptio
                 ask()
 
 
-def test_an_answer_that_lost_its_body_is_no_fault_of_ours(aws: AwsOptions, name: str) -> None:
+def test_a_truncated_answer_raises_unavailable(aws: AwsOptions, name: str) -> None:
     with front_of(moto_server().port) as front:
         front.instead = times(1, Answer(200, b"{}"), "POST")
         there = replace(aws, endpoint=front.endpoint)
@@ -94,7 +94,7 @@ def test_a_queue_may_be_named_by_its_url(aws: AwsOptions, name: str) -> None:
         assert broker.name == url
 
 
-def test_the_doctor_is_told_what_the_queue_does_by_itself(aws: AwsOptions, broker: SqsBroker) -> None:
+def test_redrive_returns_the_queues_own_settings(aws: AwsOptions, broker: SqsBroker) -> None:
     assert broker.redrive() == Redrive(visibility=30, retention=345_600, dead_letters="", max_receives=0)
     arn = f"arn:aws:sqs:{REGION}:123456789012:graveyard"
     make_sqs_queue(aws, "graveyard")
@@ -176,7 +176,7 @@ def test_dead_letters_that_fail_for_the_moment_keep_the_message(aws: AwsOptions,
         wait_until(lambda: broker.depth() == Depth(0, 0))
 
 
-def test_a_stalled_request_is_given_up_before_messages_are_lost(broker: SqsBroker) -> None:
+def test_a_stalled_request_times_out_before_messages_are_lost(broker: SqsBroker) -> None:
     """And a wait is asked for in parts that are shorter still."""
     config = broker._client.meta.config
     assert config.read_timeout == config.connect_timeout == SHORTEST_READ
@@ -186,7 +186,7 @@ def test_a_stalled_request_is_given_up_before_messages_are_lost(broker: SqsBroke
     assert time.monotonic() - started > broker._longest_wait
 
 
-def test_entries_that_fail_are_told_from_those_that_do_not(broker: SqsBroker) -> None:
+def test_failed_entries_are_separated_from_successful_ones(broker: SqsBroker) -> None:
     broker.send([b"a", b"b"])
     ours = receive(broker, 2)
     stranger = Message(b"c", "no handle of this queue", 1, 0.0)

@@ -1,4 +1,4 @@
-"""The queue on a broker: what is handed out beside what, what is given up, and what goes on behind it."""
+"""The queue on a broker: leases, requeueing, extensions and acknowledgements."""
 
 from __future__ import annotations
 
@@ -121,13 +121,13 @@ def test_a_message_about_nothing_is_acknowledged_at_once(queue: BrokerQueue, bro
     wait_until(lambda: broker.bodies == [b"a"])
 
 
-def test_more_jobs_in_a_message_than_there_is_room_for_wait_here(queue: BrokerQueue, broker: MemoryBroker) -> None:
+def test_jobs_of_a_message_beyond_the_limit_wait_in_this_process(queue: BrokerQueue, broker: MemoryBroker) -> None:
     broker.send([b"a b c", b"d"])
     assert keys(lease(queue, 2)) == ["a", "b"]
     assert keys(lease(queue, 2)) == ["c", "d"]
 
 
-def test_nothing_is_received_without_room_for_it(queue: BrokerQueue, broker: MemoryBroker) -> None:
+def test_no_more_messages_are_received_than_the_limit_allows(queue: BrokerQueue, broker: MemoryBroker) -> None:
     broker.send([b"a", b"b", b"c"])
     assert lease(queue, 0) == []
     assert lease(queue, -1) == []
@@ -158,7 +158,7 @@ def test_a_lease_ends_once(queue: BrokerQueue, broker: MemoryBroker) -> None:
 
 
 @pytest.mark.parametrize("second", [b"a:other.png", b"other:a.png"])
-def test_one_key_and_one_output_are_in_one_hand_at_a_time(
+def test_two_jobs_with_the_same_key_or_output_are_never_leased_together(
     queue: BrokerQueue, broker: MemoryBroker, second: bytes
 ) -> None:
     broker.send([b"a:a.png", second, b"c"])
@@ -172,7 +172,7 @@ def test_one_key_and_one_output_are_in_one_hand_at_a_time(
 # Messages that cannot be read
 
 
-def test_what_is_no_event_is_set_aside_with_a_word_about_it(queue: BrokerQueue, broker: MemoryBroker) -> None:
+def test_a_message_that_is_no_event_is_set_aside_and_logged(queue: BrokerQueue, broker: MemoryBroker) -> None:
     broker.send([b"nonsense", b"a"])
     with capture_logs() as lines:
         assert keys(lease(queue)) == ["a"]
@@ -233,7 +233,7 @@ def test_a_fault_of_the_reader_is_not_hidden(broker: MemoryBroker, clock: Clock)
 # Suspects
 
 
-def test_a_suspect_is_handed_out_like_others_and_marked(queue: BrokerQueue, broker: MemoryBroker) -> None:
+def test_a_suspect_is_leased_beside_other_jobs_and_marked(queue: BrokerQueue, broker: MemoryBroker) -> None:
     broker.send([b"a"])
     die(broker)
     broker.send([b"b", b"c"])
@@ -266,14 +266,14 @@ def test_a_released_job_waits_here_and_is_no_suspect(queue: BrokerQueue, broker:
     assert (held.job.ref.key, held.alone) == ("a", False)
 
 
-def test_a_released_job_takes_up_room(queue: BrokerQueue, broker: MemoryBroker) -> None:
+def test_a_released_job_counts_towards_the_limit(queue: BrokerQueue, broker: MemoryBroker) -> None:
     broker.send([b"a", b"b"])
     lease(queue, 1)[0].release(5.0)
     assert lease(queue, 1) == []
     assert keys(lease(queue, 2)) == ["b"]
 
 
-def test_a_job_that_is_released_again_and_again_goes_to_somebody_else_unharmed(
+def test_a_job_that_is_released_too_often_is_requeued_without_a_higher_delivery_count(
     queue: BrokerQueue, broker: MemoryBroker
 ) -> None:
     broker.send([b"a"])
@@ -285,7 +285,7 @@ def test_a_job_that_is_released_again_and_again_goes_to_somebody_else_unharmed(
     assert [message.deliveries for message in broker.receive(10, 0)] == [1], "trouble is not the image's fault"
 
 
-def test_a_message_is_given_up_as_a_whole_when_nothing_of_it_is_in_work(
+def test_a_message_is_requeued_as_a_whole_once_none_of_its_jobs_is_leased(
     queue: BrokerQueue, broker: MemoryBroker
 ) -> None:
     broker.send([b"a b c"])
@@ -303,14 +303,14 @@ def test_a_message_is_given_up_as_a_whole_when_nothing_of_it_is_in_work(
 
 
 def give_up(queue: BrokerQueue) -> None:
-    """Release what there is so often that somebody else is to have it."""
+    """Release the only job so often that its message is requeued."""
     for _ in range(LOCAL_RETRIES + 1):
         (held,) = lease(queue)
         held.release()
 
 
-def test_who_may_not_send_goes_on_trying(clock: Clock) -> None:
-    """To give it back would count against the image, in whose hands it is trouble of ours."""
+def test_messages_that_may_not_be_requeued_are_retried_in_this_process(clock: Clock) -> None:
+    """Returning the message would raise its delivery count, although the image did no harm."""
     broker = MemoryBroker(visibility=None, clock=clock)
     broker.send([b"a"])
     with opened(broker, clock=clock) as queue:
@@ -333,7 +333,7 @@ def test_who_may_not_send_goes_on_trying(clock: Clock) -> None:
         wait_until(lambda: not broker.bodies)
 
 
-def test_who_may_not_send_gives_back_what_there_is_when_it_stops(queue: BrokerQueue, broker: MemoryBroker) -> None:
+def test_closing_returns_messages_that_may_not_be_requeued(queue: BrokerQueue, broker: MemoryBroker) -> None:
     broker.send([b"a"])
     lease(queue)[0].release(60.0)
     broker.failing["send"] = Denied("read only")
@@ -341,7 +341,7 @@ def test_who_may_not_send_gives_back_what_there_is_when_it_stops(queue: BrokerQu
     assert [(message.body, message.deliveries) for message in broker.receive(10, 0)] == [(b"a", 2)]
 
 
-def test_a_queue_that_takes_nothing_still_hears_what_has_ended_and_is_leased_from(
+def test_a_queue_that_refuses_new_messages_still_gets_acknowledgements_and_is_leased_from(
     queue: BrokerQueue, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be full: then it takes nothing before something has left it."""
@@ -370,7 +370,7 @@ def beating() -> MemoryBroker:
     return MemoryBroker(visibility=4.0)
 
 
-def test_whatever_is_in_hand_is_extended(clock: Clock) -> None:
+def test_every_message_in_flight_is_extended(clock: Clock) -> None:
     broker, counts = beating(), Counts()
     broker.send([b"leased", b"buffered", b"acknowledged"])
     with opened(broker, counts=counts) as queue:
@@ -385,7 +385,7 @@ def test_whatever_is_in_hand_is_extended(clock: Clock) -> None:
     assert counts.snapshot()["lease_extensions"]["ok"] >= 9
 
 
-def test_a_failed_heartbeat_is_counted_and_soon_repeated() -> None:
+def test_a_failed_extension_is_counted_and_soon_retried() -> None:
     broker, counts = beating(), Counts()
     broker.send([b"a"])
     with opened(broker, counts=counts) as queue:
@@ -398,12 +398,12 @@ def test_a_failed_heartbeat_is_counted_and_soon_repeated() -> None:
 
 
 def lose(broker: MemoryBroker) -> list[Message]:
-    """Somebody else gets everything."""
+    """Redeliver everything to another consumer."""
     broker.redeliver()
     return broker.receive(10, 0)
 
 
-def test_there_is_time_for_another_beat_where_one_fails() -> None:
+def test_there_is_time_for_another_extension_when_one_fails() -> None:
     extender = LeaseExtender(MemoryBroker(visibility=60.0), list, lambda held: False, Counts())
     extender.close()
     assert extender.interval == 20.0
@@ -438,7 +438,7 @@ def test_what_was_lost_and_is_released_is_not_leased_again() -> None:
 # Acknowledgements
 
 
-def test_acknowledgements_are_repeated_until_they_are_heard(queue: BrokerQueue, broker: MemoryBroker) -> None:
+def test_acknowledgements_are_retried_until_they_succeed(queue: BrokerQueue, broker: MemoryBroker) -> None:
     broker.send([b"a"])
     (held,) = lease(queue)
     broker.failing["acknowledge"] = Unavailable("no network")
@@ -449,7 +449,7 @@ def test_acknowledgements_are_repeated_until_they_are_heard(queue: BrokerQueue, 
     wait_until(lambda: not broker.bodies)
 
 
-def test_an_acknowledgement_that_is_refused_is_given_up_in_the_end(clock: Clock) -> None:
+def test_a_refused_acknowledgement_is_dropped_after_some_attempts(clock: Clock) -> None:
     refused: list[Message] = []
 
     class Refusing(MemoryBroker):
@@ -472,10 +472,10 @@ def test_an_acknowledgement_that_is_refused_is_given_up_in_the_end(clock: Clock)
 
 
 @pytest.mark.parametrize("limit", ["STALLED_SECONDS", "MAX_PENDING"])
-def test_nothing_more_is_done_while_acknowledgements_are_not_taken(
+def test_nothing_is_leased_while_acknowledgements_fail(
     queue: BrokerQueue, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    """It would all come again; and whoever looks after the worker is to see it."""
+    """The work would have to be repeated, and the operator must see the outage."""
 
     def stands_still() -> bool:
         try:
@@ -508,7 +508,7 @@ def test_many_acknowledgements_do_not_wait(queue: BrokerQueue, broker: MemoryBro
 # The end
 
 
-def test_closing_gives_back_what_was_not_started_and_tells_what_has_ended(
+def test_closing_requeues_what_was_not_started_and_acknowledges_what_has_finished(
     queue: BrokerQueue, broker: MemoryBroker
 ) -> None:
     broker.send([b"done", b"released", b"leased"])
@@ -533,7 +533,7 @@ def test_a_suspect_that_was_not_started_stays_one(queue: BrokerQueue, broker: Me
     assert [message.deliveries for message in broker.receive(10, 0)] == [3]
 
 
-def test_closing_does_not_wait_for_ever_for_a_broker_in_trouble(
+def test_closing_does_not_wait_forever_for_an_unavailable_broker(
     queue: BrokerQueue, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watcher.queues.broker.FLUSH_SECONDS", 0.1)

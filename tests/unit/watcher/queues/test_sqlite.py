@@ -258,7 +258,7 @@ def test_a_newer_schema_says_what_to_do(path: Path) -> None:
         SqliteQueue(path)
 
 
-def test_somebody_elses_database_is_left_as_it_is(path: Path) -> None:
+def test_a_foreign_database_is_left_unchanged(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     before = path.read_bytes()
@@ -308,7 +308,7 @@ def test_a_bug_in_a_statement_is_not_called_unavailable(path: Path) -> None:
 # What SqliteQueue has beyond the contract
 
 
-def test_known_tells_the_state_of_each_known_job(path: Path) -> None:
+def test_known_returns_the_state_of_each_known_job(path: Path) -> None:
     with opened(path) as queue:
         queue.put([job("done"), job("rejected"), job("leased"), job("pending")])
         queue.lease("w", 1, alone=False)[0].done(Outcome.WRITTEN)
@@ -331,7 +331,7 @@ def test_next_due_is_when_the_first_delay_ends(path: Path) -> None:
         assert queue.next_due() == 1009.0
 
 
-def test_a_lease_tells_when_its_job_was_found(path: Path) -> None:
+def test_a_lease_says_when_its_job_was_found(path: Path) -> None:
     with closing(SqliteQueue(path, clock=lambda: 1000.0)) as queue:
         queue.put(jobs(1))
         (lease,) = queue.lease("w", 1, alone=False)

@@ -72,7 +72,7 @@ def test_a_rabbitmq_queue_is_in_the_query(uri: str, address: AmqpAddress) -> Non
         ("amqp://[u:hunter2@rabbit/?queue=jobs", "cannot be read"),
     ],
 )
-def test_a_mistake_is_told_with_what_to_write_and_without_the_password(uri: str, problem: str) -> None:
+def test_an_error_says_what_to_write_and_never_the_password(uri: str, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem) as told:
         parse_address(uri)
     assert "hunter2" not in "".join(traceback.format_exception(told.value))

@@ -34,7 +34,7 @@ def test_a_body_that_is_too_long_goes_by_itself() -> None:
 
 
 @pytest.mark.parametrize("visibility", [20.0, 60.0, 600.0])
-def test_a_heartbeat_that_stalls_to_its_end_leaves_time_for_another(visibility: float) -> None:
+def test_an_extension_that_times_out_leaves_time_for_another(visibility: float) -> None:
     extender = LeaseExtender(MemoryBroker(visibility), list, lambda held: False, Counts())
     extender.close()
     timed = with_short_timeouts(AwsOptions(), visibility)
@@ -42,6 +42,6 @@ def test_a_heartbeat_that_stalls_to_its_end_leaves_time_for_another(visibility: 
     assert extender.interval + stalled + extender.interval / 5 < visibility
 
 
-def test_who_has_less_patience_keeps_it() -> None:
+def test_shorter_timeouts_are_kept() -> None:
     timed = with_short_timeouts(AwsOptions(connect_timeout=0.5, attempts=1), 60.0)
     assert (timed.connect_timeout, timed.attempts) == (0.5, 1)
