@@ -117,6 +117,6 @@ BAD: Mapping[str, tuple[bytes, str]] = {
     "bad/magic.png": (b"\x89PNX" + photo("x.png")[4:], "not_a_picture"),
     "bad/noise.png": (np.random.default_rng(7).bytes(5000), "not_a_picture"),
     "head.gif": (b"GIF89a", "truncated"),
-    "iphone.jpg": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500), "unsupported"),
+    "canon.jpg": (b"\xff\x0a" + bytes(500), "unsupported"),
 }
 """Files that must be rejected: bytes and reason by key."""
