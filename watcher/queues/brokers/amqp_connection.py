@@ -284,7 +284,9 @@ def translated(address: AmqpAddress, error: BaseException) -> Unavailable:
     if isinstance(error, Unavailable):
         return error
     cause = _innermost(error)
-    system = os.strerror(cause.errno).lower() if isinstance(cause, OSError) and cause.errno else ""
+    system = ""
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):  # whose errno is OpenSSL's
+        system = os.strerror(cause.errno).lower()
     text = f"{address.name}: {getattr(cause, 'reply_text', '') or system or str(cause) or type(cause).__name__}"
     denied = isinstance(cause, ProbableAuthenticationError | ProbableAccessDeniedError)
     kind = Denied if denied or getattr(cause, "reply_code", None) in _DENIED else Unavailable
