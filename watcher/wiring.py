@@ -84,7 +84,7 @@ class Wiring:
 
     @property
     def shared(self) -> bool:
-        """Whether other machines may work on the same images: the queue is a broker's."""
+        """Whether other machines may work on the same images, because the queue is on a message broker."""
         return bool(self.settings.queue)
 
     @property

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_model(entry: ModelEntry) -> MattingModel:
-    """Make the model of an entry; its weights are not loaded yet."""
+    """Construct the model that a registry entry describes, without loading its weights."""
     if entry.contract:
         from inference.models.thirdparty.adapter import ThirdPartyModel
         from inference.models.thirdparty.runners import make_runner

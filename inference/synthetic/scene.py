@@ -84,7 +84,7 @@ def _keep_distinct(rgb: Float, ground: Float, alpha: Float) -> Float:
 
 
 def _compose_sample(rng: Rng, cutouts: list[DrawnObject], ground: Float, content: ContentMix) -> Sample | None:
-    """Compose and photograph a sample; None where the objects could not be placed."""
+    """Compose a scene and render it as through a camera; None if its objects could not be placed."""
     height, width = ground.shape[:2]
     if chance(rng, 0.3):
         ground = np.clip(tone(rng, ground, 0.7), 0, 1)

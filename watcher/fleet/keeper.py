@@ -93,7 +93,7 @@ class WorkerKeeper(threading.Thread):
             except Exception as error:  # nobody else would start this device's next worker
                 self._signal(signal.SIGKILL)
                 self._record_failure(DeathReason.OTHER, public(error))
-                log.error("keeper_failed", device=self.worker, problem=str(error), exc_info=True)
+                log.error("worker_keeper_failed", device=self.worker, problem=str(error), exc_info=True)
             if not self._stopping.is_set():
                 self._stopping.wait(self._restart_backoff.delay())
         self._set_state(WorkerState.STOPPED, "stopped")

@@ -72,7 +72,7 @@ class StageOutages:
         if report.key:
             log.debug("image_requeued", reason=report.reason, problem=report.detail, **fields)
         else:
-            log.debug("lease_failed", reason=report.reason, problem=report.detail, **fields)
+            log.debug("lease_request_failed", reason=report.reason, problem=report.detail, **fields)
         with self._lock:
             now = self._clock()
             if report.stage not in self._outages:

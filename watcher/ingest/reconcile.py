@@ -36,11 +36,11 @@ class Reconciler:
         settle: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`deep` makes every comparison deep, for a sink where looking at an output costs nothing.
+        """Compare listings, and with `deep` also look at every output, for a sink where that costs little.
 
-        Without `records`, rejected images are found too, for `once`, which reports everything that is wrong.
-        `clock_tolerance` is as in ListingComparison. An image modified less than `settle` seconds ago is left for the
-        next comparison.
+        With `records`, images that have an error record count as finished; without, they are found again, as `once`
+        needs, which reports every rejected image. `clock_tolerance` is as in ListingComparison. An image modified less
+        than `settle` seconds ago is left for the next comparison.
         """
         self._enqueuer = enqueuer
         self._comparison = ListingComparison(

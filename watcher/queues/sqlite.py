@@ -162,7 +162,7 @@ class SqliteLease:
         return False
 
     def done(self, outcome: Outcome) -> None:
-        """See `Lease.done`. It counts for the job, whoever has leased it by now."""
+        """See `Lease.done`. Finishes the job even if this lease has expired and another worker has leased it since."""
         if outcome is Outcome.REJECTED:
             raise ValueError("a rejected job needs a reason: call reject()")
         self.queue._done(self, outcome)

@@ -84,7 +84,7 @@ def default_capacity(engine: Engine) -> int:
 def log_slowdowns(engine: Engine) -> None:
     """Log once what makes the device slower than it could be."""
     for note in engine.slowdowns:
-        log.warning("device_slower", device=engine.options.device, problem=note)
+        log.warning("device_not_optimal", device=engine.options.device, problem=note)
 
 
 def make_path(wiring: Wiring, engine: Engine, queue: Queue, counts: Counts, report: Reporter) -> ImagePath:

@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--devices",
         default="auto",
         metavar="LIST",
-        help="devices to compare: cpu,cpu:2 is one worker, then two on the same cores; cuda:0,cuda:1 is the first "
-        "GPU, then both (default: auto)",
+        help="devices to compare, added one after another: cpu,cpu:2 measures one CPU worker, then two that share the "
+        "cores; cuda:0,cuda:1 measures the first GPU, then both together (default: auto, all that are found)",
     )
     parser.add_argument("--canvas", type=int, metavar="PIXELS", help="longer side of the coarse canvas, as for `run`")
     parser.add_argument("--only", default="", metavar="SECTION,...", help="measure only these sections, listed below")

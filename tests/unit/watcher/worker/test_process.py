@@ -29,6 +29,6 @@ def test_each_reason_for_a_slower_device_is_logged() -> None:
     with structlog.testing.capture_logs() as lines:
         log_slowdowns(Engine(EngineOptions(device="cuda:0"), model=model, hardware=card))
     assert [(line["event"], line["device"], line["log_level"]) for line in lines] == [
-        ("device_slower", "cuda:0", "warning")
+        ("device_not_optimal", "cuda:0", "warning")
     ] * 2
     assert [line["problem"] for line in lines] == card.slowdowns
