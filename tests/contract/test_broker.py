@@ -73,7 +73,7 @@ def test_empty_lists_of_messages_are_accepted(broker: Broker) -> None:
     broker.send([])
     assert broker.acknowledge([]) == []
     assert broker.extend([]) == []
-    broker.give_back([])
+    broker.requeue([])
 
 
 # What becomes of messages
@@ -90,7 +90,7 @@ def test_an_acknowledged_message_is_never_redelivered(site: Site, broker: Broker
     broker.send([b"a", b"b"])
     messages = receive(broker, 2)
     assert broker.acknowledge([message for message in messages if message.body == b"a"]) == []
-    broker.give_back([message for message in messages if message.body == b"b"])
+    broker.requeue([message for message in messages if message.body == b"b"])
     assert bodies(receive(broker, 1)) == [b"b"]
     wait_until(lambda: broker.depth() == Depth(pending=0, in_flight=1))
 
@@ -98,7 +98,7 @@ def test_an_acknowledged_message_is_never_redelivered(site: Site, broker: Broker
 def test_a_returned_message_is_available_to_others_at_once(site: Site, broker: Broker) -> None:
     with opened(site) as other:
         broker.send([b"a"])
-        broker.give_back(receive(broker, 1))
+        broker.requeue(receive(broker, 1))
         assert [message.deliveries for message in receive(other, 1)] == [2]
 
 
@@ -116,7 +116,7 @@ def test_an_extended_message_stays_ours(site: Site, broker: Broker) -> None:
 def test_a_message_set_aside_is_in_the_dead_letter_queue(site: Site, broker: Broker) -> None:
     broker.send([b"nonsense", b"a"])
     (nonsense,) = receive(broker, 1, lambda message: message.body == b"nonsense")
-    broker.set_aside(nonsense)
+    broker.dead_letter(nonsense)
     with closing(site.open_dead_letters()) as dead_letters:
         assert bodies(receive(dead_letters, 1)) == [b"nonsense"]
     assert bodies(receive(broker, 1)) == [b"a"]

@@ -168,7 +168,7 @@ def test_a_message_that_is_no_event_goes_to_the_dead_letters_and_nobody_dies(clu
     cluster.wait_until_idle()
     assert cluster.dead_letters() == 1
     assert work.metric("alphadrop_event_messages_total", result="invalid") == 1
-    assert [event["level"] for event in work.events("message_set_aside")] == ["warning"]
+    assert [event["level"] for event in work.events("message_dead_lettered")] == ["warning"]
 
 
 def test_metrics_that_a_broker_cannot_know_are_absent(cluster: Cluster) -> None:

@@ -252,7 +252,7 @@ def test_the_page_for_aws_works_as_it_is_pasted_and_its_policies_are_the_least(o
             wait_until(lambda: len(keys(owner, "out/_failed/")) == 1, STUCK, "the record stayed")
             outcomes = {"written", "already_done", "stale", "rejected"}
             wait_until(lambda: {e["outcome"] for e in events(work, "image")} == outcomes, STUCK, "not all has ended")
-            wait_until(lambda: events(work, "message_set_aside"), STUCK, "the message was not set aside")
+            wait_until(lambda: events(work, "message_dead_lettered"), STUCK, "the message was not set aside")
             wait_until(lambda: any("recipe-" in key for key in keys(owner, "out/_alphadrop/")), STUCK, "no mark")
             said = owner.shell(block_with("alphadrop status"))
             assert "shoes/photo.png" in said
@@ -342,7 +342,7 @@ def test_the_users_of_rabbitmq_may_do_what_they_must_and_no_more(rabbit: Rabbit,
         broker.send([b"one", b"two"])
         first, second = (*receive(broker, 1), *receive(broker, 1))
         assert broker.acknowledge([first]) == []
-        broker.set_aside(second)
+        broker.dead_letter(second)
         # And the store's events come through the exchange
         address = rabbit.url().replace("guest:guest", "store:hidden") + "alphadrop"
         with closing(pika.BlockingConnection(pika.URLParameters(address))) as connection:

@@ -155,7 +155,7 @@ class Acknowledger:
         return requeued
 
     def _retain(self, requeued: list[ReceivedMessage], error: Denied) -> None:
-        """Keep messages in this process while it runs, since sending copies of them is denied."""
+        """Hold messages until this process ends, because it may not send copies of them back to the queue."""
         if self._closing:
             self._return(requeued)
             return
@@ -166,5 +166,5 @@ class Acknowledger:
 
     def _return(self, requeued: list[ReceivedMessage]) -> None:
         if requeued:
-            self._broker.give_back([received.message for received in requeued])
+            self._broker.requeue([received.message for received in requeued])
             self._remove(requeued)

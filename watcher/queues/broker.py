@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 LOCAL_RETRIES = 10
 """How often this process retries a message that is released or cannot be read, before another consumer gets it."""
 DEPTH_SECONDS = 1.0
-"""How long the broker's answer about the number of messages is used again."""
+"""Seconds for which the queue depth that the broker reports is cached."""
 UNKNOWN = frozenset({"suspects", "pending_bytes", "oldest_pending", "ended", "reasons"})
 """What a broker does not report of its queue; see `QueueStats.unknown`."""
 FLUSH_SECONDS = 5.0
@@ -173,9 +173,9 @@ class BrokerQueue:
     def _set_aside(self, received: ReceivedMessage, reason: str) -> None:
         """Move a message that nobody can read to the dead letters; if that fails, try again later."""
         shown = received.message.body[: 4 * MAX_LOGGED].decode("utf-8", "replace")[:MAX_LOGGED]
-        log.warning("message_set_aside", queue=self._broker.name, reason=reason, body=shown)
+        log.warning("message_dead_lettered", queue=self._broker.name, reason=reason, body=shown)
         try:
-            self._broker.set_aside(received.message)
+            self._broker.dead_letter(received.message)
         except Unavailable as error:
             self._reading.fail(error)
             self._postpone(received)

@@ -87,8 +87,8 @@ class MessageSource:
             return [Arrival(ref, DiscoveredVia.EVENT) for ref in self._resolver.resolve(message.body)]
         except NotAnEvent as error:
             body = message.body[:_SHOWN].decode(errors="replace")
-            log.warning("message_set_aside", queue=self._broker.name, problem=str(error), body=body)
-            self._broker.set_aside(message)
+            log.warning("message_dead_lettered", queue=self._broker.name, problem=str(error), body=body)
+            self._broker.dead_letter(message)
             return []
 
     def _retain(self, messages: list[Message], problem: str) -> None:
@@ -97,6 +97,6 @@ class MessageSource:
             self._outage.recover()
         self._retries = self._retries + 1 if messages else 0
         if self._retries > MAX_RETRIES:
-            self._broker.give_back(messages)
+            self._broker.requeue(messages)
             messages, self._retries = [], 0
         self._retained = messages

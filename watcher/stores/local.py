@@ -153,7 +153,7 @@ class LocalStore:
         return atomic.sweep(self.root)
 
     def _require_root(self) -> None:
-        """Raise SourceMissing if the root is missing or another disk is mounted: then a missing file was not deleted."""
+        """Raise SourceMissing if the root is missing or another disk is mounted: then no file counts as deleted."""
         device = self.identity()[0]
         if self._device not in (None, device):
             problem = "the folder is on another disk than before; is the right one mounted?"

@@ -281,11 +281,11 @@ def test_an_existing_queue_is_used_as_it_is(rabbit: Rabbit, name: str) -> None:
             broker.send([b"a"])
             (message,) = receive(broker, 1)
             assert message.deliveries == 1
-            broker.give_back([message])
-            broker.give_back(receive(broker, 1))
+            broker.requeue([message])
+            broker.requeue(receive(broker, 1))
             (message,) = receive(broker, 1)
             assert message.deliveries == 2, "this kind of queue knows no more"
-            broker.set_aside(message)
+            broker.dead_letter(message)
             assert broker.depth() == Depth(0, 0)
         with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="no queue"):
             channel.queue_declare(f"{name}.dead", passive=True)
@@ -406,7 +406,7 @@ def test_deliveries_are_counted_one_by_one(broker: AmqpBroker) -> None:
     for deliveries in range(1, 5):
         (message,) = receive(broker, 1)
         assert message.deliveries == deliveries
-        broker.give_back([message])
+        broker.requeue([message])
 
 
 def test_a_message_that_comes_to_a_waiting_consumer_is_one_like_any_other(broker: AmqpBroker) -> None:

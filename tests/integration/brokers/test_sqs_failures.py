@@ -107,7 +107,7 @@ def test_redrive_returns_the_queues_own_settings(aws: AwsOptions, broker: SqsBro
 
 def test_what_is_set_aside_without_dead_letters_is_gone(broker: SqsBroker) -> None:
     broker.send([b"nonsense"])
-    broker.set_aside(receive(broker, 1)[0])
+    broker.dead_letter(receive(broker, 1)[0])
     wait_until(lambda: broker.depth().pending + broker.depth().in_flight == 0)
 
 
@@ -120,7 +120,7 @@ def test_dead_letters_that_are_not_there_are_no_reason_to_keep_a_message(aws: Aw
     with closing(SqsBroker(SqsAddress(name), aws, visibility=30.0, counts=Counts())) as broker:
         broker.send([b"nonsense"])
         with capture_logs() as lines:
-            broker.set_aside(receive(broker, 1)[0])
+            broker.dead_letter(receive(broker, 1)[0])
         assert [line["event"] for line in lines] == ["dead_letters_unreachable"]
         wait_until(lambda: broker.depth().pending + broker.depth().in_flight == 0)
 
@@ -170,9 +170,9 @@ def test_dead_letters_that_fail_for_the_moment_keep_the_message(aws: AwsOptions,
         (message,) = receive(broker, 1)
         planned.plan = [None, None, *[Fault.ERROR] * ATTEMPTS]  # where they are, their address, and the sending
         with pytest.raises(Unavailable):
-            broker.set_aside(message)
+            broker.dead_letter(message)
         assert broker.depth() == Depth(0, 1)
-        broker.set_aside(message)
+        broker.dead_letter(message)
         wait_until(lambda: broker.depth() == Depth(0, 0))
 
 

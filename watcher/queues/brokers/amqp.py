@@ -53,12 +53,12 @@ class AmqpBroker:
         """See `Broker.acknowledge`. RabbitMQ does not confirm: if it dies before it reads one, it redelivers."""
         return self._each(messages, lambda raw, tag: raw.basic_ack(tag))
 
-    def give_back(self, messages: Sequence[Message]) -> None:
-        """See `Broker.give_back`."""
+    def requeue(self, messages: Sequence[Message]) -> None:
+        """See `Broker.requeue`."""
         self._each(messages, lambda raw, tag: raw.basic_nack(tag, requeue=True))
 
-    def set_aside(self, message: Message) -> None:
-        """See `Broker.set_aside`."""
+    def dead_letter(self, message: Message) -> None:
+        """See `Broker.dead_letter`."""
         self._each([message], lambda raw, tag: raw.basic_reject(tag, requeue=False))
 
     def extend(self, messages: Sequence[Message]) -> list[Message]:

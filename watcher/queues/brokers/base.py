@@ -61,11 +61,11 @@ class Broker(Protocol):
         """Restart the visibility timeout of messages, and return those that were no longer ours."""
         ...
 
-    def give_back(self, messages: Sequence[Message]) -> None:
+    def requeue(self, messages: Sequence[Message]) -> None:
         """Return messages to the queue, where any consumer may receive them at once."""
         ...
 
-    def set_aside(self, message: Message) -> None:
+    def dead_letter(self, message: Message) -> None:
         """Move a message to the dead-letter queue, or delete it if there is none."""
         ...
 

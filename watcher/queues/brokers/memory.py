@@ -85,15 +85,15 @@ class MemoryBroker:
         self.extended += len(messages) - len(lost)
         return lost
 
-    def give_back(self, messages: Sequence[Message]) -> None:
-        """See `Broker.give_back`."""
-        self._fail("give_back")
+    def requeue(self, messages: Sequence[Message]) -> None:
+        """See `Broker.requeue`."""
+        self._fail("requeue")
         for message in messages:
             self._hide(message, 0.0)
 
-    def set_aside(self, message: Message) -> None:
-        """See `Broker.set_aside`."""
-        self._fail("set_aside")
+    def dead_letter(self, message: Message) -> None:
+        """See `Broker.dead_letter`."""
+        self._fail("dead_letter")
         if not self.acknowledge([message]):
             self.set_aside_bodies.append(message.body)
 

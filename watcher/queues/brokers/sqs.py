@@ -100,12 +100,12 @@ class SqsBroker:
             raise Unavailable(f"{self.name}: {len(failed)} messages could not be extended: {failed[0][1]['Code']}")
         return [message for message, _ in failed]
 
-    def give_back(self, messages: Sequence[Message]) -> None:
-        """See `Broker.give_back`."""
+    def requeue(self, messages: Sequence[Message]) -> None:
+        """See `Broker.requeue`."""
         self._each("change_message_visibility_batch", messages, VisibilityTimeout=0)
 
-    def set_aside(self, message: Message) -> None:
-        """See `Broker.set_aside`. Without a writable dead-letter queue, only a log line remains."""
+    def dead_letter(self, message: Message) -> None:
+        """See `Broker.dead_letter`. Without a writable dead-letter queue, only a log line remains."""
         arn = self.redrive().dead_letters
         if arn:
             self._send_to_dead_letters(arn, message)

@@ -178,7 +178,7 @@ def test_a_message_that_is_no_event_is_set_aside_and_logged(queue: BrokerQueue, 
         assert keys(lease(queue)) == ["a"]
     assert broker.set_aside_bodies == [b"nonsense"]
     assert [(line["event"], line["reason"], line["body"]) for line in lines] == [
-        ("message_set_aside", "no JSON", "nonsense")
+        ("message_dead_lettered", "no JSON", "nonsense")
     ]
 
 
@@ -194,7 +194,7 @@ def test_no_more_than_the_beginning_of_a_message_is_logged(broker: MemoryBroker,
 
 def test_a_message_that_cannot_be_set_aside_is_later(queue: BrokerQueue, broker: MemoryBroker, clock: Clock) -> None:
     broker.send([b"nonsense"])
-    broker.failing["set_aside"] = Unavailable("no network")
+    broker.failing["dead_letter"] = Unavailable("no network")
     assert lease(queue) == []
     broker.failing.clear()
     clock.now += 5

@@ -28,9 +28,9 @@ class Broker(MemoryBroker):
         super().__init__()
         self.aside: list[bytes] = []
 
-    def set_aside(self, message: Message) -> None:
+    def dead_letter(self, message: Message) -> None:
         self.aside.append(message.body)
-        super().set_aside(message)
+        super().dead_letter(message)
 
     def close(self) -> None:
         self.closed = True
@@ -163,11 +163,11 @@ def test_a_message_is_requeued_after_many_retries(
 ) -> None:
     given: list[Message] = []
 
-    def give_back(back: Sequence[Message]) -> None:
+    def requeue(back: Sequence[Message]) -> None:
         given.extend(back)
         stop.set()
 
-    monkeypatch.setattr(broker, "give_back", give_back)
+    monkeypatch.setattr(broker, "requeue", requeue)
     store.failing["stat"] = Unavailable("no network")
     to_look_up(broker, "asked.jpg")
     assert list(source.arrivals(stop)) == []
@@ -180,12 +180,12 @@ def test_a_message_is_requeued_after_many_retries(
 def test_a_message_that_cannot_be_set_aside_now_is_set_aside_later(
     broker: Broker, source: MessageSource, stop: threading.Event
 ) -> None:
-    broker.failing["set_aside"] = Unavailable("no network")
+    broker.failing["dead_letter"] = Unavailable("no network")
     broker.send([b"Dear all"])
     announce(broker, "a.jpg")
     arrivals = source.arrivals(stop)
     assert found(next(arrivals)) == ["a.jpg"]
-    del broker.failing["set_aside"]
+    del broker.failing["dead_letter"]
     announce(broker, "b.jpg")
     assert found(next(arrivals)) == ["b.jpg"]
     assert broker.set_aside_bodies == [b"Dear all"]
