@@ -11,8 +11,8 @@ WORKER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
         # Where the codecs' threads want the cores too, a model's threads that spin while they wait make all slower.
         "OMP_WAIT_POLICY": "passive",
-        # Arenas of many threads that hold large pictures are memory that is never returned to the kernel; and a second arena
-        # lies in heaps of 64 MiB, which glibc returns and requests again several times for each picture.
+        # Arenas of many threads that hold large pictures are never returned to the kernel, and a second arena lies in
+        # heaps of 64 MiB, which glibc returns and requests again several times for each picture.
         "MALLOC_ARENA_MAX": "1",
         # Pictures' buffers are reused instead of being returned after each picture: the kernel clears every
         # page that it hands out. What only pictures beyond some 8 megapixels need is returned at once.
