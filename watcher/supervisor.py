@@ -55,7 +55,7 @@ OPEN_BACKOFF = (0.5, 15.0)
 GIVE_UP_SECONDS = 120.0
 """`once` gives up when there were transient errors and no image has finished for this time."""
 GIVE_UP_DEATHS = 5
-"""`once` gives up when every worker has died so often in a row without having done anything."""
+"""`once` stops when every worker has died this many times in a row without finishing an image."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

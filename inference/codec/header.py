@@ -153,7 +153,7 @@ def require_end(format: str, data: bytes) -> None:
 
 
 def require_few_scans(data: bytes) -> None:
-    """Raise UnsupportedPicture for a JPEG with so many scans that it would occupy a core for hours."""
+    """Raise UnsupportedPicture for a JPEG with too many scans, which would occupy a core for hours."""
     # Within scans 0xFF is always escaped; in segments between them, the count can only be too high.
     scans = sum(1 for _ in islice(_SCAN.finditer(data, _first_scan(data)), MAX_SCANS + 1))
     if scans > MAX_SCANS:

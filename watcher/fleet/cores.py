@@ -23,7 +23,7 @@ def available_memory(root: Path = Path("/")) -> int:
 
 
 def workers_on_cpu(cores: float, memory: int) -> int:
-    """Workers for so many cores and bytes of memory: one for each whole core, if it fits into memory; at least 1.
+    """Number of workers for these cores and bytes of memory: one per whole core as far as memory allows; at least 1.
 
     A core for each picture is faster than all cores for one: no step waits for its slowest thread.
     """

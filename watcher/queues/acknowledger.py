@@ -36,7 +36,7 @@ class Acknowledger:
     """A thread that acknowledges and requeues messages, and retries until the broker has answered."""
 
     def __init__(self, broker: Broker, keep: Callable[[ReceivedMessage], None]) -> None:
-        """`keep` gets each message that was to be requeued but may not be, because sending is denied."""
+        """`keep` gets each message that could not be requeued because sending is denied."""
         self._broker, self._keep = broker, keep
         self._outage = Outage(log.bind(queue=broker.name), "acknowledge_failed", "acknowledge_recovered")
         self._changed = threading.Condition()
@@ -60,7 +60,7 @@ class Acknowledger:
             return list(self._pending)
 
     def check_progress(self) -> None:
-        """Raise Unavailable if so many acknowledgements are pending, or for so long, that new work would be in vain."""
+        """Raise Unavailable if too many acknowledgements are pending, or for too long: new work would be done in vain."""
         with self._changed:
             waiting, (since, problem) = len(self._pending), self._failing or (math.inf, "there are too many")
         if waiting > MAX_PENDING or time.monotonic() - since > STALLED_SECONDS:

@@ -66,7 +66,7 @@ class PixelBudget:
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
-        """Wait until so many pixels are free, and keep them while inside."""
+        """Wait until this many pixels are free, and hold them inside the block."""
         wanted, ticket = min(pixels, self._all), object()
         with self._changed:
             self._waiting.append(ticket)
