@@ -75,7 +75,7 @@ _ADOBE_GAMMA = 563 / 256
 
 @dataclass(frozen=True)
 class ColourSpace:
-    """Primaries with a transfer function: a `Curve`, or the exponent of a power from stored value to light."""
+    """Primaries with a transfer function: a `Curve`, or a gamma exponent (linear light = stored value ** exponent)."""
 
     primaries: Primaries
     transfer: Curve | float

@@ -18,7 +18,7 @@ class MemoryProbe:
     """Measures a device's memory, in bytes."""
 
     free: Callable[[], int]
-    """Memory that nobody uses, whichever process it is."""
+    """Free memory of the device in bytes: not used by this or any other process."""
     peak_during: Callable[[Callable[[], object]], int]
     """The most that some work allocates beyond what is allocated already. Raises what the work raises."""
 

@@ -59,7 +59,7 @@ def _title(entry: ModelEntry) -> str:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     for letter in "ab":
         model = letter.upper()
-        parser.add_argument(letter, metavar=model, help="a model, written as for --model of the other commands")
+        parser.add_argument(letter, metavar=model, help="name of a model or path of its file, as for --model of `run`")
         text = f"preprocessing contract of {model}; needed only where alphadrop cannot detect it from the file"
         parser.add_argument(f"--contract-{letter}", default="", choices=CONTRACTS, metavar="NAME", help=text)
     parser.add_argument("images", type=Path, metavar="IMAGES", help="folder with pictures")

@@ -32,7 +32,7 @@ def group_of(info: FieldInfo) -> Group | None:
 
 
 PUBLIC: Mapping[str, FieldInfo] = {name: info for name, info in Settings.model_fields.items() if group_of(info)}
-"""Every setting that users may know of, by name."""
+"""The documented settings, by name."""
 
 
 class Parser(argparse.ArgumentParser):

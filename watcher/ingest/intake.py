@@ -139,7 +139,11 @@ class _SourceThread:
         try:
             intake.enqueuer.forget_vanished()
         except Unavailable as error:
-            log.warning("vanished_not_forgotten", problem=str(error), remedy="the next start tries again")
+            log.warning(
+                "vanished_images_cleanup_failed",
+                problem=str(error),
+                remedy="the jobs of deleted images are removed at the next start",
+            )
         intake.summary.listed = True
         intake.wake()
 

@@ -23,7 +23,7 @@ from watcher.stores.error_records import record_key
 CHUNK = 1000
 """Images that are compared together: as many as one page of a listing holds."""
 REQUEST_BATCH = 64
-"""Requests between two checks for a request to stop."""
+"""Number of requests to the sink after which to check whether the process has been told to stop."""
 SAME_CLOCK_TOLERANCE = 1.0
 """Two times of one service closer than this, in seconds, may be the same moment: listings have no fractions."""
 OTHER_CLOCK_TOLERANCE = 900.0
@@ -117,7 +117,7 @@ class ListingComparison:
                 yield job.ref, state
 
     def _state_by_listing(self, job: Job, output: ImageRef | None, records: ListingCursor) -> OutputState | None:
-        """What the listings show; None if the output itself must be asked."""
+        """Return the output's state as far as the two listings can tell; None if the output itself must be read."""
         record = records.find(self.sink.record_location(record_key(job.ref.key))) if self.records else None
         if record is not None and record.modified >= job.ref.modified:
             return OutputState.REJECTED

@@ -60,7 +60,7 @@ class Acknowledger:
             return list(self._pending)
 
     def check_progress(self) -> None:
-        """Raise Unavailable if too many acknowledgements are pending, or for too long: new work would be done in vain."""
+        """Raise Unavailable if too many acknowledgements are pending, or for too long."""
         with self._changed:
             waiting, (since, problem) = len(self._pending), self._failing or (math.inf, "there are too many")
         if waiting > MAX_PENDING or time.monotonic() - since > STALLED_SECONDS:

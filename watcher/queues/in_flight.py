@@ -64,7 +64,7 @@ class InFlightJobs:
 
     @property
     def backlog(self) -> int:
-        """How many unread messages and waiting jobs there are; they use up room for new ones."""
+        """Number of unread messages and waiting jobs; both count towards the limit on how many more to receive."""
         return len(self.unread) + len(self.waiting)
 
     @property

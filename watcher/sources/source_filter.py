@@ -38,7 +38,7 @@ class SourceFilter:
         self._exclude = tuple(prefixes)
 
     def accepts(self, key: str) -> bool:
-        """Whether a file is a picture of this source."""
+        """Whether this source should process a file, by its name and folder."""
         return is_picture(key) and not key.startswith(self._exclude)
 
     def enters(self, directory: str) -> bool:

@@ -55,7 +55,7 @@ def _safely(tracer: Tracer, device: str, report: TracedReport) -> str:
     try:
         return trace(tracer, device, report)
     except Exception as error:
-        log.warning("span_failed", problem=f"{type(error).__name__}: {error}", exc_info=True)
+        log.warning("span_not_recorded", problem=f"{type(error).__name__}: {error}", exc_info=True)
         return ""
 
 

@@ -20,7 +20,7 @@ from watcher.commands.bench.workload import HD, size_label
 SIDE = 320
 """Canvas of rembg's session for such models, and so of all pipelines."""
 DISTINCT = 12
-"""Number of different photos that are drawn."""
+"""Number of different synthetic photos to render."""
 
 
 @dataclass(frozen=True)
