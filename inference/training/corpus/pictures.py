@@ -1,0 +1,150 @@
+"""What has been gathered, in memory: objects to cut and paste, whole photographs with mattes, grounds and surfaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference.training.corpus.gathering import SplitError, digest_of, listed
+from inference.training.corpus.layout import Layout
+from inference.training.corpus.teacher import finds_nothing, is_sure
+from inference.training.data.cutout import Cutout, visible_box
+
+Bytes = NDArray[np.uint8]
+LONGEST = 768
+"""Longer side in pixels at which photographs are kept: a training's canvases are smaller, its pictures not larger."""
+SMALLEST_OBJECT = 120
+"""Longer side in pixels of an object that is worth pasting."""
+FLOATING = ("butterfl", "fish", "bird", "seagull", "moth", "dolphin", "orca", "whale", "balloon", "harrier", "kingfisher")
+"""Parts of names of things that do not stand on a floor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """A photograph H x W x 3, and the teacher's alpha H x W for it."""
+
+    rgb: Bytes
+    alpha: Bytes
+
+
+@dataclass
+class Corpus:
+    """Everything that a training may read."""
+
+    objects: list[Cutout] = field(default_factory=list)
+    """With mattes that somebody has drawn or that are exact."""
+    taught: list[Cutout] = field(default_factory=list)
+    """Objects that the teacher is sure of."""
+    photographs: list[Photograph] = field(default_factory=list)
+    """Whole ones, where the teacher is sure."""
+    grounds: list[Bytes] = field(default_factory=list)
+    """Without an object."""
+    surfaces: list[Bytes] = field(default_factory=list)
+    """Materials that can be tiled."""
+
+
+def load_corpus(layout: Layout) -> Corpus:
+    """Read the training's folders. Raises SplitError where an object of the `real` split is among them."""
+    corpus = Corpus()
+    real = set(listed("real-split").values())
+    for path in files(layout.objects):
+        if digest_of(path.read_bytes()) in real:
+            raise SplitError(f"{path} belongs to the real split, which is never trained on")
+        corpus.objects.append(read_object(path))
+    for path in files(layout.photographs):
+        matte = layout.mattes / f"{path.stem}.png"
+        if matte.exists():
+            _add_photograph(corpus, path, np.array(Image.open(matte).convert("L")))
+    corpus.grounds += [read_picture(path) for path in files(layout.grounds)]
+    corpus.surfaces += [read_picture(path) for path in files(layout.surfaces)]
+    return corpus
+
+
+def files(folder: Path) -> list[Path]:
+    """The files of a folder by name; none where there is no folder."""
+    return sorted(path for path in folder.glob("*") if path.suffix != ".part") if folder.is_dir() else []
+
+
+def read_picture(path: Path) -> Bytes:
+    """H x W x 3, with LONGEST as its longer side at most."""
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    return np.array(picture)
+
+
+def read_object(path: Path) -> Cutout:
+    """A picture with an alpha channel as a cut-out; colours below transparent pixels are those of the nearest visible."""
+    with Image.open(path) as image:
+        picture = image.convert("RGBA")
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    rgba = np.array(picture)
+    return cut(rgba[..., :3], rgba[..., 3], stands=not any(part in path.name.lower() for part in FLOATING))
+
+
+def cut(rgb: Bytes, alpha: Bytes, stands: bool) -> Cutout:
+    """The visible part, its colour continued beyond its edge so that nothing of the old background shines through."""
+    x, y, w, h = visible_box(alpha)
+    area = np.s_[y : y + h, x : x + w]
+    below = bool((alpha[-3:] > 127).mean() > 0.1)  # it touches the lower edge: a portrait, or cut by the frame
+    return Cutout(spread_colour(rgb[area], alpha[area]), alpha[area].copy(), stands and not below, below)
+
+
+def spread_colour(rgb: Bytes, alpha: Bytes) -> Bytes:
+    """Colours of opaque pixels, carried outwards over those that are not opaque."""
+    weight = (alpha > 230).astype(np.float32)
+    if not weight.any():
+        return rgb.copy()
+    picture, known = rgb.astype(np.float32), weight
+    result = np.where(known[..., None] > 0, picture, 0)
+    for sigma in (1.5, 4.0, 12.0, 40.0):
+        total = cv2.GaussianBlur(result * known[..., None], (0, 0), sigma)
+        share = cv2.GaussianBlur(known, (0, 0), sigma)
+        found = (share > 0.01) & (known == 0)
+        result[found] = total[found] / share[found, None]
+        known = np.maximum(known, found.astype(np.float32))
+    soft = (alpha > 128)[..., None] & (weight == 0)[..., None]
+    blend = np.where(soft, 0.5 * result + 0.5 * picture, result)
+    return np.asarray(blend.round().clip(0, 255), np.uint8)
+
+
+def _add_photograph(corpus: Corpus, path: Path, matte: Bytes) -> None:
+    rgb = read_picture(path)
+    if finds_nothing(matte):
+        corpus.grounds.append(rgb)
+    elif is_sure(matte):
+        alpha = full_size(matte, rgb)
+        corpus.photographs.append(Photograph(rgb, alpha))
+        if taught := _taught(rgb, alpha, path.name):
+            corpus.taught.append(taught)
+
+
+def full_size(matte: Bytes, rgb: Bytes) -> Bytes:
+    """The teacher's matte at its photograph's size, along the photograph's edges (a guided filter on each channel)."""
+    height, width = rgb.shape[:2]
+    large = cv2.resize(matte, (width, height), interpolation=cv2.INTER_CUBIC)
+    guide = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    alpha = large.astype(np.float32) / 255
+    size = (2 * (max(height, width) // 160) + 1,) * 2
+    mean_g, mean_a = cv2.blur(guide, size), cv2.blur(alpha, size)
+    variance = cv2.blur(guide * guide, size) - mean_g**2
+    slope = (cv2.blur(guide * alpha, size) - mean_g * mean_a) / (variance + 1e-3)
+    refined = cv2.blur(slope, size) * guide + cv2.blur(mean_a - slope * mean_g, size)
+    # A little contrast: the teacher's edges are softer than an object's, and haze far from it is none of it.
+    sharper = np.clip((refined - 0.5) * 1.3 + 0.5, 0, 1)
+    return np.asarray((sharper * 255).round(), np.uint8)
+
+
+def _taught(rgb: Bytes, alpha: Bytes, name: str) -> Cutout | None:
+    """The object, a pixel narrower than the teacher says; None if too small, or cut by more than one edge."""
+    narrow = cv2.erode(alpha, np.ones((3, 3), np.uint8))
+    edges = (narrow[0], narrow[-1], narrow[:, 0], narrow[:, -1])
+    if sum(bool((edge > 127).mean() > 0.02) for edge in edges[:1] + edges[2:]):
+        return None
+    cutout = cut(rgb, narrow, stands=not any(part in name.lower() for part in FLOATING))
+    return cutout if max(cutout.alpha.shape) >= SMALLEST_OBJECT else None
