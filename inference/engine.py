@@ -13,14 +13,14 @@ from typing import Self
 import torch
 
 from inference.batcher import Batcher, BatchLimits
-from inference.device import DeviceStats, DeviceThread, Task
+from inference.device.core_lock import Turns
+from inference.device.hardware import Hardware, device_uuid, hardware_of
+from inference.device.thread import DeviceStats, DeviceThread, Task
 from inference.errors import DeviceLost, ModelError
-from inference.hardware import Hardware, device_uuid, hardware_of
 from inference.models import open_model
 from inference.models.base import MattingModel
-from inference.models.catalogue import resolve
+from inference.models.registry import resolve
 from inference.picture import BatchStats, Cutout, Picture
-from inference.turns import Turns
 
 CPU_BATCH = 4
 """Larger batches make nothing faster on a CPU, but cost memory."""

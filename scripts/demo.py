@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from inference.training.data import render_sample
-from inference.training.sheet import Row, contact_sheet
+from inference.evaluation.contact_sheet import Row, contact_sheet
+from inference.synthetic import render_sample
 
 ROOT = Path("demo")
 PICTURES, INBOX, OUTBOX = ROOT / "pictures", ROOT / "in", ROOT / "out"

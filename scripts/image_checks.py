@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inference.training.data import render_sample
+from inference.synthetic import render_sample
 from scripts.podman import ImageFailed, Podman
 
 PHOTO, SIZE = "product.jpg", (960, 720)

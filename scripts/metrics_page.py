@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from watcher.metrics.catalogue import ALL, GROUPS
-from watcher.metrics.series import DEVICE, Series
+from watcher.telemetry.metrics.catalogue import ALL, GROUPS
+from watcher.telemetry.metrics.series import DEVICE, Series
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 WIDTH = 130
 INTRO = """\
 # Metrics
 
-Every series that `/metrics` shows; `make reference` writes this page from `watcher/metrics/catalogue.py`. How to scrape
-them, and what else a daemon tells of itself, is in [observability.md](observability.md).
+Every series that `/metrics` shows; `make reference` writes this page from
+`watcher/telemetry/metrics/catalogue.py`. How to scrape them, and what else a daemon reports, is in
+[observability.md](observability.md).
 
 - Counters and histograms are the whole daemon's. They grow as long as it runs, whichever of its workers die.
 - Every set of labels stands at 0 from the start, those with a `device` from when that device is first heard of. Of

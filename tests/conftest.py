@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.daemon import Folders
-from tests.rabbit import Rabbit, running_rabbit
-from tests.support import Call, Finished
+from tests.equipment.daemon import Folders
+from tests.equipment.rabbit import Rabbit, running_rabbit
+from tests.equipment.support import Call, Finished
 from watcher.cli import main
 
 FIGURES = pytest.StashKey[list[str]]()

@@ -14,13 +14,13 @@ from importlib.util import find_spec
 import structlog
 from rich.console import Console
 
-from watcher import judging
-from watcher.bench import arguments as bench_arguments
-from watcher.configuration import load_settings, unknown_variables
-from watcher.errors import ConfigurationError, Unavailable
-from watcher.flags import GROUPS, Parser, add_settings_arguments
-from watcher.settings import Settings
-from watcher.work import Mode
+from watcher.commands import evaluate_flags as judging
+from watcher.commands.bench import arguments as bench_arguments
+from watcher.config.flags import GROUPS, Parser, add_settings_arguments
+from watcher.config.load import load_settings, unknown_variables
+from watcher.config.settings import Settings
+from watcher.core.errors import ConfigurationError, Unavailable
+from watcher.core.jobs import Mode
 
 log = structlog.get_logger(__name__)
 
@@ -239,7 +239,7 @@ def _require_torch(command: str) -> None:
 
 def once(args: argparse.Namespace) -> int:
     """`alphadrop once`."""
-    from watcher.show import Progress, summary
+    from watcher.commands.terminal import Progress, summary
     from watcher.supervisor import Supervisor
 
     settings = prepare(args, Mode.ONCE, quiet=True)
@@ -261,8 +261,8 @@ def once(args: argparse.Namespace) -> int:
 
 def prepare(args: argparse.Namespace, mode: Mode, *, quiet: bool = False) -> Settings:
     """Settings, checked, and logging set up. With `quiet`, only warnings are logged where a person looks on."""
-    from watcher.logs import configure
-    from watcher.places import check_places
+    from watcher.config.preflight import check_places
+    from watcher.telemetry.logs import configure
 
     settings = load_settings(args)
     check_places(settings, mode)
@@ -275,8 +275,8 @@ def prepare(args: argparse.Namespace, mode: Mode, *, quiet: bool = False) -> Set
 
 def reconcile(args: argparse.Namespace) -> int:
     """`alphadrop reconcile`."""
-    from watcher.audit import audit
-    from watcher.show import Search, findings_table, printable
+    from watcher.commands.reconcile import audit
+    from watcher.commands.terminal import Search, findings_table, printable
 
     settings = prepare(args, Mode.ONCE, quiet=True)
     with Search(sys.stderr) as search:
@@ -295,8 +295,8 @@ def reconcile(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     """`alphadrop status`."""
+    from watcher.commands.terminal import queue_table
     from watcher.compose import look
-    from watcher.show import queue_table
 
     stats, rejected = look(load_settings(args), 20)
     Console().print(queue_table(stats, rejected))
@@ -305,8 +305,8 @@ def status(args: argparse.Namespace) -> int:
 
 def retry(args: argparse.Namespace) -> int:
     """`alphadrop retry`."""
+    from watcher.commands.terminal import printable
     from watcher.compose import retry_rejected
-    from watcher.show import printable
 
     jobs = retry_rejected(load_settings(args), args.pattern)
     for job in jobs:
@@ -317,8 +317,8 @@ def retry(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """`alphadrop doctor`."""
-    from watcher.doctor import diagnose
-    from watcher.show import checks_table
+    from watcher.commands.doctor import diagnose
+    from watcher.commands.terminal import checks_table
 
     checks = diagnose(args)
     Console().print(checks_table(checks))
@@ -328,7 +328,7 @@ def doctor(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     """`alphadrop evaluate`."""
     _require_torch("evaluate")
-    from watcher.quality import evaluate
+    from watcher.commands.evaluate import evaluate
 
     return OK if evaluate(args) else REJECTS
 
@@ -336,15 +336,15 @@ def evaluate(args: argparse.Namespace) -> int:
 def compare(args: argparse.Namespace) -> int:
     """`alphadrop compare`."""
     _require_torch("compare")
-    from watcher.quality import compare
+    from watcher.commands.evaluate import compare
 
     return OK if compare(args) else REJECTS
 
 
 def models(args: argparse.Namespace) -> int:
     """`alphadrop models`."""
-    from watcher.settings import rembg_path
-    from watcher.show import models_table
+    from watcher.commands.terminal import models_table
+    from watcher.config.settings import rembg_path
 
     Console().print(models_table(rembg_path()))
     return OK

@@ -12,33 +12,34 @@ from itertools import islice
 from pathlib import Path
 
 from inference.errors import ModelError
-from inference.models.catalogue import PIPELINE, ModelEntry, resolve
-from watcher import buckets
-from watcher.aws import AwsOptions
-from watcher.brokers.base import Broker
-from watcher.compare import OTHER_CLOCK, SAME_CLOCK
-from watcher.counts import Counts
-from watcher.errors import ConfigurationError
-from watcher.intake import Intake, MakeSource
-from watcher.links import Links
-from watcher.metrics import Metrics
-from watcher.peril import mark_key
-from watcher.quarantine import read_records, release
+from inference.models.entry import ModelEntry
+from inference.models.registry import PIPELINE, resolve
+from watcher.aws.clients import AwsOptions
+from watcher.config import buckets
+from watcher.config.settings import Settings
+from watcher.core.counts import Counts
+from watcher.core.errors import ConfigurationError
+from watcher.core.jobs import Job, Mode, Recipe, Rejection
+from watcher.core.workerconfig import WorkerConfig
+from watcher.ingest.comparison import OTHER_CLOCK, SAME_CLOCK
+from watcher.ingest.intake import Intake, MakeSource
+from watcher.ingest.reconcile import Patrol, Reconciler
 from watcher.queues import open_queue
 from watcher.queues.base import EmbeddedQueue, Queue, QueueStats
-from watcher.reconcile import Patrol, Reconciler
-from watcher.settings import Settings
+from watcher.queues.brokers.base import Broker
 from watcher.sources.base import Source, SourceNews
 from watcher.sources.bucket import BucketSource
 from watcher.sources.folder import FolderSource
 from watcher.sources.notices import Notices
 from watcher.stores import Conditions, PutOptions, S3Config
 from watcher.stores.base import Store
+from watcher.stores.crash_markers import mark_key
+from watcher.stores.error_records import read_records, release
 from watcher.stores.local import LocalStore
-from watcher.tally import Tally
-from watcher.web.app import Health
-from watcher.work import Job, Mode, Recipe, Rejection
-from watcher.workerconfig import WorkerConfig
+from watcher.telemetry.health import Health
+from watcher.telemetry.metrics import Metrics
+from watcher.telemetry.run_summary import Tally
+from watcher.wiring import Links
 
 _EVENTS = 100
 """Messages of a bucket's events that are in hand at a time."""
@@ -202,7 +203,7 @@ class Parts:
 
     def _open_events(self) -> Broker:
         """The queue that the bucket's events come through, if it is not the one that jobs wait in."""
-        from watcher.brokers import open_broker
+        from watcher.queues.brokers import open_broker
 
         links, counts = self.links, self.counts
         return open_broker(

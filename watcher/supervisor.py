@@ -13,24 +13,25 @@ from types import FrameType
 
 import structlog
 
-from watcher.attempt import Attempt
 from watcher.compose import MOST_REJECTED, Parts, find_model, locked, worker_line
-from watcher.configuration import wants_traces
-from watcher.crew import Crew, Told
-from watcher.devices import plan_workers
-from watcher.errors import Unavailable, public
-from watcher.fleet import SILENCE
-from watcher.intake import Intake
-from watcher.metrics import Metrics
+from watcher.config.load import wants_traces
+from watcher.config.settings import Settings
+from watcher.core.attempt import Attempt
+from watcher.core.errors import Unavailable, public
+from watcher.core.jobs import Job, Mode, Rejection
+from watcher.fleet.devices import plan_workers
+from watcher.fleet.keeper import SILENCE
+from watcher.fleet.model_check import require_usable
+from watcher.fleet.pool import Crew, Told
+from watcher.ingest.intake import Intake
 from watcher.queues.base import QueueStats
-from watcher.settings import Settings
-from watcher.tally import Tally
-from watcher.tracing import tracing
-from watcher.trial import require_usable
-from watcher.web.app import Health, create_app
+from watcher.telemetry.health import Health
+from watcher.telemetry.metrics import Metrics
+from watcher.telemetry.run_summary import Tally
+from watcher.telemetry.tracing import tracing
+from watcher.web.app import create_app
 from watcher.web.events import events_route
 from watcher.web.server import HttpServer
-from watcher.work import Job, Mode, Rejection
 
 log = structlog.get_logger(__name__)
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from inference.picture import Cutout, Picture
-from watcher.brokers.memory import MemoryBroker
-from watcher.errors import Conflict, Gone, Stale, WatcherError
+from watcher.core.errors import Conflict, Gone, Stale, WatcherError
+from watcher.core.jobs import Facts, ImageRef, Job, Outcome, Rejection
+from watcher.queues.brokers.memory import MemoryBroker
 from watcher.stores.base import Held
 from watcher.stores.stamp import TAIL_BYTES, read_stamp
-from watcher.work import Facts, ImageRef, Job, Outcome, Rejection
 
 __all__ = ["FakeEngine", "FakeLease", "MemoryBroker", "MemoryStore", "keep_all"]
 

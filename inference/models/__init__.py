@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inference.models.base import MattingModel
-    from inference.models.catalogue import ModelEntry
+    from inference.models.entry import ModelEntry
 
 
 def open_model(entry: ModelEntry) -> MattingModel:
     """The model of a catalogue entry, not loaded yet."""
     if entry.contract:
-        from inference.models.adapter import ContractModel
-        from inference.models.runners import make_runner
+        from inference.models.thirdparty.adapter import ContractModel
+        from inference.models.thirdparty.runners import make_runner
 
         return ContractModel(entry, make_runner(entry))
     if entry.kind == "fake":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.canvas import canvas_size, canvases
-from inference.models.guided import enlarge
+from inference.models.guided_filter import enlarge
 
 
 def as_bytes(alpha: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from inference.errors import ModelError
 from inference.models.blocks import ConvBN
-from inference.models.catalogue import ModelEntry
 from inference.models.encoder import CHANNELS, ImageNetEncoder
+from inference.models.entry import ModelEntry
 
 STRIDE = 32
 """The canvas must be a multiple of this: five halvings."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from inference.models import band
 from inference.models.base import MattingModel
-from inference.models.catalogue import ModelEntry
 from inference.models.cvunet import CVUNet, channels_last, load_network
+from inference.models.entry import ModelEntry
 from inference.rgba import words
 
 

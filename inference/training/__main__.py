@@ -104,7 +104,7 @@ def run_export(args: argparse.Namespace) -> None:
 
 def run_evaluate(args: argparse.Namespace) -> None:
     """Score a model and draw the sheets."""
-    from inference.training.evaluate import evaluate
+    from inference.evaluation.held_out import evaluate
 
     evaluate(args.model, args.out, count=args.count, split=args.split)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from inference.models.catalogue import FORMAT, shipped_path
+from inference.models.registry import FORMAT, shipped_path
 
 CANVAS = 320
 """The side of the canvas that the last phase of the training uses: the default at run time."""

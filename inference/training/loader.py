@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from inference.training.data import SampleStream
-from inference.training.plan import Shape, edge_shape, shape_at
+from inference.synthetic import SampleStream
+from inference.training.schedule import Shape, edge_shape, shape_at
 
 if TYPE_CHECKING:
     Batch = tuple[Tensor, Tensor, int]

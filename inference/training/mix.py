@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.training.corpus.pictures import Corpus, Photograph
-from inference.training.data import EVERYTHING, Repertoire, Sample, SampleStream
-from inference.training.data.backgrounds import defocused, room, sweep, uniform, wall
-from inference.training.data.camera import photograph, tone
-from inference.training.data.contours import Float, Rng, between, chance
-from inference.training.data.cutout import Cutout
-from inference.training.data.pixels import blur, enlarged, grid, mix, reduced, times, to_bytes, to_floats
-from inference.training.data.placing import placed_layers
-from inference.training.data.shadows import cast_shadow
-from inference.training.data.textures import colour
+from inference.synthetic import EVERYTHING, Repertoire, Sample, SampleStream
+from inference.synthetic.backgrounds import defocused, room, sweep, uniform, wall
+from inference.synthetic.camera import photograph, tone
+from inference.synthetic.contours import Float, Rng, between, chance
+from inference.synthetic.drawn_object import DrawnObject
+from inference.synthetic.pixels import blur, enlarged, grid, mix, reduced, times, to_bytes, to_floats
+from inference.synthetic.placing import placed_layers
+from inference.synthetic.shadows import cast_shadow
+from inference.synthetic.textures import colour
 
 Bytes = NDArray[np.uint8]
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class ComposedStream(SampleStream):
         super().__init__(seed, show=show)
         self._corpus, self._shares = corpus, shares
 
-    def _object(self, height: int, width: int) -> Cutout:
+    def _object(self, height: int, width: int) -> DrawnObject:
         rng, corpus = self._rng, self._corpus
         pools = [pool for pool in (corpus.objects, corpus.taught) if pool]
         if pools and chance(rng, self._shares.photographed_objects):
@@ -107,7 +107,7 @@ def pick(rng: Rng, pool: Sequence[T]) -> T:
     return pool[int(rng.integers(len(pool)))]
 
 
-def varied(rng: Rng, cutout: Cutout) -> Cutout:
+def varied(rng: Rng, cutout: DrawnObject) -> DrawnObject:
     """A photographed object in another light: brightness, white balance and contrast, now and then another hue."""
     rgb = tone(rng, to_floats(cutout.rgb), 0.8)
     if chance(rng, 0.1):
@@ -294,7 +294,7 @@ def with_lines(rng: Rng, ground: Float) -> Float:
     return mix(ground, np.asarray(tint, np.float32), plane * worn)
 
 
-def with_shadow(rng: Rng, ground: Float, cutout: Cutout) -> Float:
+def with_shadow(rng: Rng, ground: Float, cutout: DrawnObject) -> Float:
     """The shadow of a thing that is not in the picture."""
     height, width = ground.shape[:2]
     layers = placed_layers(rng, [cutout], height, width, COMPOSED)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from inference.training.data import SampleStream
-from inference.training.sheet import Row, contact_sheet
+from inference.evaluation.contact_sheet import Row, contact_sheet
+from inference.synthetic import SampleStream
 
 PER_ROW = 4
 

@@ -15,10 +15,10 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from inference.training.data import render_sample
+from inference.synthetic import render_sample
 from scripts.monitoring.panels import VARIABLES, Panel, Query, Row, bottom, places
-from tests.daemon import Daemon, Folders
-from tests.prometheus import Line, Prometheus, caught_up, running_prometheus
+from tests.equipment.daemon import Daemon, Folders
+from tests.equipment.prometheus import Line, Prometheus, caught_up, running_prometheus
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

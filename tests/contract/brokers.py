@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, field
 from subprocess import PIPE, Popen
 from typing import Any
 
-from tests.rabbit import Rabbit, queue_name
-from tests.support import ROOT, wait_until
-from watcher.aws import AwsOptions, make_client
-from watcher.brokers import open_broker
-from watcher.brokers.base import Broker, Message
-from watcher.counts import Counts
+from tests.equipment.rabbit import Rabbit, queue_name
+from tests.equipment.support import ROOT, wait_until
+from watcher.aws.clients import AwsOptions, make_client
+from watcher.core.counts import Counts
+from watcher.queues.brokers import open_broker
+from watcher.queues.brokers.base import Broker, Message
 
 VISIBILITY = 5.0
 """Seconds until SQS takes a message back from a process that has died."""
@@ -57,9 +57,9 @@ class Site:
 
 PRELUDE = """
 import json, sys
-from watcher.aws import AwsOptions
-from watcher.brokers import open_broker
-from watcher.counts import Counts
+from watcher.aws.clients import AwsOptions
+from watcher.queues.brokers import open_broker
+from watcher.core.counts import Counts
 uri, aws, visibility, prefetch = json.loads(sys.stdin.readline())
 broker = open_broker(uri, aws=AwsOptions(**aws), visibility=visibility, prefetch=prefetch, counts=Counts())
 """

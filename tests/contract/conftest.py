@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.brokers import Site, rabbit_site, sqs_site
-from tests.moto import REGION, moto_server, use_credentials
-from watcher.aws import AwsOptions
+from tests.equipment.moto import REGION, moto_server, use_credentials
+from watcher.aws.clients import AwsOptions
 
 SITES = ("amqp", "sqs")
 

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 import pytest
 
 from tests.contract.brokers import Site, bodies, receive
-from tests.support import wait_until
-from watcher.brokers.base import Broker, Depth
+from tests.equipment.support import wait_until
+from watcher.queues.brokers.base import Broker, Depth
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Clock
-from watcher.queues.base import DEATHS_TO_QUARANTINE, EmbeddedQueue, Queue, QueueStats
+from tests.equipment.support import Clock
+from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
+from watcher.queues.base import EmbeddedQueue, Queue, QueueStats
 from watcher.queues.sqlite import SUSPECT_PATIENCE, SqliteQueue
-from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
 
 START = 1_700_000_000.0
 BROKEN = Rejection("truncated", "The file ends early: copy it again.")

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.contract.brokers import Site, rabbit_site, sqs_site
-from tests.support import Clock, wait_until
-from watcher.counts import Counts
+from tests.equipment.support import Clock, wait_until
+from watcher.core.counts import Counts
+from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Rejection
 from watcher.queues.base import Queue, QueueStats
 from watcher.queues.broker import BrokerQueue
 from watcher.queues.sqlite import SqliteQueue
-from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
 
 START = 1_700_000_000.0
 BROKEN = Rejection("truncated", "The file ends early: copy it again.")
@@ -229,7 +229,7 @@ PRELUDE = """
 import os, signal
 from tests.contract.test_queue import body_of, jobs_of
 from watcher.queues.broker import BrokerQueue
-from watcher.work import Outcome
+from watcher.core.jobs import Outcome
 import time
 queue = BrokerQueue(broker, jobs_of, body_of, patience=0.5, clock=time.time, counts=Counts())
 """

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from inference.codec import encode_png, read_text
-from tests.moto import moto_server, use_credentials
-from watcher.errors import Conflict, Gone, Stale
+from tests.equipment.moto import moto_server, use_credentials
+from watcher.core.errors import Conflict, Gone, Stale
+from watcher.core.jobs import Facts, ImageRef, Job
 from watcher.stores import open_store
 from watcher.stores.base import Held, Store
 from watcher.stores.local import LocalStore
 from watcher.stores.stamp import source_text, stamp
 from watcher.testing import MemoryStore
-from watcher.work import Facts, ImageRef, Job
 
 KEYS = [
     "plain.jpg",

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from scripts.manifests import Manifest, render
-from tests.support import ROOT
+from tests.equipment.support import ROOT
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 
 from scripts.manifests import OVERLAYS, Manifest, overlay
 from watcher import cli
-from watcher.configuration import load_settings
-from watcher.settings import Settings
+from watcher.config.load import load_settings
+from watcher.config.settings import Settings
 
 if shutil.which("kubectl") is None:  # Debian has none that is new enough
     pytest.skip("kubectl is not installed; `make manifests` insists on it", allow_module_level=True)

@@ -12,12 +12,13 @@ import pytest
 
 from scripts.image_checks import constraints
 from scripts.podman import CLOSED
-from tests.dockerfile import DOCKERFILE, environment, image, last, stages
-from tests.pages import blocks
-from tests.support import ROOT, STUCK
-from watcher.metrics import Metrics
-from watcher.settings import Settings
-from watcher.web.app import Health, create_app
+from tests.equipment.dockerfile import DOCKERFILE, environment, image, last, stages
+from tests.equipment.pages import blocks
+from tests.equipment.support import ROOT, STUCK
+from watcher.config.settings import Settings
+from watcher.telemetry.health import Health
+from watcher.telemetry.metrics import Metrics
+from watcher.web.app import create_app
 from watcher.web.server import HttpServer
 
 TARGETS = ("watch", "cpu", "cuda")

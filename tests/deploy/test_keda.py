@@ -14,9 +14,9 @@ from urllib.request import Request, urlopen
 import pika
 import pytest
 
-from tests.pages import blocks
-from tests.rabbit import SERVER, Rabbit, free_port, running_rabbit
-from tests.support import ROOT, wait_until
+from tests.equipment.pages import blocks
+from tests.equipment.rabbit import SERVER, Rabbit, free_port, running_rabbit
+from tests.equipment.support import ROOT, wait_until
 
 PAGE = ROOT / "docs" / "deploy.md"
 

@@ -11,7 +11,7 @@ import yaml
 
 from scripts.manifests import OVERLAYS, Manifest, overlay
 from tests.deploy.overlays import Pods, all_pods, check_references, kind, pods_of, selects
-from tests.support import ROOT
+from tests.equipment.support import ROOT
 
 OwnOverlay: TypeAlias = Callable[..., list[Manifest]]
 EVERY = [pytest.param(pods, id=name) for name, pods in all_pods()]

@@ -17,12 +17,12 @@ import yaml
 from botocore.configloader import raw_config_parse
 
 from scripts.manifests import MANIFESTS, OVERLAYS, Manifest, schema_problems
-from tests.account import REGION, Account, account
 from tests.deploy.overlays import Pods, check_references, kind, one, pods_of, strings
-from tests.pages import blocks, prose
-from tests.support import ROOT
-from watcher.places import check_places
-from watcher.work import Mode
+from tests.equipment.account import REGION, Account, account
+from tests.equipment.pages import blocks, prose
+from tests.equipment.support import ROOT
+from watcher.config.preflight import check_places
+from watcher.core.jobs import Mode
 
 PAGE = ROOT / "docs" / "deploy.md"
 SHIM = '#!/bin/sh\nPYTHONPATH="{root}" KUBECTL="{kubectl}" exec "{python}" -m tests.deploy.kubectl "$@"\n'

@@ -22,10 +22,11 @@ from tests.deploy.overlays import (
     quantity,
     selects,
 )
-from tests.support import ROOT
-from watcher.fleet import START_UP
-from watcher.metrics import Metrics
-from watcher.web.app import FRESH, Health, create_app
+from tests.equipment.support import ROOT
+from watcher.fleet.keeper import START_UP
+from watcher.telemetry.health import FRESH, Health
+from watcher.telemetry.metrics import Metrics
+from watcher.web.app import create_app
 
 EVERY = [pytest.param(pods, id=name) for name, pods in all_pods()]
 MAKERS = [pytest.param(pods, id=name) for name, pods in all_pods() if pods.command != "watch"]

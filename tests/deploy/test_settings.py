@@ -6,11 +6,11 @@ import pytest
 
 from scripts.manifests import OVERLAYS, overlay
 from tests.deploy.overlays import WRITTEN_BY_LIBRARIES, Pods, all_pods, pods_of
-from watcher.brokers.address import AmqpAddress, SqsAddress, parse_address
-from watcher.configuration import unknown_variables
-from watcher.devices import expand
-from watcher.places import check_places
-from watcher.work import Mode
+from watcher.config.load import unknown_variables
+from watcher.config.preflight import check_places
+from watcher.core.jobs import Mode
+from watcher.fleet.devices import expand
+from watcher.queues.brokers.address import AmqpAddress, SqsAddress, parse_address
 
 EVERY = [pytest.param(pods, id=name) for name, pods in all_pods()]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.pages import anchors
-from tests.support import ROOT
-from watcher.metrics import Metrics
+from tests.equipment.pages import anchors
+from tests.equipment.support import ROOT
+from watcher.telemetry.metrics import Metrics
 
 FOLDER = ROOT / "deploy" / "prometheus"
 RULES = yaml.safe_load((FOLDER / "alerts.yaml").read_text("utf-8"))

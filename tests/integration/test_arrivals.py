@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.daemon import Daemon, Folders, colour, coloured, photo, shows
+from tests.equipment.daemon import Daemon, Folders, colour, coloured, photo, shows
 
 SETTLE = 2.0
 RED, GREEN, BLUE = (150, 20, 30), (20, 140, 40), (30, 50, 150)

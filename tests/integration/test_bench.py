@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from inference.bench.encoders import ENCODERS
-from inference.bench.filters import CHOICES, WINDOWS
-from inference.bench.pictures import photos, spread_out
-from inference.bench.plan import QUICK
-from inference.bench.report import Report, read
-from inference.bench.stages import STAGES
-from watcher.bench.arguments import SECTIONS
-from watcher.bench.command import Options, bench
-from watcher.bench.peers import OURS, Race, ours, race, section, sequential
+from watcher.commands.bench.command import Options, bench
+from watcher.commands.bench.engine.encoders import ENCODERS
+from watcher.commands.bench.engine.filters import CHOICES, WINDOWS
+from watcher.commands.bench.engine.stages import STAGES
+from watcher.commands.bench.peers.race import OURS, Race, ours, race, section, sequential
+from watcher.commands.bench.pictures import photos, spread_out
+from watcher.commands.bench.plan import QUICK
+from watcher.commands.bench.report import Report, read
+from watcher.commands.bench.sections import SECTIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import Buckets, Cluster, new_sqs_queue
-from tests.daemon import Daemon, Folders, colour, coloured, photo
-from tests.daemon import shows as shows_file
-from tests.faulty import FaultyHttp
-from tests.judge import shows
-from tests.moto import Moto, moto_server
-from tests.refusals import EXPIRED, MISSING
-from tests.support import STUCK, alphadrop, wait_until
+from tests.equipment.cluster import Buckets, Cluster, new_sqs_queue
+from tests.equipment.daemon import Daemon, Folders, colour, coloured, photo
+from tests.equipment.daemon import shows as shows_file
+from tests.equipment.faulty import FaultyHttp
+from tests.equipment.judge import shows
+from tests.equipment.moto import Moto, moto_server
+from tests.equipment.refusals import EXPIRED, MISSING
+from tests.equipment.support import STUCK, alphadrop, wait_until
 
 SLOW = "fake:delay=1.0"
 """Long enough in hand to be overwritten meanwhile."""

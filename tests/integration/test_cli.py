@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from inference.models.catalogue import shipped_path
-from tests.pages import blocks
-from tests.pictures import BACKGROUND, cut_short, flaws, photo, place
-from tests.support import (
+from inference.models.registry import shipped_path
+from tests.equipment.pages import blocks
+from tests.equipment.pictures import BACKGROUND, cut_short, flaws, photo, place
+from tests.equipment.support import (
     ROOT,
     STUCK,
     Call,
@@ -27,7 +27,7 @@ from tests.support import (
     wait_until,
 )
 from watcher.cli import EXAMPLES
-from watcher.devices import plan_workers
+from watcher.fleet.devices import plan_workers
 
 pytestmark = pytest.mark.timeout(1200)
 

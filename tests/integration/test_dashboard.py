@@ -20,11 +20,11 @@ import pytest
 from scripts.monitoring import grafana, rules
 from scripts.monitoring.panels import VARIABLES, Query
 from scripts.monitoring.rows import ROWS
-from tests.daemon import Daemon, Folders, colour, coloured
-from tests.pages import anchors, blocks
-from tests.prometheus import Prometheus, caught_up, now, running_prometheus
-from tests.support import ROOT, wait_until
-from watcher.metrics import Metrics
+from tests.equipment.daemon import Daemon, Folders, colour, coloured
+from tests.equipment.pages import anchors, blocks
+from tests.equipment.prometheus import Prometheus, caught_up, now, running_prometheus
+from tests.equipment.support import ROOT, wait_until
+from watcher.telemetry.metrics import Metrics
 
 FILE = ROOT / "deploy" / "grafana" / "alphadrop.json"
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"

@@ -19,23 +19,23 @@ from string import Template
 import pika
 import pytest
 
-from tests.account import REGION, Account, Used, account, iam_names
 from tests.contract.brokers import receive
-from tests.pages import ALL, USERS, anchors, blocks, code, commands, links
-from tests.pictures import photo
-from tests.rabbit import SERVER, Rabbit
-from tests.support import ROOT, STUCK, log_events, wait_until
+from tests.equipment.account import REGION, Account, Used, account, iam_names
+from tests.equipment.pages import ALL, USERS, anchors, blocks, code, commands, links
+from tests.equipment.pictures import photo
+from tests.equipment.rabbit import SERVER, Rabbit
+from tests.equipment.support import ROOT, STUCK, log_events, wait_until
 from watcher import cli
-from watcher.aws import AwsOptions
-from watcher.brokers import open_broker
-from watcher.configuration import load_settings
-from watcher.counts import Counts
-from watcher.errors import Denied
-from watcher.events import parse
-from watcher.flags import HIDDEN
-from watcher.metrics import Metrics
-from watcher.places import check_places
-from watcher.settings import Settings
+from watcher.aws.clients import AwsOptions
+from watcher.config.flags import HIDDEN
+from watcher.config.load import load_settings
+from watcher.config.preflight import check_places
+from watcher.config.settings import Settings
+from watcher.core.counts import Counts
+from watcher.core.errors import Denied
+from watcher.queues.brokers import open_broker
+from watcher.sources.events import parse
+from watcher.telemetry.metrics import Metrics
 from watcher.web.app import INDEX
 
 AWS, ONPREM = ROOT / "docs" / "aws.md", ROOT / "docs" / "onprem.md"

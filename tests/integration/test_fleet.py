@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.daemon import Daemon, Folders, colour, coloured, shows
+from tests.equipment.daemon import Daemon, Folders, colour, coloured, shows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster, new_sqs_queue
-from tests.daemon import colour, photo
-from tests.moto import moto_server
-from tests.support import ROOT, STUCK, clean_environment, wait_until
+from tests.equipment.cluster import Cluster, new_sqs_queue
+from tests.equipment.daemon import colour, photo
+from tests.equipment.moto import moto_server
+from tests.equipment.support import ROOT, STUCK, clean_environment, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

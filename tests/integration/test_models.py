@@ -14,16 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
-from inference.models.catalogue import resolve
-from inference.models.contracts import CONTRACTS
-from tests import onnxfiles
-from tests.pictures import photo, place
-from tests.support import Call, Finished, alphadrop, files_below
+from inference.models.registry import resolve
+from inference.models.thirdparty.contracts import CONTRACTS
+from tests.equipment import onnxfiles
+from tests.equipment.pictures import photo, place
+from tests.equipment.support import Call, Finished, alphadrop, files_below
 from watcher.compose import find_model, make_recipe
-from watcher.devices import plan_workers
-from watcher.settings import Settings
-from watcher.trial import problem_with
-from watcher.work import ImageRef
+from watcher.config.settings import Settings
+from watcher.core.jobs import ImageRef
+from watcher.fleet.devices import plan_workers
+from watcher.fleet.model_check import problem_with
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -12,10 +12,10 @@ from itertools import pairwise
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from tests.collector import Collector, running_collector, values
-from tests.daemon import Daemon, Folders, colour, coloured
-from watcher.metrics.catalogue import ALL
-from watcher.reports import STAGES
+from tests.equipment.collector import Collector, running_collector, values
+from tests.equipment.daemon import Daemon, Folders, colour, coloured
+from watcher.core.protocol import STAGES
+from watcher.telemetry.metrics.catalogue import ALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

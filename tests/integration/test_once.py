@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pictures import BAD, Product, flaws, place, products
-from tests.support import Finished, alphadrop, error_records, files_below, identities
+from tests.equipment.pictures import BAD, Product, flaws, place, products
+from tests.equipment.support import Finished, alphadrop, error_records, files_below, identities
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faulty import FaultyTcp
-from tests.moto import moto_server
-from tests.producer import Plan, key_of, produce
-from tests.rabbit import Rabbit, queue_name, running_rabbit
-from watcher.events import parse
+from tests.equipment.faulty import FaultyTcp
+from tests.equipment.moto import moto_server
+from tests.equipment.producer import Plan, key_of, produce
+from tests.equipment.rabbit import Rabbit, queue_name, running_rabbit
+from watcher.sources.events import parse
 
 pytestmark = pytest.mark.slow
 

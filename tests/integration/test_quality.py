@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from inference import Engine, EngineOptions
-from inference.device import scaled
+from inference.device.thread import scaled
+from inference.evaluation.held_out import HELD_OUT, held_out, judge
+from inference.evaluation.metrics import gradient_error, mean
 from inference.foreground import resize
 from inference.models import band
-from inference.models.catalogue import resolve
-from inference.models.guided import enlarge
+from inference.models.guided_filter import enlarge
 from inference.models.native import CVUNetModel
+from inference.models.registry import resolve
 from inference.rgba import widen
-from inference.training.data import render_sample
-from inference.training.evaluate import HELD_OUT, held_out, judge
+from inference.synthetic import render_sample
 from inference.training.losses import transition_band
-from inference.training.metrics import gradient_error, mean
 
 COARSE, LIFTED = 6, 8
 COUNT = 120

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster, new_sqs_queue
-from tests.daemon import colour, photo
-from tests.moto import moto_server
-from tests.pictures import photo as product
-from tests.pictures import place
-from tests.support import alphadrop
+from tests.equipment.cluster import Cluster, new_sqs_queue
+from tests.equipment.daemon import colour, photo
+from tests.equipment.moto import moto_server
+from tests.equipment.pictures import photo as product
+from tests.equipment.pictures import place
+from tests.equipment.support import alphadrop
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.pictures import cut_short, flaws, photo, place
-from tests.support import Finished, alphadrop, error_records, files_below, identities
+from tests.equipment.pictures import cut_short, flaws, photo, place
+from tests.equipment.support import Finished, alphadrop, error_records, files_below, identities
+from watcher.core.jobs import Outcome, Recipe
+from watcher.ingest.reconcile import Reconciler
 from watcher.queues import open_queue
-from watcher.reconcile import Reconciler
 from watcher.sources.base import Arrival, Hint
 from watcher.testing import MemoryStore
-from watcher.work import Outcome, Recipe
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -18,15 +18,15 @@ import httpx
 import psutil
 import pytest
 
-from tests.cluster import Buckets
-from tests.daemon import Daemon, colour, photo
-from tests.faulty import FaultyHttp
-from tests.moto import Moto, moto_server
-from tests.rabbit import SERVER, Rabbit, free_port, queue_name
-from tests.refusals import DENIED
-from tests.support import STUCK, alphadrop, daemon, wait_until
-from watcher.events import encode_arrival
-from watcher.work import ImageRef
+from tests.equipment.cluster import Buckets
+from tests.equipment.daemon import Daemon, colour, photo
+from tests.equipment.faulty import FaultyHttp
+from tests.equipment.moto import Moto, moto_server
+from tests.equipment.rabbit import SERVER, Rabbit, free_port, queue_name
+from tests.equipment.refusals import DENIED
+from tests.equipment.support import STUCK, alphadrop, daemon, wait_until
+from watcher.core.jobs import ImageRef
+from watcher.sources.events import encode_arrival
 
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "wJalr/K7MDENG+bPxRfiCY-of-a-test",
@@ -246,7 +246,7 @@ def require_enough_was_seen(played: Played) -> None:
     assert b"passport-4711.again.png: refused (403)" in said["file work-daemon/log.jsonl"]
     assert b"403" in said["file watch-daemon/log.jsonl"]
     assert b"not-a-picture" in said["object out/_failed/not-a-picture.jpg.json"]
-    assert b"watcher.worker" in said["well work processes"]
+    assert b"watcher.worker.process" in said["well work processes"]
     assert b"ACCESS_REFUSED" in said["denied doctor"] and b"ACCESS_REFUSED" in said["denied status"]
     assert b"says more than" in said["misspelt work"] and b"refused" in said["unreachable status"]
 

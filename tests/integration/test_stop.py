@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from tests.daemon import Daemon, Folders, colour, coloured, finish, is_running, shows
-from tests.support import STUCK, wait_until
+from tests.equipment.daemon import Daemon, Folders, colour, coloured, finish, is_running, shows
+from tests.equipment.support import STUCK, wait_until
 
 SLOW = "fake:delay=2"
 WANTED = {f"{number % 3}/{number:02}.png": colour(number) for number in range(16)}

@@ -8,11 +8,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from tests.support import Clock
-from watcher.errors import ConfigurationError
-from watcher.metrics import Metrics
-from watcher.reports import ImageReport
-from watcher.web.app import FRESH, Health, create_app
+from tests.equipment.support import Clock
+from watcher.core.errors import ConfigurationError
+from watcher.core.protocol import ImageReport
+from watcher.telemetry.health import FRESH, Health
+from watcher.telemetry.metrics import Metrics
+from watcher.web.app import create_app
 from watcher.web.server import HttpServer
 
 

@@ -15,12 +15,13 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from tests.support import wait_until
-from watcher.errors import NotAnEvent, SourceMissing, WatcherError
-from watcher.events import LIMIT, parse
-from watcher.metrics import Metrics
+from tests.equipment.support import wait_until
+from watcher.core.errors import NotAnEvent, SourceMissing, WatcherError
+from watcher.sources.events import LIMIT, parse
+from watcher.telemetry.health import Health
+from watcher.telemetry.metrics import Metrics
 from watcher.web import events
-from watcher.web.app import Health, create_app
+from watcher.web.app import create_app
 from watcher.web.events import ACCEPTING, events_route
 from watcher.web.server import HttpServer
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.support import STUCK, wait_until
-from watcher.metrics import Metrics
+from tests.equipment.support import STUCK, wait_until
+from watcher.telemetry.health import Health
+from watcher.telemetry.metrics import Metrics
 from watcher.web import patience
-from watcher.web.app import Health, create_app
+from watcher.web.app import create_app
 from watcher.web.events import events_route
 from watcher.web.patience import PatientProtocol
 from watcher.web.server import HttpServer

@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.bigbucket import BigBucket, Contents, key_of
-from tests.moto import CREDENTIALS
-from tests.support import clean_environment
+from tests.equipment.bigbucket import BigBucket, Contents, key_of
+from tests.equipment.moto import CREDENTIALS
+from tests.equipment.support import clean_environment
 from watcher.compose import find_model, make_recipe
-from watcher.settings import Settings
-from watcher.work import ImageRef, Recipe
+from watcher.config.settings import Settings
+from watcher.core.jobs import ImageRef, Recipe
 
 SLACK = 12.0
 """MiB that a comparison of more objects may take more: what the allocator happens to keep."""

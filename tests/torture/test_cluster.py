@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import TOKEN, VISIBILITY, Cluster, new_sqs_queue, total
-from tests.daemon import Daemon, colour, photo
-from tests.faulty import FaultyHttp, FaultyTcp
-from tests.moto import Moto, moto_server
-from tests.producer import Plan, Producer
-from tests.rabbit import Rabbit, queue_name
-from tests.refusals import DENIED
-from tests.support import STUCK, wait_until
-from watcher.queues.base import DEATHS_TO_QUARANTINE
+from tests.equipment.cluster import TOKEN, VISIBILITY, Cluster, new_sqs_queue, total
+from tests.equipment.daemon import Daemon, colour, photo
+from tests.equipment.faulty import FaultyHttp, FaultyTcp
+from tests.equipment.moto import Moto, moto_server
+from tests.equipment.producer import Plan, Producer
+from tests.equipment.rabbit import Rabbit, queue_name
+from tests.equipment.refusals import DENIED
+from tests.equipment.support import STUCK, wait_until
+from watcher.core.jobs import DEATHS_TO_QUARANTINE
 
 SHARE = 0.2
 """Of the requests to S3 and SQS that go wrong."""

@@ -12,8 +12,8 @@ from random import Random
 
 import pytest
 
-from tests.daemon import Daemon, Folders, colour, coloured, finish, shows
-from tests.support import STUCK, error_records
+from tests.equipment.daemon import Daemon, Folders, colour, coloured, finish, shows
+from tests.equipment.support import STUCK, error_records
 
 SEED = 20240
 LARGEST_PAUSE = 0.15

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.training.data import render_sample
-from tests.daemon import Daemon, Folders
-from tests.support import STUCK
+from inference.synthetic import render_sample
+from tests.equipment.daemon import Daemon, Folders
+from tests.equipment.support import STUCK
 
 WIDTH, HEIGHT = 6000, 4000
 MIB = 1 << 20

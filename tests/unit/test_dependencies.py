@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from scripts.image_checks import constraints
-from tests.support import ROOT
+from tests.equipment.support import ROOT
 
 PAGE = ROOT / "docs" / "dependencies.md"
 NO_BUILD = re.compile(r"\+.*")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.pictures import photo, place
-from tests.support import ROOT, STUCK, clean_environment, files_below
+from tests.equipment.pictures import photo, place
+from tests.equipment.support import ROOT, STUCK, clean_environment, files_below
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -19,15 +19,15 @@ LOADED = "print(json.dumps(sorted(name for name in sys.modules if '.' not in nam
 
 IMPORT = f"""
 import json, sys
-import watcher.cli, watcher.supervisor, watcher.show, watcher.doctor, watcher.logs
+import watcher.cli, watcher.supervisor, watcher.commands.terminal, watcher.commands.doctor, watcher.telemetry.logs
 {LOADED}
 """
 
 WORK = f"""
 import json, sys
-from watcher.settings import Settings
+from watcher.config.settings import Settings
 from watcher.supervisor import Supervisor
-from watcher.work import Mode
+from watcher.core.jobs import Mode
 settings = Settings(source="photos", sink="cutouts", state="state", model="fake", settle=0)
 supervisor = Supervisor(settings, mode=Mode.ONCE)
 assert supervisor.run(), supervisor.why

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support import ROOT
+from tests.equipment.support import ROOT
 
 PAGE = ROOT / "docs" / "security.md"
 NAMED = re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", PAGE.read_text("utf-8"))

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from watcher.backoff import backoff
-from watcher.brokers.base import Broker
-from watcher.counts import Counts
-from watcher.errors import Denied, Unavailable
-from watcher.queues.hand import Held
+from watcher.core.backoff import backoff
+from watcher.core.counts import Counts
+from watcher.core.errors import Denied, Unavailable
+from watcher.queues.brokers.base import Broker
+from watcher.queues.in_flight import Held
 
 log = structlog.get_logger(__name__)
 

@@ -6,15 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from watcher.work import Job, Lease, Rejection
-
-DEATHS_TO_QUARANTINE = 3
-"""A job that was alone in a worker when the worker died, this many times, is what kills it."""
-KILLS_WORKER = Rejection(
-    "kills_worker",
-    f"A worker died {DEATHS_TO_QUARANTINE} times while this image was the only one it held. "
-    "See the worker's log for the cause; once it is removed, hand the image out again with `alphadrop retry`.",
-)
+from watcher.core.jobs import Job, Lease, Rejection
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from watcher.backoff import backoff
-from watcher.brokers.base import Broker, Depth, Message
-from watcher.counts import Counts
-from watcher.errors import NotAnEvent, Unavailable
+from watcher.core.backoff import backoff
+from watcher.core.counts import Counts
+from watcher.core.errors import NotAnEvent, Unavailable
+from watcher.core.jobs import Job, Lease
 from watcher.queues.background import Acknowledger, Heartbeat
 from watcher.queues.base import QueueStats
 from watcher.queues.broker_lease import BrokerLease
-from watcher.queues.hand import Entry, Hand, Held
-from watcher.work import Job, Lease
+from watcher.queues.brokers.base import Broker, Depth, Message
+from watcher.queues.in_flight import Entry, Hand, Held
 
 log = structlog.get_logger(__name__)
 

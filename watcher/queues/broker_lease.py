@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from watcher.queues.hand import Entry
-from watcher.work import Job, Outcome, Rejection
+from watcher.core.jobs import Job, Outcome, Rejection
+from watcher.queues.in_flight import Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from watcher.queues.base import DEATHS_TO_QUARANTINE, KILLS_WORKER, QueueStats
+from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, ImageRef, Job, Lease, Outcome, Rejection
+from watcher.queues.base import QueueStats
 from watcher.queues.sqlite_file import SQL, SqliteFile, to_blob, to_text
-from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
 
 SUSPECT_PATIENCE = 60.0
 """Seconds after which a suspect no longer waits for the queue to run dry."""

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from watcher.errors import ConfigurationError, Unavailable, WatcherError
+from watcher.core.errors import ConfigurationError, Unavailable, WatcherError
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT = 30.0

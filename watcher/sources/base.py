@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from watcher.work import ImageRef
+from watcher.core.jobs import ImageRef
 
 
 class Hint(StrEnum):

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from watcher.batches import in_batches
+from watcher.core.batches import in_batches
+from watcher.core.jobs import ImageRef
 from watcher.sources.base import Arrival, Hint, SourceNews, Stop
-from watcher.work import ImageRef
 
 BATCH = 500
 

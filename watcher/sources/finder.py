@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from watcher.errors import Unavailable
+from watcher.core.errors import Unavailable
+from watcher.core.jobs import ImageRef
 from watcher.sources.base import Arrival, Hint, Stop
 from watcher.sources.names import SourceFilter
 from watcher.sources.settle import SettleTracker
 from watcher.stores.listing import modified_at
 from watcher.stores.local import LocalStore
-from watcher.work import ImageRef
 
 _LOOKS_AT_STOP = 1000
 

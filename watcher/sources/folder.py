@@ -12,13 +12,13 @@ from typing import Literal
 
 import structlog
 
-from watcher.batches import in_batches
-from watcher.errors import SourceMissing, Unavailable
+from watcher.core.batches import in_batches
+from watcher.core.errors import SourceMissing, Unavailable
 from watcher.sources.base import Arrival, SourceNews, Stop
 from watcher.sources.finder import Finder
+from watcher.sources.inotify import Change, Inbox, LimitReachedError, Mail, Watch
 from watcher.sources.mounts import gives_events
 from watcher.sources.names import SourceFilter
-from watcher.sources.observe import Change, Inbox, LimitReachedError, Mail, Watch
 from watcher.stores.listing import Identity
 from watcher.stores.local import LocalStore
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
-from watcher.brokers.base import Broker, Message
-from watcher.errors import NotAnEvent, Unavailable
+from watcher.core.errors import NotAnEvent, Unavailable
+from watcher.queues.brokers.base import Broker, Message
 from watcher.sources.base import Arrival, Hint, SourceNews, Stop
 from watcher.sources.notices import Notices
 

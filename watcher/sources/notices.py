@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from watcher.counts import Counts
-from watcher.errors import NotAnEvent
-from watcher.events import Notice, parse
+from watcher.core.counts import Counts
+from watcher.core.errors import NotAnEvent
+from watcher.core.jobs import ImageRef
+from watcher.sources.events import Notice, parse
 from watcher.sources.names import SourceFilter
 from watcher.stores.base import Store
 from watcher.stores.listing import is_text
-from watcher.work import ImageRef
 
 _SHOWN = 300
 """Characters of a source's name that a message gives."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from watcher.aws import is_amazon, make_client
-from watcher.counts import Counts
+from watcher.aws.clients import is_amazon, make_client
+from watcher.core.counts import Counts
 from watcher.stores.base import Store
 from watcher.stores.local import LocalStore
 from watcher.stores.s3_config import NOTHING_ENFORCED, Conditions, PutOptions, S3Config

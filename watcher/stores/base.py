@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from watcher.work import Facts, ImageRef, Job
+from watcher.core.jobs import Facts, ImageRef, Job
 
 FAILED = "_failed/"
 """Error records live below this prefix of the sink, as `_failed/<source key>.json`."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import structlog
 
-from watcher.errors import SourceMissing, Unavailable
-from watcher.work import ImageRef
+from watcher.core.errors import SourceMissing, Unavailable
+from watcher.core.jobs import ImageRef
 
 log = structlog.get_logger(__name__)
 

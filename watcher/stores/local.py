@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from inference.codec import HEAD_BYTES
-from watcher.errors import Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
+from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
+from watcher.core.jobs import Facts, ImageRef, Job
 from watcher.stores import atomic
 from watcher.stores.base import FAILED, LARGEST, Held
 from watcher.stores.listing import VANISHED, Identity, Listing, OddNames, identity, is_text, linked_status, version_of
 from watcher.stores.stamp import TAIL_BYTES, read_stamp
-from watcher.work import Facts, ImageRef, Job
 
 # O_NONBLOCK: a pipe that has taken a file's place must not block the reader.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

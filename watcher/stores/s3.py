@@ -13,15 +13,15 @@ import structlog
 from botocore.exceptions import ClientError
 
 from inference.codec import HEAD_BYTES, read_text
-from watcher.aws import translated
-from watcher.aws_errors import code_of, status_of
-from watcher.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
+from watcher.aws.clients import translated
+from watcher.aws.errors import code_of, status_of
+from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
+from watcher.core.jobs import Facts, ImageRef, Job
 from watcher.stores import stamp
 from watcher.stores.base import LARGEST, Held
 from watcher.stores.s3_answers import head_trouble, read_trouble, write_trouble
 from watcher.stores.s3_config import Conditions, PutOptions
 from watcher.stores.s3_keys import etag_of, held_of, metadata_of, problem, record_key, ref_of, split_uri
-from watcher.work import Facts, ImageRef, Job
 
 log = structlog.get_logger(__name__)
 

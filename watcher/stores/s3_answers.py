@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
-from watcher.aws_errors import code_of, status_of
-from watcher.errors import Conflict, Denied, Gone, Rejected, Stale, Unavailable, WatcherError
+from watcher.aws.errors import code_of, status_of
+from watcher.core.errors import Conflict, Denied, Gone, Rejected, Stale, Unavailable, WatcherError
 
 _UNREASONED = {
     400: "credentials that have run out are refused like this: renew them",

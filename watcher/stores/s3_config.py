@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from watcher.aws import AwsOptions
+from watcher.aws.clients import AwsOptions
 
 
 @dataclass(frozen=True)

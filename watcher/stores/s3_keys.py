@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
+from watcher.core.jobs import Facts, ImageRef, Job
 from watcher.stores.atomic import shortened
 from watcher.stores.base import FAILED, Held
 from watcher.stores.listing import is_text
 from watcher.stores.stamp import source_text
-from watcher.work import Facts, ImageRef, Job
 
 LONGEST_KEY = 1024
 """Bytes of UTF-8."""

@@ -8,9 +8,9 @@ from typing import Literal
 import structlog
 from botocore.exceptions import ClientError
 
-from watcher.aws import translated
-from watcher.aws_errors import status_of
-from watcher.errors import Unavailable
+from watcher.aws.clients import translated
+from watcher.aws.errors import status_of
+from watcher.core.errors import Unavailable
 from watcher.stores.base import MARKS, Store
 from watcher.stores.s3 import S3Store
 from watcher.stores.s3_config import Conditions

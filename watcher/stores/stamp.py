@@ -6,8 +6,8 @@ import hashlib
 
 from inference.codec import HEAD_BYTES, is_complete_png, read_text
 from inference.codec.png import SIGNATURE
+from watcher.core.jobs import Facts, Job
 from watcher.stores.base import Held
-from watcher.work import Facts, Job
 
 JOB = "alphadrop:job"
 SOURCE = "alphadrop:source"

@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from watcher.errors import NotAnEvent, Unavailable
-from watcher.events import LIMIT
+from watcher.core.errors import NotAnEvent, Unavailable
+from watcher.sources.events import LIMIT
 
 RETRY_SECONDS = 5
 ACCEPTING = 8

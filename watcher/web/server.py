@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from watcher.errors import ConfigurationError
+from watcher.core.errors import ConfigurationError
 from watcher.web.patience import PatientProtocol
 
 STOP_SECONDS = 5

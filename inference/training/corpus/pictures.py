@@ -13,7 +13,7 @@ from PIL import Image
 from inference.training.corpus.gathering import SplitError, digest_of, listed
 from inference.training.corpus.layout import Layout
 from inference.training.corpus.teacher import finds_nothing, is_sure
-from inference.training.data.cutout import Cutout, visible_box
+from inference.synthetic.drawn_object import DrawnObject, visible_box
 
 Bytes = NDArray[np.uint8]
 LONGEST = 768
@@ -36,9 +36,9 @@ class Photograph:
 class Corpus:
     """Everything that a training may read."""
 
-    objects: list[Cutout] = field(default_factory=list)
+    objects: list[DrawnObject] = field(default_factory=list)
     """With mattes that somebody has drawn or that are exact."""
-    taught: list[Cutout] = field(default_factory=list)
+    taught: list[DrawnObject] = field(default_factory=list)
     """Objects that the teacher is sure of."""
     photographs: list[Photograph] = field(default_factory=list)
     """Whole ones, where the teacher is sure."""
@@ -78,7 +78,7 @@ def read_picture(path: Path) -> Bytes:
     return np.array(picture)
 
 
-def read_object(path: Path) -> Cutout:
+def read_object(path: Path) -> DrawnObject:
     """A picture with an alpha channel as a cut-out; colours below transparent pixels are those of the nearest visible."""
     with Image.open(path) as image:
         picture = image.convert("RGBA")
@@ -87,12 +87,12 @@ def read_object(path: Path) -> Cutout:
     return cut(rgba[..., :3], rgba[..., 3], stands=not any(part in path.name.lower() for part in FLOATING))
 
 
-def cut(rgb: Bytes, alpha: Bytes, stands: bool) -> Cutout:
+def cut(rgb: Bytes, alpha: Bytes, stands: bool) -> DrawnObject:
     """The visible part, its colour continued beyond its edge so that nothing of the old background shines through."""
     x, y, w, h = visible_box(alpha)
     area = np.s_[y : y + h, x : x + w]
     below = bool((alpha[-3:] > 127).mean() > 0.1)  # it touches the lower edge: a portrait, or cut by the frame
-    return Cutout(spread_colour(rgb[area], alpha[area]), alpha[area].copy(), stands and not below, below)
+    return DrawnObject(spread_colour(rgb[area], alpha[area]), alpha[area].copy(), stands and not below, below)
 
 
 def spread_colour(rgb: Bytes, alpha: Bytes) -> Bytes:
@@ -140,7 +140,7 @@ def full_size(matte: Bytes, rgb: Bytes) -> Bytes:
     return np.asarray((sharper * 255).round(), np.uint8)
 
 
-def _taught(rgb: Bytes, alpha: Bytes, name: str) -> Cutout | None:
+def _taught(rgb: Bytes, alpha: Bytes, name: str) -> DrawnObject | None:
     """The object, a pixel narrower than the teacher says; None if too small, or cut by more than one edge."""
     narrow = cv2.erode(alpha, np.ones((3, 3), np.uint8))
     edges = (narrow[0], narrow[-1], narrow[:, 0], narrow[:, -1])

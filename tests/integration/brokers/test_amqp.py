@@ -18,13 +18,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.contract.brokers import bodies, receive
-from tests.rabbit import Rabbit, free_port, queue_name
-from tests.support import wait_until
-from watcher.brokers import amqp_line
-from watcher.brokers.address import AmqpAddress, parse_address
-from watcher.brokers.amqp import AmqpBroker
-from watcher.brokers.base import Depth, Message
-from watcher.errors import Denied, Unavailable
+from tests.equipment.rabbit import Rabbit, free_port, queue_name
+from tests.equipment.support import wait_until
+from watcher.core.errors import Denied, Unavailable
+from watcher.queues.brokers import amqp_line
+from watcher.queues.brokers.address import AmqpAddress, parse_address
+from watcher.queues.brokers.amqp import AmqpBroker
+from watcher.queues.brokers.base import Depth, Message
 
 MOST = 50
 

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.contract.brokers import bodies, receive
-from tests.rabbit import free_port, queue_name, running_rabbit
-from watcher.aws import AwsOptions
-from watcher.brokers import open_broker
-from watcher.counts import Counts
-from watcher.errors import Unavailable
+from tests.equipment.rabbit import free_port, queue_name, running_rabbit
+from watcher.aws.clients import AwsOptions
+from watcher.core.counts import Counts
+from watcher.core.errors import Unavailable
+from watcher.queues.brokers import open_broker
 
 
 def certify(folder: Path) -> tuple[Path, Path]:

@@ -12,18 +12,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.contract.brokers import bodies, make_sqs_queue, receive
-from tests.faulty import Fault, FaultyHttp
-from tests.front import Answer, front_of, times
-from tests.moto import REGION, Moto, moto_server, use_credentials
-from tests.rabbit import free_port, queue_name
-from tests.support import wait_until
-from watcher.aws import AwsOptions
-from watcher.brokers import open_broker
-from watcher.brokers.address import SqsAddress
-from watcher.brokers.base import Depth, Message
-from watcher.brokers.sqs import ATTEMPTS, SHORTEST_READ, Redrive, SqsBroker
-from watcher.counts import Counts
-from watcher.errors import ConfigurationError, Unavailable
+from tests.equipment.faulty import Fault, FaultyHttp
+from tests.equipment.front import Answer, front_of, times
+from tests.equipment.moto import REGION, Moto, moto_server, use_credentials
+from tests.equipment.rabbit import free_port, queue_name
+from tests.equipment.support import wait_until
+from watcher.aws.clients import AwsOptions
+from watcher.core.counts import Counts
+from watcher.core.errors import ConfigurationError, Unavailable
+from watcher.queues.brokers import open_broker
+from watcher.queues.brokers.address import SqsAddress
+from watcher.queues.brokers.base import Depth, Message
+from watcher.queues.brokers.sqs import ATTEMPTS, SHORTEST_READ, Redrive, SqsBroker
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import wait_until
-from watcher.errors import SourceMissing
-from watcher.sources import folder, observe
+from tests.equipment.support import wait_until
+from watcher.core.errors import SourceMissing
+from watcher.sources import folder
+from watcher.sources import inotify as observe
 from watcher.sources.base import Arrival, Hint, SourceNews
 from watcher.sources.folder import FolderSource
 from watcher.stores.local import LocalStore

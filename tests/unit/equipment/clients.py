@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.moto import REGION
+from tests.equipment.moto import REGION
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.moto import moto_server
+from tests.equipment.moto import moto_server
 from tests.unit.equipment.clients import connect
 
 

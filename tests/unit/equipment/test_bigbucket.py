@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.bigbucket import PICTURE, BigBucket, Contents, etag_of, key_of
+from tests.equipment.bigbucket import PICTURE, BigBucket, Contents, etag_of, key_of
 from tests.unit.equipment.clients import connect, keys
 
 

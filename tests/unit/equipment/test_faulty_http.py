@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
-from tests.faulty import Fault, FaultyHttp
-from tests.refusals import DENIED, EXPIRED, MISSING, THROTTLED, Refusal
-from tests.support import wait_until
+from tests.equipment.faulty import Fault, FaultyHttp
+from tests.equipment.refusals import DENIED, EXPIRED, MISSING, THROTTLED, Refusal
+from tests.equipment.support import wait_until
 from tests.unit.equipment.clients import connect, keys
 
 BYTES = bytes(range(256)) * 40

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.faulty import FaultyTcp
+from tests.equipment.faulty import FaultyTcp
 
 BYTES = bytes(range(256)) * 40
 
@@ -100,7 +100,7 @@ def test_resets_connections_at_random_on_both_sides(tcp: FaultyTcp, echo: EchoSe
 
 def test_time_between_resets_is_what_was_asked_for(tcp: FaultyTcp, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(np.arange(1000.0, 2000.0, 0.1))
-    monkeypatch.setattr("tests.faulty.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("tests.equipment.faulty.time.monotonic", lambda: float(next(clock)))
     tcp.draw()
     tcp.between_resets = 10.0
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.daemon import BACKGROUND, colour, photo
-from tests.judge import judge
-from tests.producer import FOLDERS, NAMES, Plan, Producer, produce
+from tests.equipment.daemon import BACKGROUND, colour, photo
+from tests.equipment.judge import judge
+from tests.equipment.producer import FOLDERS, NAMES, Plan, Producer, produce
 from tests.unit.equipment.clients import keys
 
 

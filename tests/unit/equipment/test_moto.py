@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests import moto
-from tests.front import Answer, front_of
-from tests.rabbit import free_port
+from tests.equipment import moto
+from tests.equipment.front import Answer, front_of
+from tests.equipment.rabbit import free_port
 
 
 def test_the_server_takes_another_port_where_somebody_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:

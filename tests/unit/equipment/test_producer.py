@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.producer import Plan, key_of, produce
+from tests.equipment.producer import Plan, key_of, produce
 from tests.unit.equipment.clients import keys
-from watcher.errors import SourceMissing
-from watcher.events import Notice, parse
-from watcher.metrics import Metrics
-from watcher.web.app import Health, create_app
+from watcher.core.errors import SourceMissing
+from watcher.sources.events import Notice, parse
+from watcher.telemetry.health import Health
+from watcher.telemetry.metrics import Metrics
+from watcher.web.app import create_app
 from watcher.web.events import events_route
 from watcher.web.server import HttpServer
 

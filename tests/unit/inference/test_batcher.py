@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inference.batcher import Batcher, BatchLimits
 from inference.errors import EngineClosed
-from tests.support import Clock
+from tests.equipment.support import Clock
 
 
 def batcher(size: int = 4, pixels: int = 1000, max_wait: float = 5.0, clock: Clock | None = None) -> Batcher[int]:

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from inference.codec import decode, encode
-from inference.device import upload
+from inference.device.thread import upload
+from inference.device.transfers import Transfers
 from inference.foreground import cut_out
 from inference.picture import Cutout, Picture
-from inference.transfers import Transfers
 
 from .codec.pictures import cutout, saved
 

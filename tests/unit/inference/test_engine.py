@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from inference import BatchStats, Engine, EngineOptions, Picture
-from inference.device import CLEAN_BATCHES
+from inference.device.thread import CLEAN_BATCHES
 from inference.errors import DeviceLost, EngineClosed, ModelError, PictureTooLargeForDevice
 from inference.models.fake import FakeModel, FakeOptions, parse_options
-from tests.support import wait_until
+from tests.equipment.support import wait_until
 
 
 def picture(height: int = 60, width: int = 80, colour: tuple[int, int, int] = (200, 20, 20)) -> Picture:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from scripts.metrics_page import PAGE, render, section
-from watcher.metrics import catalogue
-from watcher.metrics.catalogue import ALL
-from watcher.metrics.series import Series
+from watcher.telemetry.metrics import catalogue
+from watcher.telemetry.metrics.catalogue import ALL
+from watcher.telemetry.metrics.series import Series
 
 
 def test_the_page_is_what_the_code_says() -> None:

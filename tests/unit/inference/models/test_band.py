@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from numpy.random import default_rng
 from torch import Tensor
 
-from inference.device import resized, scaled
+from inference.device.thread import resized, scaled
 from inference.models import band
-from inference.models.catalogue import resolve
 from inference.models.cvunet import CONTRAST, lift, normalise
 from inference.models.native import CVUNetModel
+from inference.models.registry import resolve
 from inference.rgba import channels, widen, words
-from inference.training.data import render_sample
+from inference.synthetic import render_sample
 
 SIZES = [(270, 480), (481, 333), (600, 800), (33, 700), (20, 30), (5, 7), (1, 1)]
 LARGE = [(700, 1300), (1081, 1919), (1500, 1100), (2100, 40), (9, 4100)]

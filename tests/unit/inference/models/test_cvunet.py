@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from inference.errors import ModelError
-from inference.models.catalogue import CATALOGUE, resolve
 from inference.models.cvunet import SIZES, CVUNet, lift, load_network, pyramid
+from inference.models.registry import CATALOGUE, resolve
 
 
 def megabytes(network: torch.nn.Module) -> float:

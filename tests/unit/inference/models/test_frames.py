@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from inference import Engine, EngineOptions, Picture
-from inference.training.data import Sample
-from inference.training.data.backgrounds import render_background, sweep, uniform
-from inference.training.data.camera import photograph
-from inference.training.data.cutout import Cutout
-from inference.training.data.objects import render_object
-from inference.training.data.pixels import mix, to_bytes, to_floats
+from inference.synthetic import Sample
+from inference.synthetic.backgrounds import render_background, sweep, uniform
+from inference.synthetic.camera import photograph
+from inference.synthetic.drawn_object import DrawnObject
+from inference.synthetic.objects import render_object
+from inference.synthetic.pixels import mix, to_bytes, to_floats
 
 Pixels = NDArray[np.uint8]
 Figures = Callable[[str], None]
@@ -44,7 +44,7 @@ def alpha_of() -> Iterator[Callable[[Pixels], Pixels]]:
 # The frame.
 
 
-def whole_object(rng: np.random.Generator) -> Cutout:
+def whole_object(rng: np.random.Generator) -> DrawnObject:
     """Anything but a portrait, which is cut off as it is."""
     while (cutout := render_object(rng, SIDE * 3 // 4)).cut_below:
         pass

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from inference import Engine, EngineOptions, Picture
-from inference.device import resized, scaled
-from inference.models.catalogue import resolve
+from inference.device.thread import resized, scaled
 from inference.models.native import CVUNetModel
+from inference.models.registry import resolve
 from inference.rgba import widen
-from inference.training.data import render_sample
+from inference.synthetic import render_sample
 
 
 def test_a_picture_gets_the_same_matte_alone_and_in_any_company() -> None:

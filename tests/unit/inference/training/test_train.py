@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inference import Engine, EngineOptions, Picture
-from inference.training.data import SampleStream
+from inference.synthetic import SampleStream
 from inference.training.export import export
 from inference.training.loader import render_batch
 from inference.training.losses import (
@@ -19,7 +19,7 @@ from inference.training.losses import (
     transition_band,
     widest,
 )
-from inference.training.plan import LARGEST_PICTURE, PHASES, Shape, edge_shape, shape_at
+from inference.training.schedule import LARGEST_PICTURE, PHASES, Shape, edge_shape, shape_at
 from inference.training.train import Trainer, TrainOptions
 
 

@@ -8,14 +8,14 @@ from contextlib import closing, contextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support import Clock, wait_until
-from watcher.brokers.base import Message
-from watcher.counts import Counts
-from watcher.errors import Denied, NotAnEvent, Unavailable
+from tests.equipment.support import Clock, wait_until
+from watcher.core.counts import Counts
+from watcher.core.errors import Denied, NotAnEvent, Unavailable
+from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Rejection
 from watcher.queues.background import TRIES, Heartbeat
 from watcher.queues.broker import LOCAL_RETRIES, MOST_BACKOFF, BrokerQueue
+from watcher.queues.brokers.base import Message
 from watcher.testing import MemoryBroker
-from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
 
 BROKEN = Rejection("truncated", "The file ends early: copy it again.")
 START = 1_700_000_000.0

@@ -21,12 +21,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import watcher
-from watcher.errors import ConfigurationError, Unavailable
+from watcher.core.errors import ConfigurationError, Unavailable
+from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.queues import sqlite_file
-from watcher.queues.base import DEATHS_TO_QUARANTINE
 from watcher.queues.sqlite import SUSPECT_PATIENCE, SqliteLease, SqliteQueue
 from watcher.queues.sqlite_file import SCHEMA_VERSION, SQL
-from watcher.work import ImageRef, Job, Lease, Outcome, Rejection
 
 ROOT = Path(watcher.__file__).parents[1]
 LIMIT = 120.0  # seconds that a child may take before a test gives up
@@ -68,7 +67,7 @@ import sys
 from pathlib import Path
 from watcher.queues.sqlite import SqliteQueue
 from watcher.queues.sqlite_file import SQL
-from watcher.work import ImageRef, Job, Outcome
+from watcher.core.jobs import ImageRef, Job, Outcome
 def job(key): return Job(f"{key}@1", ImageRef(key, "1", 10), f"{key}.png")
 """
 

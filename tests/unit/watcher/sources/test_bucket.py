@@ -8,10 +8,10 @@ from itertools import islice
 
 import pytest
 
-from watcher.errors import Unavailable
+from watcher.core.errors import Unavailable
+from watcher.core.jobs import ImageRef
 from watcher.sources.base import Hint, SourceNews, Stop
 from watcher.sources.bucket import BATCH, BucketSource
-from watcher.work import ImageRef
 
 
 class Finder:

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from watcher.brokers.base import Message
-from watcher.errors import Unavailable
-from watcher.events import encode_arrival
+from watcher.core.errors import Unavailable
+from watcher.core.jobs import ImageRef
+from watcher.queues.brokers.base import Message
 from watcher.sources import messages
 from watcher.sources.base import Arrival, Hint, SourceNews
+from watcher.sources.events import encode_arrival
 from watcher.sources.messages import MessageSource
 from watcher.sources.names import SourceFilter
 from watcher.sources.notices import Notices
 from watcher.testing import MemoryBroker, MemoryStore
-from watcher.work import ImageRef
 
 
 class Broker(MemoryBroker):

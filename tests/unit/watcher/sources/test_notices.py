@@ -10,15 +10,15 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from tests.moto import moto_server
-from watcher.counts import Counts
-from watcher.errors import NotAnEvent, Unavailable
-from watcher.events import Notice, encode_arrival
+from tests.equipment.moto import moto_server
+from watcher.core.counts import Counts
+from watcher.core.errors import NotAnEvent, Unavailable
+from watcher.core.jobs import ImageRef
+from watcher.sources.events import Notice, encode_arrival
 from watcher.sources.names import SourceFilter
 from watcher.sources.notices import Notices, newest
 from watcher.stores.local import LocalStore
 from watcher.testing import MemoryStore
-from watcher.work import ImageRef
 
 URI = "s3://shop-photos/in/"
 

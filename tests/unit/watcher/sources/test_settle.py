@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Clock
-from watcher.batches import in_batches
-from watcher.errors import Unavailable
+from tests.equipment.support import Clock
+from watcher.core.batches import in_batches
+from watcher.core.errors import Unavailable
 from watcher.sources.base import Arrival, Hint
 from watcher.sources.finder import Finder
 from watcher.sources.folder import _FirstListing
+from watcher.sources.inotify import Change, Inbox, Mail
 from watcher.sources.names import SourceFilter
-from watcher.sources.observe import Change, Inbox, Mail
 from watcher.sources.settle import SettleTracker
 from watcher.stores.local import LocalStore
 

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.codec import encode_png
-from watcher.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
+from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
+from watcher.core.jobs import ImageRef, Job
 from watcher.stores import atomic, listing
 from watcher.stores.base import LARGEST, Held
 from watcher.stores.local import LocalStore
 from watcher.stores.stamp import source_text, stamp
-from watcher.work import ImageRef, Job
 
 NAMES = ["new\nline.jpg", "quo\"te'.jpg", "grüße 🦊.jpg", "a b+c%20|d.jpg", "-rf.jpg", "*?.jpg", "x" * 251 + ".jpg"]
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from inference.codec import encode_png
-from tests.front import Answer, Front, front_of, refusal, times
-from tests.moto import moto_server, use_credentials
-from watcher.aws import AwsOptions, make_client
-from watcher.counts import Counts
-from watcher.errors import (
+from tests.equipment.front import Answer, Front, front_of, refusal, times
+from tests.equipment.moto import moto_server, use_credentials
+from watcher.aws.clients import AwsOptions, make_client
+from watcher.core.counts import Counts
+from watcher.core.errors import (
     ConfigurationError,
     Conflict,
     Denied,
@@ -27,13 +27,13 @@ from watcher.errors import (
     Throttled,
     Unavailable,
 )
+from watcher.core.jobs import Facts, ImageRef, Job
 from watcher.stores import open_store, s3, s3_probe
 from watcher.stores.base import LARGEST, Held
 from watcher.stores.s3 import S3Store
 from watcher.stores.s3_config import NOTHING_ENFORCED, Conditions, PutOptions, S3Config
 from watcher.stores.s3_probe import probe
 from watcher.stores.stamp import stamp
-from watcher.work import Facts, ImageRef, Job
 
 
 @pytest.fixture(autouse=True)

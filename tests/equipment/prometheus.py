@@ -1,0 +1,134 @@
+"""A real Prometheus for tests: a process of its own on a free port, with a data folder of its own, gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.equipment.rabbit import free_port
+from tests.equipment.support import wait_until
+
+STARTED = 300.0
+"""Seconds after which it is taken for stuck: far more than the slowest machine needs."""
+CONFIG = """
+global:
+  scrape_interval: 1s
+  scrape_timeout: 1s
+  evaluation_interval: 1s
+rule_files: [{rules}]
+scrape_configs:
+  - job_name: {job}
+    static_configs:
+      - targets: ["127.0.0.1:{target}"]
+        labels: {{namespace: {namespace}}}
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series of an answer: its labels and (Unix time, value) pairs; what is no number is left out."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass
+class Prometheus:
+    """One server, which scrapes one target every second."""
+
+    folder: Path
+    target: int
+    """The port of 127.0.0.1 that it scrapes."""
+    rules: Sequence[Path] = ()
+    job: str = "alphadrop"
+    namespace: str = "shop"
+    port: int = field(default_factory=free_port)
+
+    def value(self, expr: str) -> float:
+        """The only value of an expression now; nan where there is none."""
+        result = self._get("query", query=expr)["result"]
+        return float(result[0]["value"][1]) if result else math.nan
+
+    def lines(self, expr: str, start: float, end: float, step: float = 1.0) -> list[Line]:
+        """Every series of an expression that has numbers in that time."""
+        matrix = self._get("query_range", query=expr, start=start, end=end, step=step)["result"]
+        lines = (Line(series["metric"], tuple(_numbers(series["values"]))) for series in matrix)
+        return [line for line in lines if line.points]
+
+    def sick_rules(self) -> dict[str, str]:
+        """The rules that could not be evaluated, with the error; those that have not been yet are among them."""
+        rules = [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+        return {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"}
+
+    def answers(self) -> bool:
+        """Whether it is ready."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=10):
+                return True
+        except OSError:
+            return False
+
+    def _get(self, path: str, **query: object) -> Any:
+        words = urllib.parse.urlencode(query)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}?{words}", timeout=60) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"{query}: {json.load(error)['error']}") from None
+
+
+def _numbers(values: Sequence[tuple[float, str]]) -> Iterator[tuple[float, float]]:
+    for moment, text in values:
+        if math.isfinite(float(text)):
+            yield moment, float(text)
+
+
+@contextmanager
+def running_prometheus(folder: Path, target: int, rules: Sequence[Path] = ()) -> Iterator[Prometheus]:
+    """A server until the end of the block. Fails with what to install where Prometheus is missing."""
+    if not shutil.which("prometheus"):
+        pytest.fail("Prometheus is not installed: run `make services`, or install the package prometheus.")
+    server = Prometheus(folder, target, rules)
+    config = folder / "prometheus.yml"
+    names = ", ".join(map(str, rules))
+    config.write_text(CONFIG.format(rules=names, job=server.job, target=target, namespace=server.namespace), "utf-8")
+    command = [
+        "prometheus",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{server.port}",
+        "--log.level=warn",
+    ]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: server.answers() or process.poll() is not None, STARTED, "Prometheus did not start")
+        assert process.poll() is None, (folder / "prometheus.log").read_text("utf-8")
+        yield server
+    finally:
+        process.terminate()
+        process.wait(STARTED)
+
+
+def caught_up(server: Prometheus, expr: str, at_least: float) -> None:
+    """Wait until the server has scraped what the daemon shows by now."""
+    wait_until(lambda: server.value(expr) >= at_least, message=f"{expr} never reached {at_least}", pause=0.2)
+
+
+def now() -> float:
+    """The time of what is asked for: Unix time."""
+    return time.time()

@@ -1,0 +1,53 @@
+"""One core for many threads: one at a time, in the order in which they came."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from inference.device.core_lock import Turns
+from tests.equipment.support import wait_until
+
+
+def test_one_at_a_time() -> None:
+    turns, inside, most = Turns(), [0], [0]
+
+    def work(_: int) -> None:
+        for _ in range(200):
+            with turns:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                inside[0] -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert most == [1]
+
+
+def test_first_come_first_served() -> None:
+    turns, served = Turns(), list[int]()
+
+    def work(number: int) -> None:
+        with turns:
+            served.append(number)
+
+    def waiting(count: int) -> bool:
+        return len(turns._waiting) == count
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    with turns:
+        for count, thread in enumerate(threads, 1):
+            thread.start()
+            wait_until(partial(waiting, count))
+    for thread in threads:
+        thread.join()
+    assert served == [0, 1, 2, 3, 4]
+
+
+def test_whoever_fails_passes_it_on() -> None:
+    turns = Turns()
+    with pytest.raises(KeyError), turns:
+        raise KeyError
+    with turns:
+        pass

@@ -1,0 +1,128 @@
+"""What the driver tells of a card, asked with the real pynvml: of a library of ours that answers as a driver does.
+
+Each test asks in a process of its own, since a process loads such a library once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from inference.device.hardware import device_memory, device_uuid
+from inference.device.nvml import Card, open_card
+from tests.equipment.support import ROOT, STUCK, clean_environment
+
+UUID = "5c1d9b9e-0000-4000-8000-000000000001"
+FIGURES = {"utilization": 0.42, "power": 250.5, "temperature": 61.0}
+MEMORY = {"total": 80 << 30, "used": 10 << 30, "process": 1 << 30}
+ASK = """
+import json, os, sys
+from inference.device.nvml import open_card
+card = open_card(sys.argv[1])
+answers = [None] if card is None else [card.figures(), card.memory()]
+if card:
+    os.environ["FAKE_NVML_LOST"] = "1"
+    answers += [card.figures(), card.memory()]
+print(json.dumps(answers))
+"""
+ON_CPU = """
+import json, pynvml
+from inference import Engine, EngineOptions
+from inference.models.fake import FakeModel
+with Engine(EngineOptions(), model=FakeModel()) as engine:
+    card = engine.stats().card
+print(json.dumps([card, pynvml.nvmlLib is None]))
+"""
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a driver's library."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
+    folder = tmp_path_factory.mktemp("driver")
+    library = folder / "libnvidia-ml.so.1"
+    source = ROOT / "tests" / "equipment" / "fake_nvml.c"
+    subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, source], check=True)
+    return folder
+
+
+def ask(code: str, *arguments: str, libraries: Path | str, **variables: str) -> list[Any]:
+    """What a process prints that finds the driver's library there, if it is there."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        env=clean_environment(LD_LIBRARY_PATH=str(libraries), **variables),
+        capture_output=True,
+        text=True,
+        timeout=STUCK,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    answers: list[Any] = json.loads(done.stdout)
+    return answers
+
+
+@pytest.mark.parametrize("kind", ["GPU", "MIG"])
+def test_a_card_is_found_by_its_uuid_and_tells_how_it_is_until_it_is_lost(driver: Path, kind: str) -> None:
+    answers = ask(ASK, UUID, libraries=driver, FAKE_NVML_UUID=f"{kind}-{UUID}")
+    assert answers == [FIGURES, MEMORY, {}, {}]
+
+
+def test_what_a_card_does_not_support_is_left_out(driver: Path) -> None:
+    variables = {"FAKE_NVML_UUID": f"GPU-{UUID}", "FAKE_NVML_WITHOUT": "utilization,processes"}
+    figures, memory, *_ = ask(ASK, UUID, libraries=driver, **variables)
+    assert figures == {"power": 250.5, "temperature": 61.0}
+    assert memory == {"total": 80 << 30, "used": 10 << 30}
+
+
+def test_another_card_is_not_taken_for_it(driver: Path) -> None:
+    assert ask(ASK, UUID, libraries=driver, FAKE_NVML_UUID="GPU-other") == [None]
+
+
+def test_a_driver_that_does_not_work_is_as_good_as_none(driver: Path) -> None:
+    assert ask(ASK, UUID, libraries=driver, FAKE_NVML_UUID=f"GPU-{UUID}", FAKE_NVML_INIT="9") == [None]
+
+
+def test_without_a_driver_there_is_no_card(tmp_path: Path) -> None:
+    assert ask(ASK, UUID, libraries=tmp_path) == [None] or torch.cuda.is_available()
+
+
+def test_a_library_that_is_none_harms_nobody(tmp_path: Path) -> None:
+    (tmp_path / "libnvidia-ml.so.1").write_bytes(b"no library")
+    assert ask(ASK, UUID, libraries=tmp_path) == [None]
+
+
+def test_on_a_cpu_no_driver_is_loaded(driver: Path) -> None:
+    assert ask(ON_CPU, libraries=driver, FAKE_NVML_UUID=f"GPU-{UUID}") == [{}, True]
+
+
+def test_the_drivers_word_on_the_whole_card_goes_before_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Told(Card):
+        def memory(self) -> dict[str, int]:
+            return {"total": 100, "used": 60, "process": 30}
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (50, 99))
+    for name, amount in (("memory_allocated", 10), ("memory_reserved", 20), ("max_memory_allocated", 15)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, amount=amount: amount)
+    ours = {"allocated": 10, "reserved": 20, "peak": 15}
+    device = torch.device("cuda")
+    assert device_memory(device, Told(None, None)) == {"total": 100, "used": 60, "process": 30, **ours}
+    assert device_memory(device) == {"total": 99, "used": 49, **ours}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_real_card_is_found_and_is_the_same_as_torchs() -> None:
+    device = torch.device("cuda")
+    card = open_card(device_uuid(device))
+    assert card is not None
+    assert card.memory()["total"] == pytest.approx(torch.cuda.mem_get_info(device)[1], rel=0.1)
+    assert 0 <= card.figures()["utilization"] <= 1

@@ -1,0 +1,112 @@
+"""Pictures go up and cut-outs come down beside what is computed, and are what they are without that."""
+
+import gc
+import weakref
+from concurrent.futures import wait
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from inference import Engine, EngineOptions, Picture
+from inference.device.pinned_memory import Arena
+from inference.device.transfers import StreamedTransfers, Transfers
+from inference.models.fake import FakeModel, FakeOptions
+from tests.equipment.fakecard import FakeCard, LateCopy, LateLanes
+
+CPU = torch.device("cpu")
+
+
+def picture(number: int, height: int = 60, width: int = 80) -> Picture:
+    """Noise on light grey."""
+    pixels = np.full((height, width, 3), 230, np.uint8)
+    drawn = np.random.default_rng(number).integers(0, 256, (height // 2, width // 2, 3), np.uint8)
+    pixels[height // 4 :, width // 4 :][: height // 2, : width // 2] = drawn
+    return Picture(pixels)
+
+
+def cut_out_on_the_cpu(pictures: list[Picture]) -> list[NDArray[np.uint8]]:
+    with Engine(EngineOptions(), model=FakeModel()) as engine:
+        return [engine.submit(p).result().pixels for p in pictures]
+
+
+@pytest.mark.parametrize("pinned", [1 << 22, 1 << 16, 1 << 12])
+def test_cut_outs_are_the_same_with_much_little_or_no_pinned_memory(pinned: int):
+    pictures = [picture(number, 40 + 7 * (number % 4)) for number in range(24)]
+    card = FakeCard(model := FakeModel(), pinned=pinned)
+    with Engine(EngineOptions(), model=model, hardware=card) as engine:
+        found = [promise.result().pixels for promise in [engine.submit(p) for p in pictures]]
+        for pixels, wanted in zip(found, cut_out_on_the_cpu(pictures), strict=True):
+            assert np.array_equal(pixels, wanted)
+    assert pinned < 1 << 22 or len(card.lanes.late) == 24
+
+
+def test_a_cut_out_stays_as_it_is_whatever_comes_after_it():
+    card = FakeCard(model := FakeModel(), pinned=1 << 17)
+    with Engine(EngineOptions(), model=model, hardware=card) as engine:
+        first = engine.submit(picture(0)).result().pixels
+        before = first.copy()
+        wait([engine.submit(picture(number)) for number in range(1, 30)])
+    assert np.array_equal(first, before)
+
+
+def test_pinned_memory_is_used_again_when_pictures_and_cut_outs_are_gone():
+    card = FakeCard(model := FakeModel(), pinned=1 << 17)
+    with Engine(EngineOptions(), model=model, hardware=card) as engine:
+        for number in range(30):
+            engine.submit(picture(number)).result()
+    assert len(card.lanes.late) == 30, "none has had to go without"
+    gc.collect()
+    assert card.arena.lend((1 << 17,)) is not None
+
+
+def test_the_next_picture_is_worked_on_while_a_cut_out_comes_down():
+    card = FakeCard(model := FakeModel())
+    engine = Engine(EngineOptions(batch=4, max_wait=30), model=model, hardware=card)
+    promises = [engine.submit(picture(number)) for number in range(4)]
+    with engine:
+        wait(promises)
+    assert [copy.waited for copy in card.lanes.late] == [0, 0, 0, 1], "only the last one of a batch is waited for"
+
+
+def test_what_was_cut_out_before_memory_ran_out_is_delivered_and_not_done_again():
+    model = FakeModel(FakeOptions(oom_pixels=20_000))
+    card = FakeCard(model)
+    engine = Engine(EngineOptions(batch=4, max_wait=30), model=model, hardware=card)
+    sizes = [(60, 80), (60, 80), (150, 200), (60, 80)]
+    promises = [engine.submit(picture(number, *size)) for number, size in enumerate(sizes)]
+    with engine:
+        assert [promise.result().pixels.shape[:2] for promise in promises] == sizes
+    assert len(card.lanes.late) == 4
+
+
+def test_a_picture_is_staged_by_the_thread_that_submits_it():
+    transfers = StreamedTransfers(CPU, Arena(torch.zeros(1 << 16, dtype=torch.uint8)), LateLanes())
+    given = picture(1)
+    staged = transfers.staged(given)
+    assert staged.pixels is not given.pixels and np.array_equal(staged.pixels, given.pixels)
+    large = picture(3, 300, 400)
+    assert transfers.staged(large) is large
+
+
+def test_a_download_keeps_what_it_reads():
+    class Forgetful(LateLanes):
+        def down(self, rgba: torch.Tensor, into: torch.Tensor) -> LateCopy:
+            return LateCopy(lambda: None)
+
+    transfers = StreamedTransfers(CPU, Arena(torch.zeros(1 << 16, dtype=torch.uint8)), Forgetful())
+    download = transfers.down(rgba := torch.zeros(8, 8, 4, dtype=torch.uint8))
+    kept = weakref.ref(rgba)
+    del rgba
+    assert kept() is not None
+    del download
+    assert kept() is None
+
+
+def test_on_a_cpu_nothing_is_copied():
+    given = picture(1)
+    transfers = Transfers(CPU)
+    pixels = torch.from_numpy(given.pixels)
+    assert transfers.staged(given) is given
+    assert transfers.up(pixels).data_ptr() == pixels.data_ptr() == transfers.down(pixels).pixels.ctypes.data

@@ -1,0 +1,152 @@
+"""Each family's contract: a small file of that very signature, whose right answer is the red channel, in the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import wait
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inference import BatchStats, Engine, EngineOptions, Picture
+from inference.errors import ModelError
+from inference.models.registry import resolve
+from inference.models.thirdparty.contracts import CONTRACTS, LONGEST, REMBG, canvas_of, warm_up
+from tests.equipment import onnxfiles
+
+Pixels = NDArray[np.uint8]
+Write = Callable[[Path], Path]
+
+FIXED: dict[str, Write] = {
+    "u2net": onnxfiles.u2net,
+    "isnet": onnxfiles.isnet,
+    "birefnet": onnxfiles.birefnet,
+    "rmbg": lambda path: onnxfiles.rmbg(path, batch=1),
+    "modnet": lambda path: onnxfiles.modnet(path, batch=1),
+    "cvunet-modelscope": onnxfiles.cvunet_modelscope,
+}
+DYNAMIC: dict[str, Write] = {
+    "u2net": lambda path: onnxfiles.u2net(path, batch="b"),
+    "isnet": lambda path: onnxfiles.isnet(path, batch="b"),
+    "birefnet": lambda path: onnxfiles.birefnet(path, batch="b"),
+    "rmbg": onnxfiles.rmbg,
+    "modnet": onnxfiles.modnet,
+}
+CASES = [(name, 1, write) for name, write in FIXED.items()] + [(name, 0, write) for name, write in DYNAMIC.items()]
+
+
+def slope(red: int = 230, height: int = 240, width: int = 320) -> Picture:
+    """Red from left to right, in steps that a canvas keeps; the other channels are something else."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[..., 0] = np.linspace(20, red, width)[None]
+    pixels[..., 1] = np.linspace(90, 10, height)[:, None]
+    pixels[..., 2] = 130
+    return Picture(pixels)
+
+
+def alpha(engine: Engine, picture: Picture) -> NDArray[np.int16]:
+    return engine.submit(picture).result().pixels[..., 3].astype(np.int16)
+
+
+def right(picture: Picture, name: str) -> NDArray[np.floating]:
+    """The red channel, over the picture's highest value where the contract divides by it."""
+    highest = picture.pixels.max() if name == "u2net" else 255
+    return picture.pixels[..., 0] * (255 / highest)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "write"), CASES, ids=[f"{name}-{batch or 'any'}" for name, batch, _ in CASES]
+)
+def test_a_file_of_each_family_is_recognised_and_gives_the_right_alpha(
+    tmp_path: Path, name: str, batch: int, write: Write
+) -> None:
+    path = write(tmp_path / "model.onnx")
+    entry = resolve(str(path))
+    assert (entry.kind, entry.contract, entry.fixed[0]) == ("onnx", name, batch)
+    pictures = [slope(230), slope(140), slope(180)]
+    engine = Engine(EngineOptions(model=str(path), batch=3, max_wait=30))
+    promises = [engine.submit(picture) for picture in pictures]
+    with engine:
+        wait(promises)
+    for picture, promise in zip(pictures, promises, strict=True):
+        found = promise.result().pixels[..., 3]
+        assert np.abs(found - right(picture, name)).max() <= 2
+
+
+def test_a_batch_of_four_is_filled_up(tmp_path: Path) -> None:
+    path = onnxfiles.u2net(tmp_path / "four.onnx", batch=4)
+    assert "batches of 4 alone" in resolve(str(path)).limits
+    seen: list[BatchStats] = []
+    engine = Engine(EngineOptions(model=str(path), batch=3, max_wait=30), on_batch=seen.append)
+    pictures = [slope(230), slope(120), slope(200)]
+    promises = [engine.submit(picture) for picture in pictures]
+    with engine:
+        for picture, promise in zip(pictures, promises, strict=True):
+            assert np.abs(promise.result().pixels[..., 3] - right(picture, "u2net")).max() <= 2
+    assert [stats.size for stats in seen] == [3]
+
+
+def test_half_precision_inputs_are_fed_halves(tmp_path: Path) -> None:
+    path = onnxfiles.rmbg(tmp_path / "half.onnx", dtype=np.float16)
+    with Engine(EngineOptions(model=str(path))) as engine:
+        assert np.abs(alpha(engine, slope()) - right(slope(), "rmbg")).max() <= 3
+
+
+def test_a_low_matte_is_not_stretched(tmp_path: Path) -> None:
+    path = onnxfiles.isnet(tmp_path / "model.onnx")
+    dark = Picture(np.full((64, 64, 3), 12, np.uint8))
+    with Engine(EngineOptions(model=str(path))) as engine:
+        assert set(np.unique(alpha(engine, dark))) <= {11, 12, 13}
+
+
+def test_one_picture_does_not_change_another_ones_matte(tmp_path: Path) -> None:
+    path = onnxfiles.u2net(tmp_path / "model.onnx", batch="b")
+    with Engine(EngineOptions(model=str(path))) as engine:
+        alone = alpha(engine, slope(90))
+    engine = Engine(EngineOptions(model=str(path), batch=2, max_wait=30))
+    first, _ = engine.submit(slope(90)), engine.submit(slope(255))
+    with engine:
+        assert np.abs(first.result().pixels[..., 3] - alone).max() <= 1
+
+
+def test_logits_where_the_contract_means_a_matte_are_noticed_at_start(tmp_path: Path) -> None:
+    path = onnxfiles.birefnet(tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=r"values from .* choose another --model-contract \(birefnet"):
+        Engine(EngineOptions(model=str(path), contract="rmbg")).start()
+
+
+def test_the_contract_can_be_chosen_and_then_holds(tmp_path: Path) -> None:
+    path = onnxfiles.isnet(tmp_path / "model.onnx", outputs=1)
+    one, other = resolve(str(path), contract="isnet"), resolve(str(path), contract="rmbg")
+    assert one.digest == other.digest
+    assert one.options != other.options
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "canvas"), [(800, 600, (512, 672)), (600, 800, (672, 512)), (9, 900, (2048, 512))]
+)
+def test_modnets_short_side_is_512_and_both_are_multiples_of_32(
+    width: int, height: int, canvas: tuple[int, int]
+) -> None:
+    assert canvas_of(CONTRACTS["modnet"], (0, 0), 512, width, height) == canvas
+
+
+def test_a_native_canvas_is_the_pictures_own_size_up_to_a_limit() -> None:
+    contract = CONTRACTS["cvunet-modelscope"]
+    assert canvas_of(contract, (0, 0), 0, 301, 97) == (97, 301)
+    assert max(canvas_of(contract, (0, 0), 0, 6000, 4000)) == 1536
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.name)
+def test_the_largest_canvas_is_tried_at_start(contract) -> None:
+    tried = warm_up(contract, (0, 0), contract.side)
+    largest = max(height * width for height, width in tried)
+    for size in [(640, 480), (480, 640), (4000, 100), (LONGEST * 100, 100), (2048, 2048)]:
+        height, width = canvas_of(contract, (0, 0), contract.side, *size)
+        assert height * width <= largest
+
+
+def test_every_name_of_rembgs_has_a_contract() -> None:
+    assert set(REMBG.values()) <= set(CONTRACTS)

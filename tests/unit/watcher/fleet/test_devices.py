@@ -1,0 +1,117 @@
+"""Which workers a list of devices means."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from watcher.fleet import devices
+from watcher.fleet.devices import Workers, count_gpus, expand, plan_workers
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cpu", ["cpu"]),
+        ("cpu:3", ["cpu", "cpu", "cpu"]),
+        ("cuda:0", ["cuda:0"]),
+        ("cuda:1,cuda:0", ["cuda:1", "cuda:0"]),
+        ("cuda:0, cuda:0", ["cuda:0", "cuda:0"]),
+        ("cuda:0, cpu:2", ["cuda:0", "cpu", "cpu"]),
+    ],
+)
+def test_a_list_is_one_worker_for_each_place_in_it(text: str, expected: list[str]) -> None:
+    def nobody_asks() -> int:
+        raise AssertionError("the list says it all")
+
+    assert expand(text, nobody_asks) == expected
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(0, ["cpu"]), (1, ["cuda:0"]), (3, ["cuda:0", "cuda:1", "cuda:2"])])
+def test_auto_is_every_gpu_or_else_the_cpu(gpus: int, expected: list[str]) -> None:
+    assert expand("auto", lambda: gpus) == expected
+
+
+def test_auto_without_a_gpu_is_as_many_workers_as_the_cpu_has_room_for() -> None:
+    assert expand("auto", lambda: 0, on_cpu=3) == ["cpu", "cpu", "cpu"]
+    assert expand("auto", lambda: 1, on_cpu=3) == ["cuda:0"]
+    assert expand("cpu", on_cpu=3) == ["cpu"]
+
+
+def of(monkeypatch: pytest.MonkeyPatch, cores: float, gibibytes: int) -> None:
+    """This machine has so much."""
+    monkeypatch.setattr(devices, "available_cores", lambda: cores)
+    monkeypatch.setattr(devices, "available_memory", lambda: gibibytes << 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus", "foreign", "said"),
+    [
+        ("auto", 0, False, "4 workers on cpu, with 2 threads each"),
+        ("auto", 0, True, "1 worker on cpu, with 8 threads each"),
+        ("auto", 2, False, "1 worker on cuda:0, 1 worker on cuda:1, with 4 threads each"),
+        ("cpu:8", 2, False, "8 workers on cpu, with 1 thread each"),
+        ("cuda:0,cuda:0,cpu", 1, False, "2 workers on cuda:0, 1 worker on cpu, with 2 threads each"),
+    ],
+)
+def test_a_plan_says_what_is_started_on_a_machine_of_eight_cores_and_eight_gibibytes(
+    monkeypatch: pytest.MonkeyPatch, text: str, gpus: int, foreign: bool, said: str
+) -> None:
+    of(monkeypatch, 8, 8)
+    assert str(plan_workers(text, 0, foreign=foreign, count=lambda: gpus)) == said
+
+
+def test_a_plan_keeps_to_the_threads_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    of(monkeypatch, 8, 8)
+    assert plan_workers("cpu:2", 3, foreign=False) == Workers(["cpu", "cpu"], 3)
+
+
+# Counting.
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a machine without devices."""
+    (tmp_path / "dev").mkdir()
+    monkeypatch.setattr(devices, "Path", lambda path: tmp_path / path.lstrip("/"))
+    return tmp_path
+
+
+def torch_answers(monkeypatch: pytest.MonkeyPatch, code: int, out: str) -> list[list[str]]:
+    """Stand in for the process that asks torch; what it was asked."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, code, out, "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return asked
+
+
+def test_without_a_driver_torch_is_not_even_asked(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = torch_answers(monkeypatch, 0, "8\n")
+    (machine / "dev/nvidiactl").touch()
+    assert count_gpus() == 0
+    assert asked == []
+
+
+@pytest.mark.parametrize("node", ["nvidia0", "nvidia12", "dxg"])
+def test_with_a_driver_another_process_asks_torch(machine: Path, monkeypatch: pytest.MonkeyPatch, node: str) -> None:
+    asked = torch_answers(monkeypatch, 0, "2\n")
+    (machine / "dev" / node).touch()
+    assert count_gpus() == 2
+    assert asked[0][0] == sys.executable
+
+
+def test_a_torch_that_does_not_answer_sees_no_gpu(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch_answers(monkeypatch, 1, "")
+    (machine / "dev/nvidia0").touch()
+    assert count_gpus() == 0
+
+
+def test_the_question_is_valid_python() -> None:
+    compile(devices._COUNT, "question", "exec")

@@ -1,0 +1,801 @@
+"""The path of one image: every outcome, and every kind of trouble, against stores and an engine in memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from inference.codec import decode, encode, read_text
+from inference.errors import DeviceLost, PictureTooLargeForDevice
+from inference.picture import Cutout, Picture
+from tests.equipment.pictures import cut_short, photo, png_that_claims
+from tests.equipment.support import wait_until
+from watcher.core.errors import (
+    ConfigurationError,
+    Conflict,
+    Gone,
+    Rejected,
+    SourceMissing,
+    Stale,
+    Unavailable,
+    WatcherError,
+)
+from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, Facts, ImageRef, Job, Outcome, Recipe, Rejection
+from watcher.core.protocol import ImageReport, Report, TroubleReport
+from watcher.stores.base import Held
+from watcher.stores.crash_markers import Perils, mark_key
+from watcher.stores.error_records import record_key
+from watcher.stores.stamp import stamp
+from watcher.testing import FakeEngine, FakeLease, MemoryStore, keep_all
+from watcher.worker.image_path import RETRY_DELAY, ImagePath, PixelBudget
+
+KEY, OUTPUT, RECORD = "shoes/a.png", "shoes/a.png", record_key("shoes/a.png")
+PHOTO = photo(KEY)
+RECIPE = Recipe("memory://source", "digest", {})
+NO_NETWORK = Unavailable("no network")
+
+
+@dataclass
+class Bench:
+    """One image's path, all of it within reach."""
+
+    source: MemoryStore = field(default_factory=lambda: MemoryStore("memory://source"))
+    sink: MemoryStore = field(default_factory=lambda: MemoryStore("memory://sink"))
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    reports: list[Report] = field(default_factory=list)
+    max_pixels: int = 1_000_000
+    renewed: list[ImageRef] | None = None
+    """Takes what a changed image has become, if it is a list."""
+    after: Callable[[ImageRef], None] = lambda ref: None
+    recheck: bool = False
+
+    def given(self, data: bytes = PHOTO, key: str = KEY) -> Job:
+        """An image in the source and the job that was made of it."""
+        return RECIPE.job(self.source.write(key, data))
+
+    def process(self, job: Job, *, suspect: bool = False) -> FakeLease:
+        """The image's whole way; its lease has ended."""
+        lease = FakeLease(job, suspect=suspect)
+        self.path.process(lease)
+        assert self.engine.announced == 0
+        return lease
+
+    @property
+    def path(self) -> ImagePath:
+        """A path through this bench."""
+        budget, renewed = PixelBudget(2_000_000), self.renewed
+        return ImagePath(
+            self.source,
+            self.sink,
+            self.engine,
+            budget,
+            Perils(self.sink),
+            self.max_pixels,
+            1,
+            self.reports.append,
+            after=self.after,
+            renew=None if renewed is None else renewed.append,
+            recheck=self.recheck,
+        )
+
+    @property
+    def report(self) -> ImageReport:
+        """The only report, about an image that has ended."""
+        (report,) = self.reports
+        assert isinstance(report, ImageReport)
+        return report
+
+    @property
+    def trouble(self) -> TroubleReport:
+        """The only report, about an image that was given back."""
+        (report,) = self.reports
+        assert isinstance(report, TroubleReport)
+        return report
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def rejection(lease: FakeLease) -> Rejection:
+    assert isinstance(lease.end, Rejection)
+    return lease.end
+
+
+# Written.
+
+
+def test_a_picture_becomes_a_cut_out_that_names_its_job(bench: Bench) -> None:
+    job = bench.given()
+    assert bench.process(job).end is Outcome.WRITTEN
+    made = bench.sink.content(OUTPUT)
+    assert made is not None
+    assert np.array_equal(decode(made).pixels, decode(PHOTO).pixels)
+    assert bench.sink.held(OUTPUT) == Held(job.id, KEY)
+    assert bench.sink.keys == {OUTPUT}
+
+
+@pytest.mark.parametrize(("alpha", "said"), [(0, "0.0000"), (51, "0.2000"), (255, "1.0000")])
+def test_a_cut_out_says_how_much_of_the_picture_is_left(bench: Bench, alpha: int, said: str) -> None:
+    bench.engine = FakeEngine(lambda picture: Cutout(np.full((picture.height, picture.width, 4), alpha, np.uint8)))
+    bench.process(bench.given())
+    made = bench.sink.content(OUTPUT)
+    assert made is not None
+    assert read_text(made)["alphadrop:matte_coverage"] == said
+    assert bench.sink.facts == {OUTPUT: Facts(float(said))}
+    assert bench.report.coverage == float(said)
+
+
+def test_an_output_that_does_not_say_how_much_is_left_is_made_all_the_same(bench: Bench) -> None:
+    job = bench.given()
+    bench.sink.write(OUTPUT, encode(keep_all(decode(PHOTO)), text=stamp(job)))
+    assert bench.process(job).end is Outcome.ALREADY_DONE
+
+
+def test_a_written_image_is_reported_with_what_was_measured(bench: Bench) -> None:
+    job = bench.given()
+    bench.process(job)
+    report, made = bench.report, bench.sink.content(OUTPUT)
+    assert made is not None
+    assert (report.key, report.job, report.outcome, report.output) == (KEY, job.id, "written", OUTPUT)
+    assert (report.bytes_in, report.bytes_out, report.pixels) == (len(PHOTO), len(made), 96 * 72)
+    assert (report.coverage, report.stage, report.reason, report.detail) == (1.0, "put", "", "")
+    assert {*report.stages} == {"queue_wait", "read", "decode", "infer", "encode", "put"}
+    assert min(report.stages.values()) >= 0
+
+
+def test_a_report_tells_when_each_stage_was_and_the_stages_follow_each_other(bench: Bench) -> None:
+    before = time.time()
+    bench.process(bench.given())
+    starts, stages = bench.report.starts, bench.report.stages
+    assert starts.keys() == stages.keys()
+    inside = sorted((starts[stage], starts[stage] + stages[stage]) for stage in stages if stage != "queue_wait")
+    assert all(end <= start + 1e-5 for (_, end), (start, _) in pairwise(inside))
+    assert before - 0.1 <= inside[0][0] and inside[-1][1] <= bench.report.ended + 1e-5 <= time.time() + 0.1
+
+
+def test_an_image_given_back_is_reported_with_the_times_of_what_was_tried(bench: Bench) -> None:
+    job = bench.given()
+    bench.sink.failing["put"] = NO_NETWORK
+    bench.process(job)
+    assert bench.trouble.job == job.id
+    assert bench.trouble.starts.keys() == bench.trouble.stages.keys() >= {"read", "put"}
+    assert bench.trouble.ended >= max(bench.trouble.starts.values())
+
+
+def test_an_image_is_in_the_stage_that_it_is_in_and_in_none_when_it_has_ended(bench: Bench) -> None:
+    seen: list[dict[str, int]] = []
+    bench.after = lambda ref: seen.append(path.occupancy.snapshot(0))
+    path = bench.path
+    for key, data in ((KEY, PHOTO), ("b.png", b"no picture")):
+        path.process(FakeLease(bench.given(data, key)))
+    bench.sink.failing["put"] = NO_NETWORK
+    path.process(FakeLease(bench.given(key="c.png")))
+    assert seen == [{"put": 1}]
+    assert path.occupancy.snapshot(0) == {}
+
+
+def test_an_older_version_s_output_is_replaced(bench: Bench) -> None:
+    bench.process(bench.given(photo(KEY, colour=(1, 2, 3))))
+    job = bench.given()
+    assert bench.process(job).end is Outcome.WRITTEN
+    assert bench.sink.held(OUTPUT) == Held(job.id, KEY)
+
+
+def test_success_takes_an_earlier_error_record_away(bench: Bench) -> None:
+    bench.process(bench.given(cut_short(KEY)))
+    assert RECORD in bench.sink.keys
+    bench.process(bench.given())
+    assert bench.sink.keys == {OUTPUT}
+
+
+# Already done.
+
+
+def test_what_is_in_the_sink_is_neither_read_nor_inferred_again(bench: Bench) -> None:
+    job = bench.given()
+    bench.process(job)
+    before = bench.sink.stat(OUTPUT)
+    bench.source.failing["read"] = AssertionFailure()
+    assert bench.process(job).end is Outcome.ALREADY_DONE
+    assert bench.sink.stat(OUTPUT) == before
+    assert bench.engine.submitted == 1
+
+
+class AssertionFailure(WatcherError):
+    """Something was done that must not be."""
+
+
+def test_a_record_that_a_killed_worker_left_beside_its_output_is_taken_away(bench: Bench) -> None:
+    job = bench.given()
+    bench.process(job)
+    bench.sink.write(RECORD, b"{}")
+    assert bench.process(job).end is Outcome.ALREADY_DONE
+    assert bench.sink.keys == {OUTPUT}
+
+
+def test_half_an_output_is_none(bench: Bench) -> None:
+    job = bench.given()
+    bench.process(job)
+    whole = bench.sink.content(OUTPUT) or b""
+    bench.sink.write(OUTPUT, whole[:-20])
+    assert bench.process(job).end is Outcome.WRITTEN
+    assert bench.sink.content(OUTPUT) == whole
+
+
+# Stale and gone.
+
+
+def test_a_picture_that_was_replaced_is_stale(bench: Bench) -> None:
+    old = bench.given()
+    bench.given()
+    assert bench.process(old).end is Outcome.STALE
+    assert bench.sink.keys == set()
+    assert (bench.report.outcome, bench.report.stage) == ("stale", "read")
+
+
+def test_a_stale_image_keeps_the_record_that_its_next_version_may_need(bench: Bench) -> None:
+    old = bench.given()
+    bench.given()
+    bench.sink.write(RECORD, b"{}")
+    bench.process(old)
+    assert RECORD in bench.sink.keys
+
+
+def test_a_picture_that_was_deleted_is_gone_and_its_record_too(bench: Bench) -> None:
+    job = bench.given()
+    bench.source.remove(KEY)
+    bench.sink.write(RECORD, b"{}")
+    assert bench.process(job).end is Outcome.GONE
+    assert bench.sink.keys == set()
+
+
+# Rejected.
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "stage"),
+    [
+        (b"", "not_a_picture", "decode"),
+        (b"Dear all", "not_a_picture", "decode"),
+        (cut_short("a.jpg"), "truncated", "decode"),
+        (cut_short("a.webp"), "truncated", "decode"),
+        (png_that_claims(2000, 2000), "too_large", "decode"),
+        (png_that_claims(50_000, 50_000), "too_large", "decode"),
+    ],
+)
+def test_what_can_never_work_is_rejected_with_a_record(bench: Bench, data: bytes, reason: str, stage: str) -> None:
+    job = bench.given(data)
+    why = rejection(bench.process(job))
+    assert why.reason == reason and len(why.detail) > 20
+    record = json.loads(bench.sink.content(RECORD) or b"")
+    assert record | {"reason": why.reason, "detail": why.detail, "key": KEY, "job": job.id} == record
+    assert record["bytes"] == len(data) and record["version"] == job.ref.version
+    assert bench.sink.keys == {RECORD}
+    assert (bench.report.outcome, bench.report.reason, bench.report.stage) == ("rejected", reason, stage)
+    assert bench.engine.submitted == 0
+
+
+def test_the_pixel_limit_is_the_settings(bench: Bench) -> None:
+    bench.max_pixels = 96 * 72 - 1
+    assert rejection(bench.process(bench.given())).reason == "too_large"
+    bench.max_pixels = 96 * 72
+    assert bench.process(bench.given()).end is Outcome.WRITTEN
+
+
+def test_a_picture_that_no_device_can_hold_is_rejected(bench: Bench) -> None:
+    def too_large(picture: Picture) -> Cutout:
+        raise PictureTooLargeForDevice("96 x 72 pixels do not fit")
+
+    bench.engine = FakeEngine(too_large)
+    assert rejection(bench.process(bench.given())) == Rejection("device_memory", "96 x 72 pixels do not fit")
+    assert bench.report.stage == "infer"
+
+
+@pytest.mark.parametrize("method", ["read", "put"])
+def test_a_refusal_of_a_store_is_a_rejection(bench: Bench, method: str) -> None:
+    store = bench.source if method == "read" else bench.sink
+    store.failing[method] = Rejected("bad_name", "rename the image")
+    assert rejection(bench.process(bench.given())) == Rejection("bad_name", "rename the image")
+    assert bench.report.stage == method
+
+
+@pytest.mark.parametrize("data", [b"", cut_short("a.jpg"), cut_short("a.png")])
+def test_a_picture_that_is_still_being_written_is_early_not_bad(bench: Bench, data: bytes) -> None:
+    job = bench.given(data)
+    bench.source.after_read = lambda key: replace_once(bench, key)
+    assert bench.process(job).end is Outcome.STALE
+    assert bench.sink.keys == set()
+
+
+def replace_once(bench: Bench, key: str) -> None:
+    bench.source.after_read = lambda key: None
+    bench.source.write(key, PHOTO)
+
+
+def test_a_bad_picture_that_is_deleted_meanwhile_is_gone_not_bad(bench: Bench) -> None:
+    job = bench.given(b"Dear all")
+    bench.source.after_read = bench.source.remove
+    assert bench.process(job).end is Outcome.GONE
+    assert bench.sink.keys == set()
+
+
+def test_a_good_picture_that_is_replaced_while_it_is_cut_out_is_written_as_what_it_was(bench: Bench) -> None:
+    job = bench.given()
+    bench.source.after_read = lambda key: replace_once(bench, key)
+    assert bench.process(job).end is Outcome.WRITTEN
+    assert bench.sink.held(OUTPUT) == Held(job.id, KEY)
+
+
+# Outputs that somebody else has made.
+
+
+def test_of_two_images_with_one_output_the_second_is_told_of_the_first(bench: Bench) -> None:
+    first, second = bench.given(photo("x.jpg"), "x.jpg"), bench.given(photo("x.webp"), "x.webp")
+    bench.process(first)
+    why = rejection(bench.process(second))
+    assert why.reason == "output_taken"
+    assert "x.jpg" in why.detail and "--output-name" in why.detail
+    assert bench.sink.held("x.png") == Held(first.id, "x.jpg")
+
+
+def test_an_output_whose_image_is_gone_is_free(bench: Bench) -> None:
+    first, second = bench.given(photo("x.jpg"), "x.jpg"), bench.given(photo("x.webp"), "x.webp")
+    bench.process(first)
+    bench.source.remove("x.jpg")
+    assert bench.process(second).end is Outcome.WRITTEN
+    assert bench.sink.held("x.png") == Held(second.id, "x.webp")
+
+
+@pytest.mark.parametrize("foreign", [photo("x.png"), b"no picture at all"])
+def test_somebody_elses_file_is_not_overwritten(bench: Bench, foreign: bytes) -> None:
+    bench.sink.write(OUTPUT, foreign)
+    why = rejection(bench.process(bench.given()))
+    assert why.reason == "output_exists" and "--output-name" in why.detail
+    assert bench.sink.content(OUTPUT) == foreign
+    assert bench.engine.submitted == 0
+
+
+# Races with other workers, where the store can tell.
+
+
+def meanwhile(bench: Bench, what: Callable[[], object]) -> None:
+    """Have something happen once, between a worker's look at the output and its put."""
+
+    def happen(picture: Picture) -> Cutout:
+        bench.engine = FakeEngine()
+        what()
+        return keep_all(picture)
+
+    bench.engine = FakeEngine(happen)
+
+
+def test_another_worker_that_was_faster_with_the_same_job_has_done_it(bench: Bench) -> None:
+    job = bench.given()
+    meanwhile(bench, lambda: bench.process(job))
+    assert bench.process(job).end is Outcome.ALREADY_DONE
+    assert [report.outcome for report in bench.reports if isinstance(report, ImageReport)] == [
+        "written",
+        "already_done",
+    ]
+
+
+def test_the_output_of_a_newer_version_stays(bench: Bench) -> None:
+    old = bench.given()
+    new: list[Job] = []
+
+    def replace_and_finish() -> None:
+        new.append(bench.given(photo(KEY, colour=(1, 2, 3))))
+        bench.process(new[0])
+
+    meanwhile(bench, replace_and_finish)
+    assert bench.process(old).end is Outcome.STALE
+    assert bench.sink.held(OUTPUT) == Held(new[0].id, KEY)
+
+
+def test_the_output_of_an_older_version_gives_way(bench: Bench) -> None:
+    old = Job("0" * 64, ImageRef(KEY, "0", 1), OUTPUT)
+    job = bench.given()
+    made = encode(Cutout(np.zeros((4, 4, 4), np.uint8)), text=stamp(old))
+    meanwhile(bench, lambda: bench.sink.write(OUTPUT, made))
+    assert bench.process(job).end is Outcome.WRITTEN
+    assert bench.sink.held(OUTPUT) == Held(job.id, KEY)
+
+
+def test_somebody_elses_file_that_appears_meanwhile_is_not_overwritten(bench: Bench) -> None:
+    job = bench.given()
+    meanwhile(bench, lambda: bench.sink.write(OUTPUT, b"mine"))
+    assert rejection(bench.process(job)).reason == "output_exists"
+    assert bench.sink.content(OUTPUT) == b"mine"
+
+
+def test_an_output_that_changes_for_ever_is_trouble_in_the_world(bench: Bench) -> None:
+    bench.sink.failing["put"] = Conflict("changed")
+    assert bench.process(bench.given()).end == RETRY_DELAY
+    assert "again and again" in bench.trouble.detail
+
+
+def test_where_the_store_cannot_tell_the_image_is_looked_at_once_more(bench: Bench) -> None:
+    bench.recheck, bench.renewed = True, []
+    old = bench.given()
+    meanwhile(bench, lambda: bench.source.write(KEY, photo(KEY, colour=(1, 2, 3))))
+    assert bench.process(old).end is Outcome.STALE
+    assert bench.renewed == [bench.source.stat(KEY)]
+    assert bench.process(bench.given()).end is Outcome.WRITTEN
+
+
+def test_an_image_that_is_deleted_when_its_output_stands_is_written(bench: Bench) -> None:
+    bench.recheck = True
+    job = bench.given()
+    meanwhile(bench, lambda: bench.source.remove(KEY))
+    assert bench.process(job).end is Outcome.WRITTEN
+
+
+# What is done about images that have changed, and after success.
+
+
+def test_what_a_stale_object_has_become_is_done_next(bench: Bench) -> None:
+    bench.renewed = []
+    old = bench.given()
+    bench.given()
+    assert bench.process(old).end is Outcome.STALE
+    assert bench.renewed == [bench.source.stat(KEY)]
+
+
+def test_a_stale_object_is_kept_while_nobody_takes_what_it_has_become(bench: Bench) -> None:
+    bench.renewed = []
+    old = bench.given()
+    bench.given()
+    bench.source.failing["stat"] = NO_NETWORK
+    assert bench.process(old).end == RETRY_DELAY
+    assert bench.renewed == []
+
+
+def test_after_success_and_only_then_something_is_done_to_the_image(bench: Bench) -> None:
+    done: list[str] = []
+
+    def after(ref: ImageRef) -> None:
+        assert bench.sink.held(OUTPUT), "the output must be durable before the image is touched"
+        done.append(ref.key)
+
+    bench.after = after
+    job = bench.given()
+    bench.process(job)
+    bench.process(job)
+    bench.process(bench.given(b"Dear all", "bad.png"))
+    assert done == [KEY, KEY]
+
+
+@pytest.mark.parametrize("error", [Gone("moved by another"), Stale("changed")])
+def test_an_image_that_has_moved_on_by_then_is_left_alone(bench: Bench, error: WatcherError) -> None:
+    def after(ref: ImageRef) -> None:
+        raise error
+
+    bench.after = after
+    assert bench.process(bench.given()).end is Outcome.WRITTEN
+
+
+def test_what_cannot_be_done_after_success_is_tried_again(bench: Bench) -> None:
+    def after(ref: ImageRef) -> None:
+        raise NO_NETWORK
+
+    bench.after = after
+    job = bench.given()
+    assert bench.process(job).end == RETRY_DELAY
+    bench.after = lambda ref: None
+    assert bench.process(job).end is Outcome.ALREADY_DONE
+
+
+def test_what_has_no_record_is_not_deleted(bench: Bench) -> None:
+    bench.sink.failing["delete"] = AssertionFailure()
+    assert bench.process(bench.given()).end is Outcome.WRITTEN
+
+
+def test_a_setting_that_is_wrong_is_not_the_images_fault(bench: Bench) -> None:
+    bench.sink.failing["put"] = ConfigurationError("--s3-acl: no such ACL")
+    assert bench.process(bench.given()).end == RETRY_DELAY
+    assert bench.trouble.reason == "ConfigurationError"
+
+
+# Trouble in the world is nobody's fault.
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "stage"),
+    [
+        ("sink", "held", "queue_wait"),
+        ("source", "read", "read"),
+        ("sink", "put", "put"),
+        ("sink", "stat", "put"),
+    ],
+)
+@pytest.mark.parametrize("error", [NO_NETWORK, SourceMissing("not mounted")], ids=["unavailable", "source missing"])
+def test_a_good_picture_is_given_back(bench: Bench, part: str, method: str, stage: str, error: Unavailable) -> None:
+    getattr(bench, part).failing[method] = error
+    assert bench.process(bench.given()).end == RETRY_DELAY
+    assert (bench.trouble.key, bench.trouble.stage) == (KEY, stage)
+    assert (bench.trouble.reason, bench.trouble.detail) == (type(error).__name__, str(error))
+    assert RECORD not in bench.sink.keys
+
+
+@pytest.mark.parametrize(("part", "method"), [("source", "stat"), ("sink", "put_record")])
+def test_a_bad_picture_is_given_back_while_it_cannot_be_recorded(bench: Bench, part: str, method: str) -> None:
+    job = bench.given(b"Dear all")
+    getattr(bench, part).failing[method] = NO_NETWORK
+    assert bench.process(job).end == RETRY_DELAY
+    getattr(bench, part).failing.clear()
+    assert rejection(bench.process(job)).reason == "not_a_picture"
+
+
+def test_a_bad_picture_is_given_back_where_no_record_can_ever_stand(bench: Bench) -> None:
+    bench.sink.failing["put_record"] = Rejected("output_blocked", "a file is where a directory must be")
+    assert bench.process(bench.given(b"Dear all")).end == RETRY_DELAY
+    assert "a file is where a directory must be" in bench.trouble.detail
+
+
+@pytest.mark.parametrize("missing", [Gone("gone"), Stale("stale")])
+def test_an_image_that_is_no_more_is_given_back_or_ended_but_never_ends_the_worker(
+    bench: Bench, missing: WatcherError
+) -> None:
+    bench.source.failing["read"] = missing
+    bench.sink.failing["stat"] = NO_NETWORK
+    end = bench.process(bench.given()).end
+    assert end == (RETRY_DELAY if isinstance(missing, Gone) else Outcome.STALE)
+
+
+def test_once_the_world_is_well_again_the_image_is_written(bench: Bench) -> None:
+    job = bench.given()
+    bench.sink.failing["put"] = NO_NETWORK
+    assert bench.process(job).end == RETRY_DELAY
+    bench.sink.failing.clear()
+    assert bench.process(job).end is Outcome.WRITTEN
+
+
+def test_trouble_after_the_put_costs_no_second_inference(bench: Bench) -> None:
+    job = bench.given()
+    bench.sink.failing["stat"] = NO_NETWORK
+    assert bench.process(job).end == RETRY_DELAY
+    bench.sink.failing.clear()
+    assert bench.process(job).end is Outcome.ALREADY_DONE
+    assert bench.engine.submitted == 1
+
+
+# Trouble with the device ends the worker, and the lease stays.
+
+
+@pytest.mark.parametrize("error", [DeviceLost("cuda:0 has failed"), MemoryError()])
+def test_a_lost_device_ends_the_worker_and_the_image_keeps_its_lease(bench: Bench, error: Exception) -> None:
+    def lose(picture: Picture) -> Cutout:
+        raise error
+
+    bench.engine = FakeEngine(lose)
+    lease = FakeLease(bench.given())
+    with pytest.raises(type(error)):
+        bench.path.process(lease)
+    assert lease.end is None
+    assert bench.reports == [] and bench.sink.keys == set()
+    assert bench.engine.announced == 0
+
+
+# Suspects.
+
+
+def deaths(bench: Bench, job: Job) -> int:
+    """What the sink says that the image was begun and not survived."""
+    return int(bench.sink.content(mark_key(job)) or 0)
+
+
+def die_of(bench: Bench, job: Job, times: int = 1) -> None:
+    """Whoever does the job alone dies of it, so many times: to a test, a lost device is as good as a kill."""
+    engine = bench.engine
+    for _ in range(times):
+        bench.engine = FakeEngine(lost)
+        with pytest.raises(DeviceLost):
+            bench.path.process(FakeLease(job, suspect=True))
+    bench.engine = engine
+
+
+def lost(picture: Picture) -> Cutout:
+    raise DeviceLost("cuda:0 has failed")
+
+
+def test_a_suspect_leaves_a_mark_while_it_does_what_may_kill(bench: Bench) -> None:
+    marks: list[int] = []
+
+    def cut(picture: Picture) -> Cutout:
+        marks.append(deaths(bench, job))
+        return keep_all(picture)
+
+    bench.engine, job = FakeEngine(cut), bench.given()
+    assert bench.process(job, suspect=True).end is Outcome.WRITTEN
+    assert marks == [1]
+    assert bench.sink.keys == {OUTPUT}
+
+
+def test_nobody_else_does(bench: Bench) -> None:
+    marks: list[int] = []
+
+    def cut(picture: Picture) -> Cutout:
+        marks.append(deaths(bench, job))
+        return keep_all(picture)
+
+    bench.engine, job = FakeEngine(cut), bench.given()
+    bench.process(job)
+    assert marks == [0]
+
+
+def test_a_suspect_that_is_no_picture_has_survived(bench: Bench) -> None:
+    job = bench.given(cut_short(KEY))
+    assert rejection(bench.process(job, suspect=True)).reason == "truncated"
+    assert bench.sink.keys == {RECORD}
+
+
+def test_whoever_has_killed_three_times_alone_is_rejected_and_not_touched(bench: Bench) -> None:
+    job = bench.given()
+    die_of(bench, job, DEATHS_TO_QUARANTINE - 1)
+    assert deaths(bench, job) == DEATHS_TO_QUARANTINE - 1
+    die_of(bench, job)
+    assert bench.process(job, suspect=True).end == KILLS_WORKER
+    assert bench.engine.submitted == 0
+    assert (bench.report.outcome, bench.report.reason) == ("rejected", "kills_worker")
+
+
+def test_who_survives_has_a_clean_record(bench: Bench) -> None:
+    job = bench.given()
+    die_of(bench, job, DEATHS_TO_QUARANTINE - 1)
+    bench.sink.failing["put"] = NO_NETWORK
+    assert bench.process(job, suspect=True).end == RETRY_DELAY
+    assert deaths(bench, job) == 0
+
+
+def test_a_mark_that_cannot_be_deleted_is_not_held_against_anyone(bench: Bench) -> None:
+    job, path = bench.given(), bench.path
+    bench.sink.failing |= {"delete": NO_NETWORK, "put": NO_NETWORK}
+    for _ in range(DEATHS_TO_QUARANTINE + 1):
+        path.process(FakeLease(job, suspect=True))
+    assert deaths(bench, job) == 1
+    bench.sink.failing.clear()
+    path.process(FakeLease(job, suspect=True))
+    assert bench.sink.keys == {OUTPUT}
+
+
+def test_what_another_version_has_done_counts_for_nothing(bench: Bench) -> None:
+    die_of(bench, bench.given(photo(KEY, colour=(1, 2, 3))), DEATHS_TO_QUARANTINE)
+    assert bench.process(bench.given(), suspect=True).end is Outcome.WRITTEN
+
+
+def test_a_killer_that_is_handed_out_anew_is_tried(bench: Bench) -> None:
+    job = bench.given()
+    die_of(bench, job, DEATHS_TO_QUARANTINE)
+    assert bench.process(job).end is Outcome.WRITTEN
+
+
+def test_a_killer_whose_output_is_there_is_done(bench: Bench) -> None:
+    job = bench.given()
+    bench.process(job)
+    bench.sink.write(mark_key(job), b"3")
+    assert bench.process(job, suspect=True).end is Outcome.ALREADY_DONE
+
+
+def test_a_mark_that_says_nothing_is_none(bench: Bench) -> None:
+    job = bench.given()
+    bench.sink.write(mark_key(job), b"many")
+    assert bench.process(job, suspect=True).end is Outcome.WRITTEN
+
+
+def test_nobody_is_decoded_beside_a_suspect(bench: Bench) -> None:
+    cutting, leave = threading.Event(), threading.Event()
+
+    def cut(picture: Picture) -> Cutout:
+        cutting.set()
+        assert leave.wait(60)
+        return keep_all(picture)
+
+    bench.engine = FakeEngine(cut)
+    leases = [FakeLease(bench.given(), suspect=True), FakeLease(bench.given(key="other.png"))]
+    path = bench.path
+    first, second = (threading.Thread(target=path.process, args=(lease,)) for lease in leases)
+    first.start()
+    assert cutting.wait(60)
+    second.start()
+    second.join(0.1)
+    assert bench.engine.submitted == bench.engine.announced == 1
+    leave.set()
+    first.join(60)
+    second.join(60)
+    assert [lease.end for lease in leases] == [Outcome.WRITTEN] * 2
+
+
+# The pixel budget.
+
+
+def in_thread(budget: PixelBudget, pixels: int, leave: threading.Event) -> tuple[threading.Thread, threading.Event]:
+    """Somebody who holds pixels until told to leave; the event says that he holds them."""
+    holds = threading.Event()
+
+    def hold() -> None:
+        with budget.hold(pixels):
+            holds.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    return thread, holds
+
+
+def test_pixels_are_held_beside_each_other_up_to_the_budget() -> None:
+    budget = PixelBudget(100)
+    with budget.hold(60), budget.hold(40):
+        pass
+    with budget.hold(100):
+        pass
+
+
+def test_whoever_does_not_fit_waits_until_there_is_room() -> None:
+    budget, leave = PixelBudget(100), threading.Event()
+    with budget.hold(60):
+        thread, holds = in_thread(budget, 41, leave)
+        assert not holds.wait(0.05)
+    assert holds.wait(60)
+    leave.set()
+    thread.join(60)
+
+
+def test_a_picture_larger_than_the_budget_gets_it_all_and_alone() -> None:
+    budget, leave = PixelBudget(100), threading.Event()
+    thread, holds = in_thread(budget, 10**12, leave)
+    assert holds.wait(60)
+    other, holds_other = in_thread(budget, 1, leave)
+    assert not holds_other.wait(0.05)
+    leave.set()
+    wait_until(lambda: not thread.is_alive() and not other.is_alive())
+    assert holds_other.is_set()
+
+
+def test_pixels_come_back_when_the_work_fails() -> None:
+    budget = PixelBudget(100)
+    with pytest.raises(KeyError), budget.hold(100):
+        raise KeyError
+    with budget.hold(100):
+        pass
+
+
+def test_a_picture_without_pixels_holds_none() -> None:
+    budget = PixelBudget(1)
+    with budget.hold(1), budget.hold(0):
+        pass
+
+
+def test_images_fly_beside_each_other_in_any_number_of_threads(bench: Bench) -> None:
+    jobs = [bench.given(photo("x.jpg", colour=(0, number, 0)), f"{number}.jpg") for number in range(12)]
+    path, leases = bench.path, [FakeLease(job) for job in jobs]
+    threads = [threading.Thread(target=path.process, args=(lease,)) for lease in leases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [lease.end for lease in leases] == [Outcome.WRITTEN] * 12
+    assert bench.sink.keys == {f"{number}.png" for number in range(12)}
+
+
+def test_the_fakes_keep_the_words_promises() -> None:
+    """A lease that ends twice, and a store that is read at the wrong version, are errors here too."""
+    lease = FakeLease(Job("id", ImageRef("a.jpg", "1", 1), "a.png"))
+    lease.done(Outcome.GONE)
+    with pytest.raises(AssertionError, match="has ended"):
+        lease.release()
+    store = MemoryStore()
+    old = store.write("a.jpg", b"1")
+    new = store.write("a.jpg", b"2")
+    with pytest.raises(Stale):
+        store.read(old)
+    assert (store.read(new), list(store.list()), store.stat("b.jpg"), store.held("b.jpg")) == (b"2", [new], None, None)
+    assert store.uri == "memory://store"

@@ -1,0 +1,160 @@
+"""How the values of settings are written. Every check returns its value or raises ValueError, saying what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+import string
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from inference.models.thirdparty.contracts import CONTRACTS
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_DEVICE = r"(cpu(:[1-9]\d*)?|cuda:\d+)"
+_DEVICES = re.compile(rf"auto|{_DEVICE}(, *{_DEVICE})*")
+_HTTP = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+_BUCKET = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(.*))?", re.DOTALL)
+_BROKER = re.compile(r"(sqs|amqps?|https?)://[^/\s]+\S*")
+_BROKERS = "sqs://NAME, the https:// address of an SQS queue, or amqp://USER:PASSWORD@HOST/VHOST?queue=NAME"
+_PLACEHOLDERS = ("dir", "stem", "ext", "name")
+
+
+def place(value: str) -> str:
+    """A folder's path or file:// address, or s3://BUCKET/PREFIX."""
+    if not value.strip() or "\0" in value:
+        raise ValueError(f"must name a folder or a bucket, not {value!r}")
+    scheme = _SCHEME.match(value)
+    if scheme and {"@", ":"} & set(urlsplit(value).netloc):  # not to be shown: it may be a key and its secret
+        raise ValueError("takes no user, key or password; credentials are found in boto3's own order")
+    if is_bucket(value):
+        return _bucket(value)
+    if scheme and scheme[1].lower() != "file":
+        raise ValueError(f"{scheme[0]} is not supported; name a folder, /path or file:///path, or s3://BUCKET/PREFIX")
+    if scheme and urlsplit(value).netloc not in ("", "localhost"):
+        raise ValueError("a file:// address takes an absolute path, as in file:///path")
+    return value
+
+
+def is_bucket(value: str) -> bool:
+    """Whether a place is a bucket, and no folder."""
+    return value[:5].lower() == "s3://"
+
+
+def _bucket(value: str) -> str:
+    match = _BUCKET.fullmatch("s3" + value[2:])
+    if not match:
+        raise ValueError(f"must be s3://BUCKET or s3://BUCKET/PREFIX, not {value!r}")
+    if (match[2] or "").startswith("/"):
+        raise ValueError(f"has two slashes before its prefix, so that no key would match: {value!r}")
+    return value
+
+
+def place_uri(value: str) -> str:
+    """The one address for every way to write a `place`: file:///real/path, or s3://bucket/prefix/, odd signs quoted.
+
+    A prefix is taken as it stands, as other tools for S3 do: `%20` in it is three signs of a key.
+    """
+    if not is_bucket(value):
+        return folder_path(value).as_uri()
+    bucket, prefix = value[5:].partition("/")[::2]
+    prefix = prefix.rstrip("/")
+    return f"s3://{bucket}/" + (quote(prefix) + "/" if prefix else "")
+
+
+def folder_path(value: str) -> Path:
+    """The absolute path of a folder, with links resolved, whether it exists or not."""
+    path = unquote(urlsplit(value).path) if _SCHEME.match(value) else os.path.expanduser(value)
+    return Path(os.path.realpath(path))
+
+
+def devices(value: str) -> str:
+    """`auto`, or devices with commas between them."""
+    if not _DEVICES.fullmatch(value):
+        raise ValueError(f"must be auto, or a list such as cpu, cpu:2 or cuda:0,cuda:1, not {value!r}")
+    return value
+
+
+def http(value: str) -> str:
+    """`HOST:PORT` or `off`."""
+    match = _HTTP.fullmatch(value)
+    if value != "off" and not (match and int(match[2]) <= 65535):
+        raise ValueError(f"must be HOST:PORT, for example 0.0.0.0:9464, or off, not {value!r}")
+    return value
+
+
+def broker(value: str) -> str:
+    """The address of a broker's queue. Never shown in a message: it may hold a password."""
+    if value and not _BROKER.fullmatch(value):
+        raise ValueError(f"must be {_BROKERS}")
+    return value
+
+
+def events(value: str) -> str:
+    """How a bucket's events are heard: a word, or a broker's queue."""
+    if value not in ("listing", "queue", "webhook") and not _BROKER.fullmatch(value):
+        raise ValueError(f"must be listing, queue, webhook, {_BROKERS}")
+    return value
+
+
+def contract(value: str) -> str:
+    """The name of a contract, or none."""
+    if value and value not in CONTRACTS:
+        raise ValueError(f"must be one of {', '.join(CONTRACTS)}, not {value!r}")
+    return value
+
+
+def after(value: str) -> str:
+    """What becomes of an image whose output is durable."""
+    word, colon, prefix = value.partition(":")
+    if word == "move" and prefix.strip("/") and not prefix.startswith("/"):
+        return f"move:{prefix.rstrip('/')}/"
+    if colon or word not in ("keep", "tag", "delete"):
+        raise ValueError(f"must be keep, tag, delete, or move:PREFIX with a prefix in the same bucket, not {value!r}")
+    return value
+
+
+def tags(value: str) -> str:
+    """`NAME=VALUE` pairs with commas between them."""
+    pairs = [pair.partition("=") for pair in value.split(",")] if value else []
+    if any(not name.strip() or not equals for name, equals, _ in pairs) or len(pairs) > 10:
+        raise ValueError(f"must be at most ten pairs such as team=shop,kind=cutout, not {value!r}")
+    return value
+
+
+def endpoint(value: str) -> str:
+    """The http(s):// address of a service."""
+    parts = urlsplit(value)
+    if "@" in value:  # not to be shown: it may be a key and its secret
+        raise ValueError("takes no user, key or password; credentials are found in boto3's own order")
+    if value and not (parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")):
+        raise ValueError("must be an address such as https://minio.example:9000, without a path")
+    return value.rstrip("/")
+
+
+def output_name(value: str) -> str:
+    """A pattern for `work.output_key`."""
+    names = _placeholders(value)
+    unknown = [name for name in names if name not in _PLACEHOLDERS]
+    if unknown:
+        raise ValueError(f"knows {{dir}}, {{stem}}, {{ext}} and {{name}}, not {{{unknown[0]}}}")
+    if "stem" not in names and "name" not in names:
+        raise ValueError("must contain {stem} or {name}, or all images of a folder would share one output")
+    if not value.endswith(".png"):
+        raise ValueError(f"must end in .png, since that is what outputs are, not {value!r}")
+    if value.startswith("/") or ".." in value:
+        raise ValueError(f"must stay inside the sink, without a leading slash and without '..', not {value!r}")
+    return value
+
+
+def _placeholders(pattern: str) -> list[str]:
+    """What stands in braces, a conversion or format with it, so that `stem:>9` is no known name."""
+    try:
+        parsed = list(string.Formatter().parse(pattern))
+    except ValueError as error:
+        raise ValueError(f"is no pattern ({error}); an example is {{dir}}{{stem}}.png") from None
+    return [
+        f"{name}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}"
+        for _, name, form, conversion in parsed
+        if name is not None
+    ]

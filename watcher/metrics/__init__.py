@@ -1,5 +1,0 @@
-"""All that /metrics shows: `catalogue` has every series and bucket, `recorder` counts, `board` is the machinery."""
-
-from watcher.metrics.recorder import Metrics
-
-__all__ = ["Metrics"]

@@ -1,0 +1,25 @@
+"""Message brokers: SQS and RabbitMQ. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+from watcher.aws.clients import AwsOptions
+from watcher.core.counts import Counts
+from watcher.queues.brokers.address import SqsAddress, parse_address
+from watcher.queues.brokers.base import Broker
+
+
+def open_broker(uri: str, *, aws: AwsOptions, visibility: float, prefetch: int, counts: Counts) -> Broker:
+    """The broker of `sqs://NAME`, of an SQS queue's https:// URL, or of `amqp://USER:PASSWORD@HOST/VHOST?queue=NAME`.
+
+    `aws` and `visibility` (seconds) are for SQS. Of RabbitMQ at most twice `prefetch` and ten more are in hand at a
+    time: what is in work, as much again that has ended and is not yet acknowledged, and a batch of acknowledgements.
+    Raises ConfigurationError.
+    """
+    address = parse_address(uri)
+    if isinstance(address, SqsAddress):
+        from watcher.queues.brokers.sqs import SqsBroker
+
+        return SqsBroker(address, aws, visibility=visibility, counts=counts)
+    from watcher.queues.brokers.amqp import AmqpBroker
+
+    return AmqpBroker(address, most=2 * prefetch + 10)
