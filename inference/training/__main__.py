@@ -47,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     train.add_argument("--threads", type=int, default=2, help="torch threads on the CPU")
     train.add_argument("--workers", type=int, default=1, help="processes that render samples")
+    train.add_argument("--data", type=Path, default=Path("training-data"), help="what `make training-data` gathered")
+    train.add_argument("--drawn", action="store_true", help="drawings alone, without --data")
     train.add_argument("--start", type=Path, help="weights to begin with, as export writes them")
     train.add_argument("--edge", action="store_true", help="the edge head alone, on larger pictures: wants --start")
     train.add_argument("--rate", type=float, default=2.0e-3, help="the highest learning rate")
@@ -87,6 +89,7 @@ def run_train(args: argparse.Namespace) -> None:
         threads=args.threads,
         workers=args.workers,
         seed=args.seed,
+        data=None if args.drawn else args.data,
         start=args.start,
         edge=args.edge,
         learning_rate=args.rate,

@@ -49,6 +49,8 @@ class Shares:
 
 
 SHARES = Shares()
+EDGE_SHARES = Shares(whole=0.0, composed=0.5, drawn=0.5, empty=0.0, true_mattes=1.0)
+"""For the edge head: mattes that are exact, since the teacher's are softer than what it has to learn."""
 COMPOSED = replace(EVERYTHING, rooms=0.2, crowded=0.15, alike=0.15, close=0.15, empty=0.0)
 """How objects are put on grounds in the composed pictures."""
 
