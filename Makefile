@@ -4,6 +4,7 @@ PYTHON ?= python3
 MINUTES ?= 120
 OUT ?= runs/nano
 DATA ?= training-data
+COUNT ?= 400
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -83,9 +84,8 @@ manifests: setup services $(MANIFEST_TOOLS)/.installed ## hold deploy/k8s agains
 	@$(MANIFEST_TOOLS)/bin/python -m scripts.manifests
 	@$(BIN)/python -m pytest tests/deploy --campaign=full
 
-evaluate: setup ## score the shipped weights, into runs/evaluation/
-	@$(BIN)/python -m inference.training evaluate --out runs/evaluation
-	@$(BIN)/python -m inference.training evaluate --split solid --out runs/evaluation-solid
+evaluate: setup ## score the shipped weights beside u2netp and u2net, into runs/evaluation/ (COUNT=100: quicker)
+	@$(BIN)/python -m inference.training evaluate --out runs/evaluation --count $(COUNT) --data $(DATA)
 
 render: setup ## a sheet of training samples, runs/samples.png
 	@mkdir -p runs

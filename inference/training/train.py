@@ -28,7 +28,7 @@ from inference.training.losses import coarse_loss, edge_loss
 
 PRETRAINED_RATE = 0.1
 """The part of the learning rate by which the encoder's ImageNet weights are trained."""
-FROZEN_STAGES = 2
+FROZEN_STAGES = 3
 """The encoder's first stages, which see edges and colours, stay as they are: their gradients cost most of the time."""
 
 
@@ -49,6 +49,8 @@ class TrainOptions:
     """Weights to begin with, safetensors; the phases with the smallest pictures are left out then."""
     edge: bool = False
     """Train the edge head alone, on pictures several times as large as the canvas."""
+    head: Path | None = None
+    """Weights whose edge head to begin with; its first look at the U-Net's features begins anew."""
     learning_rate: float = 2.0e-3
     checkpoint_seconds: float = 120.0
 
@@ -186,6 +188,10 @@ class Trainer:
         """Take the weights that an earlier run has exported; they are of the same size, or it raises RuntimeError."""
         for network in (self.network, self.average):
             network.load_state_dict({name: w.float() for name, w in load_file(weights).items()}, strict=False)
+            if self.options.head:
+                known = {name: w.float() for name, w in load_file(self.options.head).items()}
+                kept = {name: w for name, w in known.items() if name.startswith("edge.") and "edge.guide" not in name}
+                network.load_state_dict(kept, strict=False)
 
     def begin_with_imagenet(self, weights: Path) -> None:
         """Take the encoder's ImageNet weights, a torch file. Raises OSError where there is none."""
