@@ -64,7 +64,9 @@ def centred(rng: Rng, cutout: DrawnObject, height: int, width: int) -> Layer:
     scale = min(height / rows, width / columns) * between(rng, 0.55, 0.9)
     size = (max(2, round(columns * scale)), max(2, round(rows * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    rgb, alpha = (np.asarray(cv2.resize(plane, size, interpolation=how), np.uint8) for plane in (cutout.rgb, cutout.alpha))
+    rgb, alpha = (
+        np.asarray(cv2.resize(plane, size, interpolation=how), np.uint8) for plane in (cutout.rgb, cutout.alpha)
+    )
     free = (height - size[1], width - size[0])
     top, left = (round(space * between(rng, 0.35, 0.65)) for space in free)
     around = (top, free[0] - top, left, free[1] - left)

@@ -80,7 +80,9 @@ def evaluate(
     return lines
 
 
-def pictures(layout: Layout, splits: Sequence[str], count: int) -> Iterator[tuple[str, int, Iterator[tuple[str, Sample]]]]:
+def pictures(
+    layout: Layout, splits: Sequence[str], count: int
+) -> Iterator[tuple[str, int, Iterator[tuple[str, Sample]]]]:
     """Name, length and pictures of each split; `real` is three, one for each kind of ground."""
     for split in splits:
         if split != REAL:

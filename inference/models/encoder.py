@@ -56,8 +56,8 @@ class Bottleneck(nn.Module):
         self.whole = stride == 1 and cin == stage.width
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.widen is None else F.relu6(self.widen(x))
-        y = self.narrow(F.relu6(self.filter(y)))
+        wide = x if self.widen is None else F.relu6(self.widen(x))
+        y: Tensor = self.narrow(F.relu6(self.filter(wide)))
         return x + y if self.whole else y
 
 

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.training.corpus.pictures import Corpus, Photograph
 from inference.synthetic import EVERYTHING, Repertoire, Sample, SampleStream
 from inference.synthetic.backgrounds import defocused, room, sweep, uniform, wall
 from inference.synthetic.camera import photograph, tone
@@ -23,6 +22,7 @@ from inference.synthetic.pixels import blur, enlarged, grid, mix, reduced, times
 from inference.synthetic.placing import placed_layers
 from inference.synthetic.shadows import cast_shadow
 from inference.synthetic.textures import colour
+from inference.training.corpus.pictures import Corpus, Photograph
 
 Bytes = NDArray[np.uint8]
 T = TypeVar("T")
@@ -56,7 +56,7 @@ COMPOSED = replace(EVERYTHING, rooms=0.2, crowded=0.15, alike=0.15, close=0.15, 
 
 
 class ComposedStream(SampleStream):
-    """Objects and grounds, photographed or drawn, put together as `SampleStream` does: with shadows, which are ground."""
+    """Objects on grounds, either photographed or drawn, put together as `SampleStream` does; shadows are ground."""
 
     def __init__(self, seed: int, corpus: Corpus, shares: Shares, show: Repertoire = COMPOSED) -> None:
         super().__init__(seed, show=show)
@@ -171,8 +171,7 @@ def warped(picture: Bytes, matrix: NDArray[np.float64], height: int, width: int,
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
         back = np.diag([columns / size[0], rows / size[1], 1.0])
         matrix = matrix @ back
-    border = cv2.BORDER_REFLECT_101 if picture.ndim == 3 else cv2.BORDER_REFLECT_101
-    return np.asarray(cv2.warpAffine(picture, matrix, (width, height), borderMode=border), np.uint8)
+    return np.asarray(cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
 def photographed_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Float:
@@ -180,9 +179,9 @@ def photographed_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Fl
     kind = rng.random()
     if corpus.surfaces and kind < 0.45:
         return surface_ground(rng, corpus, height, width)
-    if corpus.photographs and (kind < 0.75 or not corpus.grounds):
-        if (beside := _beside(rng, corpus.photographs)) is not None:
-            return _softened(rng, resized(beside, height, width))
+    wanted = corpus.photographs and (kind < 0.75 or not corpus.grounds)
+    if wanted and (beside := _beside(rng, corpus.photographs)) is not None:
+        return _softened(rng, resized(beside, height, width))
     if not corpus.grounds:
         return sweep(rng, height, width)
     return _softened(rng, crop(rng, pick(rng, corpus.grounds), height, width))

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from inference.training.corpus.layout import Layout
 from inference.training.curve import draw_curve
 from inference.training.loader import batches
 from inference.training.losses import coarse_loss, edge_loss
-
 
 PRETRAINED_RATE = 0.1
 """The part of the learning rate by which the encoder's ImageNet weights are trained."""
@@ -105,6 +105,7 @@ class Trainer:
         seed, data = self.options.seed + self.steps, self.options.data
         stream, shown = batches(seed, self.options.workers, self.options.edge, data)
         losses: list[float] = []
+        stream = chain([next(stream)], stream)  # the time that the loader takes to start is not training
         saved = last = time.monotonic()
         with progress_bar() as bar:
             task = bar.add_task("training", total=1.0, loss=float("nan"))

@@ -35,8 +35,8 @@ def fetch(source: Source, folder: Path, report: Report = print) -> Path:
             raise FetchError(f"{source.client.value} fetched {len(found)} files for {source.name}, not one")
         if (digest := sha256_of(found[0])) != source.sha256:
             raise FetchError(
-                f"{source.name} {source.version}: the file's sha256 is {digest}, not {source.sha256}. It is damaged, or "
-                "the registry has another build of it: nothing of it was used."
+                f"{source.name} {source.version}: the file's sha256 is {digest}, not {source.sha256}. It is damaged, "
+                "or the registry has another build of it: nothing of it was used."
             )
         return found[0].replace(folder / f"{source.name}_{source.sha256[:8]}{found[0].suffix}")
 

@@ -10,17 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.synthetic.drawn_object import DrawnObject, visible_box
 from inference.training.corpus.gathering import SplitError, digest_of, listed
 from inference.training.corpus.layout import Layout
 from inference.training.corpus.teacher import finds_nothing, is_sure
-from inference.synthetic.drawn_object import DrawnObject, visible_box
 
 Bytes = NDArray[np.uint8]
 LONGEST = 768
 """Longer side in pixels at which photographs are kept: a training's canvases are smaller, its pictures not larger."""
 SMALLEST_OBJECT = 120
 """Longer side in pixels of an object that is worth pasting."""
-FLOATING = ("butterfl", "fish", "bird", "seagull", "moth", "dolphin", "orca", "whale", "balloon", "harrier", "kingfisher")
+FLOATING = (
+    "butterfl",
+    "fish",
+    "bird",
+    "seagull",
+    "moth",
+    "dolphin",
+    "orca",
+    "whale",
+    "balloon",
+    "harrier",
+    "kingfisher",
+)
 """Parts of names of things that do not stand on a floor."""
 
 
@@ -79,7 +91,7 @@ def read_picture(path: Path) -> Bytes:
 
 
 def read_object(path: Path) -> DrawnObject:
-    """A picture with an alpha channel as a cut-out; colours below transparent pixels are those of the nearest visible."""
+    """A picture with an alpha channel as a cut-out; transparent pixels take the colour of the nearest visible ones."""
     with Image.open(path) as image:
         picture = image.convert("RGBA")
     picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
@@ -142,7 +154,7 @@ def full_size(matte: Bytes, rgb: Bytes) -> Bytes:
 
 def _taught(rgb: Bytes, alpha: Bytes, name: str) -> DrawnObject | None:
     """The object, a pixel narrower than the teacher says; None if too small, or cut by more than one edge."""
-    narrow = cv2.erode(alpha, np.ones((3, 3), np.uint8))
+    narrow = np.asarray(cv2.erode(alpha, np.ones((3, 3), np.uint8)), np.uint8)
     edges = (narrow[0], narrow[-1], narrow[:, 0], narrow[:, -1])
     if sum(bool((edge > 127).mean() > 0.02) for edge in edges[:1] + edges[2:]):
         return None

@@ -17,7 +17,8 @@ from inference.training.corpus.gathering import write
 
 SIDE = 320
 """Side of the square that the teacher looks at, and of its mattes."""
-MEAN, DEVIATION = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 UNDECIDED = (0.1, 0.9)
 SURE = 0.22
 """The most undecided pixels, as a share of the object's, of a matte that is believed."""
@@ -79,4 +80,3 @@ def is_sure(matte: Bytes) -> bool:
 def finds_nothing(matte: Bytes) -> bool:
     """Whether the teacher sees no object, so that the photograph may serve as background."""
     return float(matte.mean()) / 255 < NOTHING
-

@@ -92,7 +92,7 @@ def test_a_photograph_keeps_its_matte_on_its_object() -> None:
 def test_grounds_hold_no_object() -> None:
     for seed in range(12):
         ground = photographed_ground(np.random.default_rng(seed), corpus(), 64, 80)
-        assert ground.shape == (64, 80, 3) and 0 <= ground.min() and ground.max() <= 1
+        assert ground.shape == (64, 80, 3) and ground.min() >= 0 and ground.max() <= 1
         assert not ((ground[..., 0] > 0.75) & (ground[..., 1] < 0.25)).any()  # the red block is left out
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from inference import Engine, EngineOptions, Picture
-from inference.synthetic import SampleStream
 from inference.models.cvunet import SIZES, CVUNet
+from inference.synthetic import SampleStream
 from inference.training.corpus.layout import Layout
 from inference.training.export import export
 from inference.training.loader import render_batch
@@ -133,7 +133,11 @@ def published_weights() -> dict[str, torch.Tensor]:
         *place, part, module, kind = name.split(".")
         block = f"_blocks.{places.index((int(place[1]), int(place[2])))}." if place else ""
         result[f"{block}{parts[f'{part}.{module}']}.{kind}"] = torch.rand_like(tensor.float())
-    return result | {"_blocks.15._bn2.bias": torch.ones(320), "_conv_head.weight": torch.ones(8), "_fc.bias": torch.ones(3)}
+    return result | {
+        "_blocks.15._bn2.bias": torch.ones(320),
+        "_conv_head.weight": torch.ones(8),
+        "_fc.bias": torch.ones(3),
+    }
 
 
 def test_the_edge_head_is_trained_alone(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def deb(path: Path, files: dict[str, bytes]) -> Path:
     members = {"debian-binary": b"2.0\n", "control.tar.xz": b"odd", "data.tar.xz": data.getvalue()}
     content = b"!<arch>\n"
     for name, body in members.items():
-        content += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(body):<10}`\n".encode() + body + b"\n" * (len(body) % 2)
+        content += (
+            f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(body):<10}`\n".encode() + body + b"\n" * (len(body) % 2)
+        )
     path.write_bytes(content)
     return path
 
@@ -40,7 +42,9 @@ def rcc(files: dict[str, bytes], compressed: bool = False) -> bytes:
         return at
 
     root, folder = name(""), name("folder")
-    nodes += struct.pack(">IHIIQ", root, DIRECTORY, 1, 1, 0) + struct.pack(">IHIIQ", folder, DIRECTORY, len(files), 2, 0)
+    nodes += struct.pack(">IHIIQ", root, DIRECTORY, 1, 1, 0) + struct.pack(
+        ">IHIIQ", folder, DIRECTORY, len(files), 2, 0
+    )
     for text, content in files.items():
         blob = struct.pack(">I", len(content)) + zlib.compress(content) if compressed else content
         nodes += struct.pack(">IHHHIQ", name(text), COMPRESSED if compressed else 0, 0, 0, len(data), 0)

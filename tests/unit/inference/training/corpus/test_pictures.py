@@ -104,9 +104,15 @@ def test_photographs_become_what_their_mattes_say(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.photographs.mkdir()
     layout.mattes.mkdir()
-    mattes = {"thing": disc(SIDE, 90, (160, 160)), "view": np.zeros((SIDE, SIDE), np.uint8), "fog": np.full((SIDE, SIDE), 99)}
+    mattes = {
+        "thing": disc(SIDE, 90, (160, 160)),
+        "view": np.zeros((SIDE, SIDE), np.uint8),
+        "fog": np.full((SIDE, SIDE), 99),
+    }
     for name, matte in mattes.items():
-        (layout.photographs / f"{name}.png").write_bytes(png(np.dstack((red_disc()[..., :3],) * 1).repeat(3, 0).repeat(3, 1)))
+        (layout.photographs / f"{name}.png").write_bytes(
+            png(np.dstack((red_disc()[..., :3],) * 1).repeat(3, 0).repeat(3, 1))
+        )
         (layout.mattes / f"{name}.png").write_bytes(png(matte.astype(np.uint8)))
     (layout.photographs / "not-asked-yet.png").write_bytes(png(red_disc()[..., :3]))
     corpus = load_corpus(layout)
