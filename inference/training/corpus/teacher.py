@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,13 @@ NOTHING = 0.004
 Bytes = NDArray[np.uint8]
 
 
+class Matting(Protocol):
+    """Whoever can be asked for a matte."""
+
+    def matte(self, photograph: Image.Image) -> Bytes:
+        """SIDE x SIDE alpha of an RGB photograph."""
+
+
 class Teacher:
     """U-2-Net in onnxruntime, on `threads` threads."""
 
@@ -50,7 +58,7 @@ class Teacher:
         return (matte * 255).round().clip(0, 255).astype(np.uint8)  # type: ignore[no-any-return]
 
 
-def write_mattes(photographs: Path, mattes: Path, load: Callable[[], Teacher], report: Callable[[str], None]) -> int:
+def write_mattes(photographs: Path, mattes: Path, load: Callable[[], Matting], report: Callable[[str], None]) -> int:
     """Ask the teacher about every photograph that has no matte yet; returns how many it was asked about.
 
     `load` is called if there is one; `report` gets a line now and then.

@@ -113,31 +113,35 @@ def test_the_encoder_begins_with_imagenets_weights(tmp_path: Path) -> None:
     layout.models.mkdir(parents=True)
     torch.save(published, layout.encoder)
     trainer = Trainer(TrainOptions(out=tmp_path / "run", threads=1, data=layout.root))
-    encoder = trainer.network.unet.encoder
+    weights, average = (network.unet.encoder.state_dict() for network in (trainer.network, trainer.average))
     # The published network is fed -1..1, ours twice that.
-    assert torch.equal(encoder.stem.conv.weight, published["_conv_stem.weight"] / 2)
-    assert torch.equal(encoder.stages[0][0].filter.norm.running_mean, published["_blocks.0._bn1.running_mean"])
-    last = encoder.stages[5][3]
-    assert torch.equal(last.widen.conv.weight, published["_blocks.14._expand_conv.weight"])
-    assert torch.equal(last.narrow.norm.bias, trainer.average.unet.encoder.stages[5][3].narrow.norm.bias)
+    assert torch.equal(weights["stem.conv.weight"], published["_conv_stem.weight"] / 2)
+    assert torch.equal(weights["stages.0.0.filter.norm.running_mean"], published["_blocks.0._bn1.running_mean"])
+    assert torch.equal(weights["stages.5.3.widen.conv.weight"], published["_blocks.14._expand_conv.weight"])
+    assert all(torch.equal(weights[name], average[name]) for name in weights)
 
 
 def published_weights() -> dict[str, torch.Tensor]:
     """Random weights under EfficientNet-Lite0's published names, its last block and classifier with them."""
     ours = CVUNet(SIZES["nano"]).unet.encoder.state_dict()
     places = [(stage, block) for stage, count in enumerate((1, 2, 2, 3, 3, 4)) for block in range(count)]
-    parts = {"widen.conv": "_expand_conv", "widen.norm": "_bn0", "filter.conv": "_depthwise_conv", "filter.norm": "_bn1",
-             "narrow.conv": "_project_conv", "narrow.norm": "_bn2", "stem.conv": "_conv_stem", "stem.norm": "_bn0"}  # fmt: skip
+    parts = {
+        "stem.conv": "_conv_stem",
+        "stem.norm": "_bn0",
+        "widen.conv": "_expand_conv",
+        "widen.norm": "_bn0",
+        "filter.conv": "_depthwise_conv",
+        "filter.norm": "_bn1",
+        "narrow.conv": "_project_conv",
+        "narrow.norm": "_bn2",
+    }
     result = {}
     for name, tensor in ours.items():
         *place, part, module, kind = name.split(".")
         block = f"_blocks.{places.index((int(place[1]), int(place[2])))}." if place else ""
         result[f"{block}{parts[f'{part}.{module}']}.{kind}"] = torch.rand_like(tensor.float())
-    return result | {
-        "_blocks.15._bn2.bias": torch.ones(320),
-        "_conv_head.weight": torch.ones(8),
-        "_fc.bias": torch.ones(3),
-    }
+    left_out = ("_blocks.15._bn2.bias", "_conv_head.weight", "_fc.bias")
+    return result | {name: torch.ones(8) for name in left_out}
 
 
 def test_the_edge_head_is_trained_alone(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from inference.training.corpus import fetching
 from inference.training.corpus.archives import ArchiveError
 from inference.training.corpus.fetching import FetchError, fetch, sha256_of
 from inference.training.corpus.gathering import gather_file
@@ -89,7 +88,7 @@ def test_a_download_that_fails_names_the_package(registry: Path, tmp_path: Path)
 
 
 def test_without_debians_client_the_message_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(FetchError, match="apt-get is not there"):
         fetch(Source("stamps", "1", Client.APT, "0" * 64, 1, "GPL-2+", "a test"), tmp_path)
 

@@ -23,13 +23,13 @@ def png(pixels: np.ndarray) -> bytes:
 
 def disc(size: int = 160, radius: float = 50, centre: tuple[float, float] = (80, 80)) -> np.ndarray:
     y, x = np.mgrid[:size, :size]
-    return (np.clip(radius - np.hypot(x - centre[0], y - centre[1]) + 0.5, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.clip(radius - np.hypot(x - centre[0], y - centre[1]) + 0.5, 0, 1) * 255, np.uint8)
 
 
 def red_disc() -> np.ndarray:
     """RGBA; what is transparent is green, as if cut out of a lawn."""
     alpha = disc()
-    rgb = np.where((alpha > 127)[..., None], np.uint8([200, 30, 30]), np.uint8([0, 255, 0])).astype(np.uint8)
+    rgb = np.where((alpha > 127)[..., None], (200, 30, 30), (0, 255, 0)).astype(np.uint8)
     return np.dstack((rgb, alpha))
 
 
