@@ -38,7 +38,7 @@ services: ## install what tests run beside alphadrop: RabbitMQ and Prometheus of
 
 test: setup services ## lint, types, imports and every test: what CI runs
 	@$(MAKE) --no-print-directory lint types imports
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest --demand-all -n 2 --dist worksteal
 
 lint: setup ## style and likely mistakes
 	@$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from typing import Self
 import torch
 
 from inference.batcher import Batcher, BatchLimits
-from inference.device.core_lock import Turns
+from inference.device.core_lock import FifoLock
 from inference.device.hardware import Hardware, device_uuid, hardware_of
 from inference.device.thread import DeviceStats, DeviceThread, Task
 from inference.errors import DeviceLost, ModelError
@@ -65,12 +65,12 @@ class Engine:
         hardware = hardware or hardware_of(open_device(options.device), options.cuda_graphs)
         model = model or open_model(resolve(options.model, options.canvas, options.contract))
         one_core = options.threads == 1 and not hardware.warms_up
-        self.turns: AbstractContextManager[None] = Turns() if one_core else nullcontext()
+        self.core_lock: AbstractContextManager[None] = FifoLock() if one_core else nullcontext()
         """To be held by whoever computes beside the engine: where a core is all that both have, one does at a time."""
         size = options.batch or (GPU_BATCH if hardware.warms_up else CPU_BATCH)
         self._batcher: Batcher[Task] = Batcher(BatchLimits(size, options.batch_pixels, options.max_wait), clock)
         self._model = model
-        self._thread = DeviceThread(hardware, model, self._batcher, options.threads, self.turns, on_batch)
+        self._thread = DeviceThread(hardware, model, self._batcher, options.threads, self.core_lock, on_batch)
 
     def start(self) -> float:
         """Load and warm up; returns the seconds it took. Raises ModelError or DeviceLost."""
@@ -93,9 +93,9 @@ class Engine:
         return self._batcher.limits.size
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def slowdowns(self) -> tuple[str, ...]:
         """Why the device is slower than it could be, a sentence each; complete once the engine has started."""
-        return tuple(self._thread.hardware.notes)
+        return tuple(self._thread.hardware.slowdowns)
 
     @property
     def device_name(self) -> str:
@@ -118,7 +118,7 @@ class Engine:
         return future
 
     @contextmanager
-    def coming(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:
+    def announce(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:
         """While inside, a picture is on its way: a short batch waits for it. Yields `submit`, to be called once."""
         self._batcher.announce(1)
         arrived = threading.Lock()

@@ -1,144 +1,112 @@
-"""The true colour of half-transparent pixels, so that a cut-out has no halo of its old background.
+"""Foreground colour estimation: removes the old background's colour from semi-transparent pixels.
 
-A pixel of the transition band shows `I = alpha * F + (1 - alpha) * B`; straight alpha needs F. The estimate is the
-two-pass blur fusion of Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021, with its blurred fields at
-reduced scale and its last step only where it matters: in the band.
+A pixel of the transition band shows `I = alpha * F + (1 - alpha) * B`; a cut-out with straight alpha needs F, or it has
+a halo. F is estimated by the two-pass blur fusion of Forte, "Approximate Fast Foreground Colour Estimation" (ICIP
+2021). Two things are cheaper here than in the paper: the blurred colour fields are computed at a reduced size, and the
+last step is done for the pixels of the band alone.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from inference.rgba import ALPHA_BYTE, half_transparent, words
+from inference.resampling import box_sum, resize, sample
+from inference.rgba import ALPHA_MASK, as_float, semitransparent_indices, words
 
 FIELD_SIDE = 384
-"""Longer side of the picture that the blurred fields are computed on."""
+"""Longer side in pixels of the reduced picture from which the colour fields are computed."""
 WIDE_STEP = 3
-"""The wide pass looks at that picture this many times smaller again: nothing it finds is finer."""
+"""The wide pass reduces that picture by this factor once more: its blur leaves no finer detail."""
 WIDE, NARROW = 8, 2
-"""Radii of the two passes, each in pixels of its own picture: the paper's 90 and 6, scaled."""
-STRIPE, CHUNK = 1 << 22, 1 << 16
-"""Pixels searched for the band at a time, which bounds the memory; those of the band worked on at a time, which keeps
-what is known of them in the cache."""
+"""Blur radii of the two passes, each in pixels of its own reduced picture: the paper's 90 and 6, scaled."""
+STRIPE = 1 << 22
+"""Pixels that are searched for the band at a time: bounds the memory."""
+CHUNK = 1 << 16
+"""Pixels of the band that are computed at a time: they stay in the cache."""
 
 
 def cut_out(picture: Tensor, alpha: Tensor) -> None:
-    """Give a picture H x W x 4 uint8 its alpha H x W uint8, straight, in place; what its fourth channel was is nothing.
+    """Turn a picture H x W x 4 uint8 into a cut-out with alpha H x W uint8 (straight), in place.
 
-    Opaque and transparent pixels keep their colour to the bit, those between get the foreground's own. (Hidden colour
-    costs bytes and leaks what was cut away: `encode` leaves it out.)
+    The fourth channel is overwritten. Opaque and fully transparent pixels keep their colour bit for bit, pixels in
+    between get the estimated foreground colour. `codec.encode` drops the colour of fully transparent pixels.
     """
     picture[..., 3] = alpha
     decontaminate(picture, alpha)
 
 
 def decontaminate(picture: Tensor, alpha: Tensor) -> None:
-    """Give the half-transparent pixels of an H x W x 4 picture the foreground's own colour, in place."""
+    """Give the semi-transparent pixels of H x W x 4 uint8 their foreground colour, in place; alpha is H x W uint8."""
     fields: Tensor | None = None
     flat = alpha.reshape(-1)
     for start in range(0, len(flat), STRIPE):
-        band = half_transparent(flat[start : start + STRIPE]).add_(start)
+        band = semitransparent_indices(flat[start : start + STRIPE]).add_(start)
         if len(band):
-            fields = colour_fields(picture) if fields is None else fields  # before anything is painted
-            paint(picture, band, fields)
+            fields = colour_fields(picture) if fields is None else fields  # before any pixel is overwritten
+            decontaminate_band(picture, band, fields)
 
 
-def paint(picture: Tensor, band: Tensor, fields: Tensor) -> None:
-    """Give the pixels at these flat indices their own colour, in place."""
+def decontaminate_band(picture: Tensor, band: Tensor, fields: Tensor) -> None:
+    """Give the pixels at these flat indices their foreground colour, in place; `fields` as of `colour_fields`."""
     flat = words(picture).view(-1)
-    for some in torch.split(band, CHUNK):
-        mixed = flat.index_select(0, some)
-        channels = as_float(torch.stack([(mixed >> shift).bitwise_and_(255) for shift in (0, 8, 16, 24)]))
-        fore, back = sample(fields, some, picture.shape[:2]).T.chunk(2)
-        red, green, blue = unmix(channels[:3], channels[3:], fore, back).mul_(255).round_().int()
-        flat.scatter_(0, some, (mixed & ALPHA_BYTE) | red | green << 8 | blue << 16)
-
-
-def as_float(values: Tensor) -> Tensor:
-    """0..255 to 0..1."""
-    return values.float().div_(255)
+    for indices in torch.split(band, CHUNK):
+        pixels = flat.index_select(0, indices)  # [N]
+        rgba = as_float(torch.stack([(pixels >> shift).bitwise_and_(255) for shift in (0, 8, 16, 24)]))  # [4, N]
+        fore, back = sample(fields, indices, picture.shape[:2]).T.chunk(2)  # [3, N] each
+        red, green, blue = fuse(rgba[:3], rgba[3:], fore, back).mul_(255).round_().int()
+        flat.scatter_(0, indices, (pixels & ALPHA_MASK) | red | green << 8 | blue << 16)
 
 
 def colour_fields(picture: Tensor) -> Tensor:
-    """Smooth guesses of foreground and background everywhere in an H x W x 4 picture: 1 x 6 x h x w, F's first."""
+    """Estimate smooth foreground and background colours everywhere in H x W x 4 uint8.
+
+    Returns 1 x 6 x h x w in 0..1 at the reduced size: three channels of foreground, then three of background.
+    """
     height, width = picture.shape[:2]
-    small = resize(picture.permute(2, 0, 1)[None], shrunk((height, width), FIELD_SIDE / max(height, width)))
-    image, alpha = planes(small)
+    small = resize(picture.permute(2, 0, 1)[None], shrink((height, width), FIELD_SIDE / max(height, width)))
+    image, alpha = split_alpha(small)  # [1, 3, h, w], [1, 1, h, w]
     fore, back = wide_fields(small)
-    fore = mean_around(unmix(image, alpha, fore, back), alpha, image, NARROW)
-    return torch.cat((fore, back), 1)  # back is smooth already: a second pass would leave it as it is
+    fore = weighted_blur(fuse(image, alpha, fore, back), alpha, image, NARROW)
+    return torch.cat((fore, back), 1)  # the background is smooth already: a second pass would not change it
 
 
 def wide_fields(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Both of 1 x 4 x h x w, from far around each pixel and without detail: 1 x 3 x h x w each."""
+    """Run the first, wide pass over 1 x 4 x h x w uint8: foreground and background, each 1 x 3 x h x w in 0..1."""
     size = (picture.shape[-2], picture.shape[-1])
-    image, alpha = planes(resize(picture, shrunk(size, 1 / WIDE_STEP)))
-    fields = (mean_around(image, weight, image, WIDE)[0] for weight in (alpha, 1 - alpha))
-    # Enlarged as bytes of pixels, which costs a tenth.
+    image, alpha = split_alpha(resize(picture, shrink(size, 1 / WIDE_STEP)))
+    fields = (weighted_blur(image, weight, image, WIDE)[0] for weight in (alpha, 1 - alpha))
+    # Enlarged as interleaved bytes, at a tenth of the cost of planar floats.
     packed = ((field * 255).round_().byte().permute(1, 2, 0).contiguous() for field in fields)
     fore, back = (as_float(resize(field.permute(2, 0, 1)[None], size)) for field in packed)
     return fore, back
 
 
-def planes(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Colour and alpha of 1 x 4 x h x w, each in 0..1 and planar."""
-    all_four = as_float(picture).contiguous()
-    return all_four[:, :3], all_four[:, 3:]
+def split_alpha(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Split 1 x 4 x h x w uint8 into colour 1 x 3 x h x w and alpha 1 x 1 x h x w, both in 0..1."""
+    planes = as_float(picture).contiguous()
+    return planes[:, :3], planes[:, 3:]
 
 
-def shrunk(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """That size scaled, unless that enlarges it; no side is less than a pixel."""
+def shrink(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Multiply a (height, width) by `scale`, at most 1; no side becomes shorter than a pixel."""
     height, width = (max(1, round(side * min(1.0, scale))) for side in size)
     return height, width
 
 
-def mean_around(colours: Tensor, alpha: Tensor, image: Tensor, radius: int) -> Tensor:
-    """The mean of colours around every pixel, 1 x 3 x h x w; opaque pixels count most."""
-    # The paper weighs by alpha. Its cube trusts mixed pixels less, which matters where the transition is wide.
+def weighted_blur(colours: Tensor, alpha: Tensor, image: Tensor, radius: int) -> Tensor:
+    """Average colours 1 x 3 x h x w around every pixel, weighted by the cube of alpha."""
+    # The paper's weight is alpha. The cube trusts mixed pixels less, which matters where the transition is wide.
     weights = alpha**3
     sums = box_sum(torch.cat((colours * weights, weights), 1), radius)
-    # Where nothing counts within the radius, the picture's own colour is the best guess.
+    # Where nothing has any weight within the radius, the picture's own colour is the best guess.
     return sums[:, :3].add_(image, alpha=1e-3).div_(sums[:, 3:] + 1e-3)
 
 
-def unmix(image: Tensor, alpha: Tensor, fore: Tensor, back: Tensor) -> Tensor:
-    """The foreground colour that explains the picture best, given both fields."""
-    rest = (fore - back).mul_(alpha).add_(back)
-    return torch.sub(image, rest, out=rest).mul_(alpha).add_(fore).clamp_(0, 1)
+def fuse(image: Tensor, alpha: Tensor, fore: Tensor, back: Tensor) -> Tensor:
+    """Correct the foreground field so that it explains the image: F + alpha * (I - alpha * F - (1 - alpha) * B).
 
-
-def sample(fields: Tensor, indices: Tensor, shape: torch.Size) -> Tensor:
-    """The fields, bilinear, at flat pixel indices of a picture of this (height, width): N x C."""
-    height, width = shape
-    places = indices.double().add_(0.5).div_(width)  # a division of integers is slower
-    rows = places.floor()
-    grid = torch.empty((len(indices), 2), device=indices.device)
-    grid[:, 0] = places.sub_(rows).mul_(2).sub_(1)
-    grid[:, 1] = rows.mul_(2 / height).add_(1 / height - 1)
-    return F.grid_sample(fields, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].T
-
-
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear with antialiasing; uint8 stays uint8 where the device can do that (the CPU), which is far cheaper."""
-    if tuple(x.shape[-2:]) == size:
-        return x
-    if x.dtype == torch.uint8 and x.device.type != "cpu":
-        return F.interpolate(x.half(), size=size, mode="bilinear", antialias=True, align_corners=False)
-    return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
-
-
-def box_sum(x: Tensor, radius: int) -> Tensor:
-    """Sums over (2 radius + 1) squares, zero outside: B x C x H x W."""
-    return _window_sum(_window_sum(x, radius, 2), radius, 3)
-
-
-def _window_sum(x: Tensor, radius: int, dim: int) -> Tensor:
-    """Sums over a window along one dimension: one addition for each place in it, in place, for radii are small."""
-    total, length = x.clone(), x.shape[dim]
-    for step in range(1, min(radius, length - 1) + 1):
-        rest = length - step
-        total.narrow(dim, step, rest).add_(x.narrow(dim, 0, rest))
-        total.narrow(dim, 0, rest).add_(x.narrow(dim, step, rest))
-    return total
+    This is the fusion step of the paper, clamped to 0..1. Any shapes that broadcast; nothing is changed in place.
+    """
+    residual = (fore - back).mul_(alpha).add_(back)
+    return torch.sub(image, residual, out=residual).mul_(alpha).add_(fore).clamp_(0, 1)

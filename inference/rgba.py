@@ -1,7 +1,7 @@
-"""Colour and alpha as one word a pixel: made, and searched.
+"""Pixels of four bytes as 32-bit words, and conversions between bytes and floats.
 
-On the CPU numpy does it, which can read three bytes as an unaligned word of four, asks for huge pages, and keeps to
-pieces that stay in the cache; on other devices torch does the same.
+On a CPU numpy does the work: it reads three bytes as an unaligned word, asks for huge pages, and its pieces stay in the
+cache. On other devices torch does the same.
 """
 
 from __future__ import annotations
@@ -14,50 +14,60 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-ALPHA_BYTE: Final = -1 << 24
-"""Of a word, as int32, what is alpha."""
-_BETWEEN: Final = 254
-"""Alpha less 1 is smaller than this where it is neither 255 nor 0, which wraps."""
-_ALL_OPAQUE: Final = 0xFFFFFFFFFFFFFFFF
+ALPHA_MASK: Final = -1 << 24
+"""The bits of an int32 word that hold alpha."""
+_SEMITRANSPARENT: Final = 254
+"""`alpha - 1`, as uint8, is smaller than this for all values but 0 (which wraps around) and 255."""
+_EIGHT_OPAQUE: Final = 0xFFFFFFFFFFFFFFFF
 
 
-def widen(pixels: Tensor) -> Tensor:
-    """H x W x 3 uint8 to H x W x 4, contiguous; what the fourth byte is remains open."""
+def as_float(values: Tensor) -> Tensor:
+    """Convert 0..255 to 0..1."""
+    return values.float().div_(255)
+
+
+def as_bytes(values: Tensor) -> Tensor:
+    """Convert 0..1 to uint8; values beyond are clamped."""
+    return (values.float() * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def rgb_to_rgbx(pixels: Tensor) -> Tensor:
+    """Convert H x W x 3 uint8 to H x W x 4, contiguous; the value of the fourth byte is undefined."""
     if not _on_cpu(pixels):
         return F.pad(pixels, (0, 1))
     colours = np.ascontiguousarray(pixels.numpy())
     result = np.empty((*colours.shape[:2], 4), np.uint8)
     words = result.reshape(-1).view("<u4")
     words[:-1] = np.ndarray(words.size - 1, "<u4", colours, strides=(3,))
-    result[-1, -1, :3] = colours[-1, -1]  # which has no fourth byte to be read
+    result[-1, -1, :3] = colours[-1, -1]  # there is no fourth byte behind the last pixel to read
     return torch.from_numpy(result)
 
 
 def words(rgba: Tensor) -> Tensor:
-    """The same memory (contiguous) as one int32 a pixel, H x W, red lowest."""
+    """View contiguous H x W x 4 uint8 as H x W int32, one word a pixel, red in the lowest byte. Shares the memory."""
     return rgba.view(torch.int32)[..., 0]
 
 
 def channels(words: Tensor) -> list[Tensor]:
-    """Red, green and blue, each 0..255 float, of words of any shape."""
+    """Extract red, green and blue from words of any shape, each as floats in 0..255."""
     return [((words >> shift) & 255).float() for shift in (0, 8, 16)]
 
 
-def half_transparent(alpha: Tensor) -> Tensor:
-    """The flat indices, int64 and rising, at which alpha (H x W uint8) is neither 0 nor 255."""
+def semitransparent_indices(alpha: Tensor) -> Tensor:
+    """Find the flat indices (int64, ascending) at which alpha, H x W uint8, is neither 0 nor 255."""
     if not _on_cpu(alpha):
-        return ((alpha - 1) < _BETWEEN).view(-1).nonzero()[:, 0]
+        return ((alpha - 1) < _SEMITRANSPARENT).view(-1).nonzero()[:, 0]
     flat = np.ascontiguousarray(alpha.numpy()).reshape(-1)
     whole = flat.size // 8 * 8
-    rest = np.flatnonzero(flat[whole:] - np.uint8(1) < _BETWEEN) + whole
-    return torch.from_numpy(np.concatenate((_half_transparent(flat[:whole]), rest)))
+    rest = np.flatnonzero(flat[whole:] - np.uint8(1) < _SEMITRANSPARENT) + whole
+    return torch.from_numpy(np.concatenate((_search_in_eights(flat[:whole]), rest)))
 
 
-def _half_transparent(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Indices within a multiple of eight: most eights are all 0 or all 255, and passed by as a whole."""
+def _search_in_eights(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Search N bytes (a multiple of 8) eight at a time: most groups are all 0 or all 255 and are skipped."""
     eights = flat.view(np.uint64)
-    mixed = np.flatnonzero((eights != 0) & (eights != _ALL_OPAQUE))
-    places = np.flatnonzero(eights[mixed].view(np.uint8) - np.uint8(1) < _BETWEEN)
+    mixed = np.flatnonzero((eights != 0) & (eights != _EIGHT_OPAQUE))
+    places = np.flatnonzero(eights[mixed].view(np.uint8) - np.uint8(1) < _SEMITRANSPARENT)
     indices: NDArray[np.int64] = (mixed * 8)[places >> 3] + (places & 7)
     return indices
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.equipment import requirements
 from tests.equipment.daemon import Folders
 from tests.equipment.rabbit import Rabbit, running_rabbit
 from tests.equipment.support import Call, Finished
@@ -32,6 +33,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="short",
         help="how long the tests that kill, flood and starve the daemon go on (default: short)",
     )
+    requirements.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take note of `--demand-all`."""
+    requirements.configure(config)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Skip modules whose packages are not installed, and say which."""
+    module: pytest.Module = requirements.SkippableModule.from_parent(parent, path=module_path)
+    return module
 
 
 @pytest.hookimpl(optionalhook=True)

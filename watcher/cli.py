@@ -16,9 +16,9 @@ from rich.console import Console
 
 from watcher.commands import evaluate_flags as judging
 from watcher.commands.bench import arguments as bench_arguments
-from watcher.config.flags import GROUPS, Parser, add_settings_arguments
+from watcher.config.flags import Parser, add_settings_arguments
 from watcher.config.load import load_settings, unknown_variables
-from watcher.config.settings import Settings
+from watcher.config.settings import Group, Settings
 from watcher.core.errors import ConfigurationError, Unavailable
 from watcher.core.jobs import Mode
 
@@ -145,15 +145,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"alphadrop {version('alphadrop')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    places = ("source", "sink", "state", "queue", "visibility", "S3")
+    places = ("source", "sink", "state", "queue", "visibility", Group.S3)
     model = ("model", "model_contract", "canvas")
-    half = tuple(group for group in GROUPS if group != "Devices and model")
-    _add(commands, "run", run, *GROUPS)
+    half = tuple(group for group in Group if group is not Group.MODEL)
+    _add(commands, "run", run, *Group)
     _add(
-        commands, "once", once, *(group for group in GROUPS if group != "Operation"), "drain", "log_format", "log_level"
+        commands,
+        "once",
+        once,
+        *(group for group in Group if group is not Group.OPERATION),
+        "drain",
+        "log_format",
+        "log_level",
     )
     _add(commands, "watch", watch, *half, *model)
-    _add(commands, "work", work, *GROUPS)
+    _add(commands, "work", work, *Group)
     outputs = ("output_name", *model, "png_level")
     kept_out = ("exclude_sink", "after")
     reconcile_parser = _add(commands, "reconcile", reconcile, *places, *kept_out, *outputs)
@@ -250,8 +256,8 @@ def once(args: argparse.Namespace) -> int:
         supervisor = Supervisor(settings, progress.show, mode=Mode.ONCE)
         finished = supervisor.run()
     rejected = supervisor.rejected()
-    if finished or supervisor.tally.outcomes or rejected:
-        Console().print(summary(supervisor.tally, rejected))
+    if finished or supervisor.run_summary.outcomes or rejected:
+        Console().print(summary(supervisor.run_summary, rejected))
     if not finished:
         why = supervisor.why or "It was stopped; the same command goes on from there."
         Console(stderr=True).print(f"alphadrop: could not finish. {why}", markup=False)
@@ -295,18 +301,18 @@ def reconcile(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     """`alphadrop status`."""
+    from watcher.commands.status import read_status
     from watcher.commands.terminal import queue_table
-    from watcher.compose import look
 
-    stats, rejected = look(load_settings(args), 20)
+    stats, rejected = read_status(load_settings(args), 20)
     Console().print(queue_table(stats, rejected))
     return OK
 
 
 def retry(args: argparse.Namespace) -> int:
     """`alphadrop retry`."""
+    from watcher.commands.retry import retry_rejected
     from watcher.commands.terminal import printable
-    from watcher.compose import retry_rejected
 
     jobs = retry_rejected(load_settings(args), args.pattern)
     for job in jobs:

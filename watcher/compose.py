@@ -5,40 +5,36 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from itertools import islice
 from pathlib import Path
 
 from inference.errors import ModelError
 from inference.models.entry import ModelEntry
 from inference.models.registry import PIPELINE, resolve
 from watcher.aws.clients import AwsOptions
-from watcher.config import buckets
+from watcher.config.preflight import key_inside, moved_to
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
-from watcher.core.jobs import Job, Mode, Recipe, Rejection
+from watcher.core.jobs import Mode, Recipe
 from watcher.core.workerconfig import WorkerConfig
 from watcher.ingest.comparison import OTHER_CLOCK, SAME_CLOCK
 from watcher.ingest.intake import Intake, MakeSource
 from watcher.ingest.reconcile import Patrol, Reconciler
 from watcher.queues import open_queue
-from watcher.queues.base import EmbeddedQueue, Queue, QueueStats
+from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.queues.brokers.base import Broker
 from watcher.sources.base import Source, SourceNews
 from watcher.sources.bucket import BucketSource
 from watcher.sources.folder import FolderSource
 from watcher.sources.notices import Notices
-from watcher.stores import Conditions, PutOptions, S3Config
+from watcher.stores import PutOptions, S3Config
 from watcher.stores.base import Store
-from watcher.stores.crash_markers import mark_key
-from watcher.stores.error_records import read_records, release
 from watcher.stores.local import LocalStore
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
-from watcher.telemetry.run_summary import Tally
+from watcher.telemetry.run_summary import RunSummary
 from watcher.wiring import Links
 
 _EVENTS = 100
@@ -90,8 +86,8 @@ def _exclude(settings: Settings) -> Iterator[str]:
         if settings.exclude_sink and settings.sink_path is not None:
             yield os.path.relpath(settings.sink_path, settings.source_path) + "/"
         return
-    for place in (settings.sink_uri, buckets.moved_to(settings.source_uri, settings.after)):
-        inside = buckets.excluded(settings.source_uri, place) if place else None
+    for place in (settings.sink_uri, moved_to(settings.source_uri, settings.after)):
+        inside = key_inside(settings.source_uri, place) if place else None
         if inside:
             yield inside
 
@@ -130,7 +126,7 @@ class Parts:
         if mode in (Mode.RUN, Mode.WATCH) and "://" in self.settings.events:
             self._open_events().close()
         if mode.works:
-            self._learn_conditions()
+            self._probe_conditional_writes()
             self.swept = self.sink.sweep()
         self._open_queue()
 
@@ -138,18 +134,16 @@ class Parts:
         """Close what was opened."""
         self._closing.close()
 
-    def _learn_conditions(self) -> None:
-        """What the sink's store enforces; the workers are told."""
-        if not self.links.sink.startswith("s3://"):
+    def _probe_conditional_writes(self) -> None:
+        """Find out what the sink's store enforces, for the workers and the metrics."""
+        enforced = self.sink.probe_conditional_writes()
+        if enforced is None:
             return
-        from watcher.stores.s3_probe import probe
-
-        conditions: Conditions = probe(self.sink)
         links = self.links
-        if links.one_service:  # which enforces the same for both
-            links = replace(links, source_s3=replace(links.source_s3, conditions=conditions))
-        self.links = replace(links, sink_s3=replace(links.sink_s3, conditions=conditions))
-        self.capabilities = {"if_none_match": conditions.if_none_match, "if_match": bool(conditions.if_match)}
+        if links.one_service:  # then it enforces the same for the source
+            links = replace(links, source_s3=replace(links.source_s3, conditional_writes=enforced))
+        self.links = replace(links, sink_s3=replace(links.sink_s3, conditional_writes=enforced))
+        self.capabilities = {"if_none_match": enforced.if_none_match, "if_match": bool(enforced.if_match)}
 
     def _open_queue(self) -> None:
         if self.links.shared:
@@ -160,12 +154,14 @@ class Parts:
         if self.embedded:
             self.resumed = self.embedded.abandon_all()
 
-    def intake(self, mode: Mode, metrics: Metrics, health: Health, tally: Tally, wake: Callable[[], None]) -> Intake:
+    def intake(
+        self, mode: Mode, metrics: Metrics, health: Health, summary: RunSummary, wake: Callable[[], None]
+    ) -> Intake:
         """All that arrivals come from."""
         reconciler = Reconciler(self.links.recipe, self.source, self.sink, self.queue, self.embedded)
         notices = Notices(self.source, self.links.names, self.counts)
         sources = dict(self._sources(mode, reconciler, notices))
-        return Intake(reconciler, sources, notices, metrics, health, tally, wake)
+        return Intake(reconciler, sources, notices, metrics, health, summary, wake)
 
     def _sources(self, mode: Mode, reconciler: Reconciler, notices: Notices) -> Iterator[tuple[str, MakeSource]]:
         once = mode is Mode.ONCE
@@ -232,57 +228,6 @@ def worker_line(settings: Settings, parts: Parts, owner: str, device: str, threa
         log_level=settings.log_level,
         test_hook=settings.test_hook,
     ).to_line()
-
-
-def existing_queue(settings: Settings) -> EmbeddedQueue:
-    """The embedded queue of these folders. Raises ConfigurationError where there is none yet."""
-    path = settings.state_path / "queue.sqlite"
-    if not path.exists():
-        raise ConfigurationError(
-            f"There is no queue for these folders yet ({path}): `run` or `once` makes it. "
-            "Give the same source, sink and --state as there."
-        )
-    return open_queue(f"sqlite://{path}")
-
-
-def look(settings: Settings, most: int) -> tuple[QueueStats, list[tuple[str, Rejection]]]:
-    """How the queue is, and rejected images by key, `most` at the most. Raises ConfigurationError or Unavailable."""
-    if not settings.queue:
-        queue = existing_queue(settings)
-        with closing(queue):
-            return queue.stats(), [(job.ref.key, rejection) for job, rejection in queue.rejected(most)]
-    links, counts = make_links(settings, find_model(settings)), Counts()
-    with closing(links.open_queue(counts)) as shared:
-        records = islice(read_records(links.open_sink(counts)), most)
-        return shared.stats(), [(record.key, record.rejection) for record in records]
-
-
-def retry_rejected(settings: Settings, pattern: str) -> list[Job]:
-    """Rejected images whose key matches are pending again; a running daemon finds them in its queue."""
-    links = make_links(settings, find_model(settings))
-    sink = links.open_sink(Counts())
-    if links.shared:
-        return _retry_records(links, sink, pattern)
-    with closing(existing_queue(settings)) as queue:
-        for job, _ in queue.rejected(MOST_REJECTED):
-            if fnmatchcase(job.ref.key, pattern):
-                release(sink, job)  # before the job is pending: a quick worker may write a new record
-        return queue.retry(pattern)
-
-
-def _retry_records(links: Links, sink: Store, pattern: str) -> list[Job]:
-    """Where no ledger is kept, the error records are what is known of rejected images."""
-    source, found = links.open_source(Counts()), []
-    with closing(links.open_queue(Counts())) as queue:
-        for record in read_records(sink):
-            now = source.stat(record.key) if fnmatchcase(record.key, pattern) else None
-            if now is not None:
-                job = links.recipe.job(now)
-                sink.delete(mark_key(job))
-                release(sink, job)
-                queue.put([job])  # at once: if this dies between the two, a comparison finds the image
-                found.append(job)
-    return found
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from watcher.ingest.intake import Intake
 from watcher.queues.base import QueueStats
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
-from watcher.telemetry.run_summary import Tally
+from watcher.telemetry.run_summary import RunSummary
 from watcher.telemetry.tracing import tracing
 from watcher.web.app import create_app
 from watcher.web.events import events_route
@@ -58,12 +58,12 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        on_tick: Callable[[Tally, QueueStats], None] = lambda tally, stats: None,
+        on_tick: Callable[[RunSummary, QueueStats], None] = lambda summary, stats: None,
         *,
         mode: Mode = Mode.RUN,
     ) -> None:
         self.settings, self.mode = settings, mode
-        self.tally = Tally()
+        self.run_summary = RunSummary()
         self.metrics = Metrics()
         self.health = Health("queue", *(["source"] if mode.watches else []), *(["workers"] if mode.works else []))
         self._on_tick = on_tick
@@ -134,9 +134,9 @@ class Supervisor:
             except Unavailable as error:
                 if self.mode is Mode.ONCE:
                     raise
-                for part in self.health.ready():
-                    self.health.set(part, False, str(error))
-                log.warning("trouble", stage="start", reason=type(error).__name__, problem=str(error))
+                for part in self.health.unready():
+                    self.health.set(part, False, error.public)
+                log.warning("trouble", stage="start", reason=error.reason, problem=str(error))
                 self.health.beat()
                 self._stop.wait(pause)
                 pause = min(longest, pause * 2)
@@ -160,8 +160,8 @@ class Supervisor:
             if self.mode is not Mode.ONCE:  # where nothing is to be done, no model need be loaded
                 self._crew.fleet.start()
         if self.mode.watches:
-            self.metrics.listings(settings.rescan_seconds)
-            self._intake = parts.intake(self.mode, self.metrics, self.health, self.tally, self._wake)
+            self.metrics.listing_interval(settings.rescan_seconds)
+            self._intake = parts.intake(self.mode, self.metrics, self.health, self.run_summary, self._wake)
             self._intake.start()
         if parts.links.shared:
             threading.Thread(target=self._measure_broker, daemon=True, name="measure").start()
@@ -186,7 +186,7 @@ class Supervisor:
             return worker_line(settings, parts, owner, device, workers.threads)
 
         silence = min(SILENCE, settings.device_timeout)
-        told = Told(self.metrics, self.health, self.tally, self._trace)
+        told = Told(self.metrics, self.health, self.run_summary, self._trace)
         return Crew(workers.devices, make_line, silence, parts.sink, parts.embedded, told, self._forget, self._news.set)
 
     def _forget(self, key: str) -> None:
@@ -206,7 +206,7 @@ class Supervisor:
         self.health.set("queue", True)
         while not self._stop.is_set():
             self.health.beat()
-            listed = self.tally.listed  # asked first: what was listed is in the queue by then
+            listed = self.run_summary.listed  # asked first: what was listed is in the queue by then
             stats = self._look()
             if once and stats is not None and listed and not stats.open:
                 return True
@@ -232,12 +232,12 @@ class Supervisor:
         try:
             stats = self._parts.queue.stats()
         except Unavailable as error:
-            self.health.set("queue", False, str(error))
+            self.health.set("queue", False, error.public)
             return None
         if self._parts.links.shared:  # an embedded queue may be read while it cannot be written
             self.health.set("queue", True)
         self.metrics.queue(stats)
-        self._on_tick(self.tally, stats)
+        self._on_tick(self.run_summary, stats)
         return stats
 
     def _measure_broker(self) -> None:
@@ -257,8 +257,8 @@ class Supervisor:
             return "the model cannot be used here, as the log says; `alphadrop doctor` tries it again"
         if all(keeper.failures >= HOPELESS for keeper in keepers):
             return f"every worker died {HOPELESS} times in a row; the last: {keepers[0].why}"
-        if self.tally.troubles and time.monotonic() - self.tally.last_end > PATIENCE:
-            return f"nothing has worked for {PATIENCE:.0f} s; the last trouble: {self.tally.last_trouble}"
+        if self.run_summary.transient_errors and time.monotonic() - self.run_summary.last_finished > PATIENCE:
+            return f"nothing has worked for {PATIENCE:.0f} s; the last trouble: {self.run_summary.last_error}"
         return ""
 
     def _close(self) -> bool:
@@ -271,7 +271,7 @@ class Supervisor:
         self._look()
         if self._parts.embedded:
             self._rejected = self._parts.embedded.rejected(MOST_REJECTED)
-        log.info("stopped", drained=in_time, **self.tally.outcomes)
+        log.info("stopped", drained=in_time, **self.run_summary.outcomes)
         return in_time
 
     @contextmanager

@@ -15,8 +15,8 @@ from inference.picture import Cutout, Picture
 from watcher.core.errors import Conflict, Gone, Stale, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job, Outcome, Rejection
 from watcher.queues.brokers.memory import MemoryBroker
-from watcher.stores.base import Held
-from watcher.stores.stamp import TAIL_BYTES, read_stamp
+from watcher.stores.base import OutputInfo
+from watcher.stores.output_metadata import TAIL_BYTES, read_png_text
 
 __all__ = ["FakeEngine", "FakeLease", "MemoryBroker", "MemoryStore", "keep_all"]
 
@@ -91,12 +91,12 @@ class MemoryStore:
         self.after_read(ref.key)
         return found[1]
 
-    def held(self, key: str) -> Held | None:
-        """See `Store.held`."""
-        self._fail("held")
+    def output_info(self, key: str) -> OutputInfo | None:
+        """See `Store.output_info`."""
+        self._fail("output_info")
         return self._held(key)
 
-    def put(self, job: Job, data: bytes, over: Held | None = None, facts: Facts | None = None) -> None:
+    def put(self, job: Job, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
         """See `Store.put`."""
         self._fail("put")
         present = self._held(job.output)
@@ -110,8 +110,8 @@ class MemoryStore:
         self._fail("put_record")
         self.write(key, data)
 
-    def recorded_at(self, key: str) -> str:
-        """See `Store.recorded_at`: any key will do."""
+    def record_location(self, key: str) -> str:
+        """See `Store.record_location`: any key will do."""
         return key
 
     def delete(self, key: str) -> None:
@@ -119,13 +119,16 @@ class MemoryStore:
         self._fail("delete")
         self.remove(key)
 
+    def probe_conditional_writes(self) -> None:
+        """See `Store.probe_conditional_writes`: only `put` compares versions."""
+
     def sweep(self) -> int:
         """See `Store.sweep`: there is never anything."""
         return 0
 
-    def _held(self, key: str) -> Held | None:
+    def _held(self, key: str) -> OutputInfo | None:
         found = self._objects.get(key)
-        held = read_stamp(found[1], found[1][-TAIL_BYTES:]) if found else None
+        held = read_png_text(found[1], found[1][-TAIL_BYTES:]) if found else None
         return replace(held, version=found[0].version) if found and held else None
 
     def _fail(self, method: str) -> None:
@@ -177,11 +180,11 @@ class FakeEngine:
         """How many pictures were submitted."""
         self.announced = 0
         """How many are on their way now."""
-        self.turns: AbstractContextManager[None] = nullcontext()
+        self.core_lock: AbstractContextManager[None] = nullcontext()
 
     @contextmanager
-    def coming(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:
-        """See `Engine.coming`."""
+    def announce(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:
+        """See `Engine.announce`."""
         self.announced += 1
         try:
             yield self.submit

@@ -55,10 +55,10 @@ class Links:
         return SourceFilter(self.exclude)
 
     @property
-    def sink_refuses_races(self) -> bool:
+    def sink_has_conditional_writes(self) -> bool:
         """Whether a put fails where the output has changed since it was looked at."""
-        conditions = self.sink_s3.conditions if self.sink.startswith("s3://") else None
-        return conditions is not None and conditions.if_none_match and bool(conditions.if_match)
+        enforced = self.sink_s3.conditional_writes if self.sink.startswith("s3://") else None
+        return enforced is not None and enforced.if_none_match and bool(enforced.if_match)
 
     def for_threads(self, threads: int) -> Links:
         """The same with so many connections to each service."""

@@ -6,9 +6,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import TiffImageFile
+
+from inference.codec.tiff import as_unsigned, grey_range
 
 _DEEP_INTEGERS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _DEEP = _DEEP_INTEGERS | {"I", "F"}
+_GREY_WITH_ALPHA = frozenset({"L", "LA", "La"})
 _CEILINGS = (1.0, 255.0, 65535.0, 2.0**32 - 1)
 _SAME = 2
 """A profile that moves no colour by more levels than this is taken for sRGB."""
@@ -22,7 +26,7 @@ def to_rgb(image: Image.Image, icc: bytes | None) -> NDArray[np.uint8]:
     """
     image.load()
     plain = _plain_mode(image)
-    managed = _managed(plain, icc) if icc else plain
+    managed = _managed(plain, icc, was_grey=image.mode in _GREY_WITH_ALPHA) if icc else plain
     return np.array(_flat(managed))
 
 
@@ -52,13 +56,33 @@ def _with_alpha(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
     """Scale a deep grey picture to H x W uint8; 16-bit pixels of a PNG's transparent grey become white."""
+    if isinstance(image, TiffImageFile):
+        return _grey_of_tiff(image)
     values = np.asarray(image)
     if image.mode not in _DEEP_INTEGERS:
         return _scaled_by_peak(values)
-    # Exactly round(value / 257), without leaving 16 bits.
-    grey = (values // 257 + (values % 257 > 128)).astype(np.uint8)
+    grey = _scaled_from_16_bits(values)
     key = image.info.get("transparency")
     return np.where(values == key, np.uint8(255), grey) if isinstance(key, int) else grey
+
+
+def _grey_of_tiff(image: TiffImageFile) -> NDArray[np.uint8]:
+    """Depth, sign and polarity as the tags say."""
+    meaning = grey_range(image)
+    values = np.asarray(image)
+    if meaning.full == 65535:
+        grey = _scaled_from_16_bits(values)
+    elif meaning.full is not None:
+        grey = np.rint(np.minimum(values, meaning.full) * (255 / meaning.full)).astype(np.uint8)
+    else:
+        grey = _scaled_by_peak(as_unsigned(values) if meaning.unsigned else values)
+    return np.subtract(255, grey, dtype=np.uint8) if meaning.white_is_zero else grey
+
+
+def _scaled_from_16_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Exactly round(value / 257), without leaving 16 bits."""
+    numbers = values.astype(np.uint16, copy=False)
+    return (numbers // 257 + (numbers % 257 > 128)).astype(np.uint8)
 
 
 def _scaled_by_peak(values: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -84,12 +108,34 @@ def _flat(image: Image.Image) -> Image.Image:
     return canvas
 
 
-def _managed(image: Image.Image, icc: bytes) -> Image.Image:
+def _managed(image: Image.Image, icc: bytes, was_grey: bool) -> Image.Image:
+    """Convert to sRGB by a profile of RGB, grey or CMYK pixels; a profile of another kind of pixel changes nothing."""
+    kind = _pixels_of(icc)
+    if kind == "RGB" and image.mode == "L":
+        image = image.convert("RGB")
+    elif kind == "GRAY" and image.mode == "RGBA" and was_grey:
+        return _grey_managed(image, icc)
     transform = _to_srgb(icc, image.mode)
     if transform is None:
         return image
     in_place = image.mode in ("RGB", "RGBA")  # the picture is ours, and the mode stays
     return ImageCms.applyTransform(image, transform, inPlace=in_place) or image
+
+
+def _grey_managed(image: Image.Image, icc: bytes) -> Image.Image:
+    """Apply a grey profile to the colour of an RGBA picture that was grey, and keep its alpha."""
+    colour = _managed(image.getchannel("R"), icc, was_grey=True).convert("RGB")
+    colour.putalpha(image.getchannel("A"))
+    return colour
+
+
+@lru_cache(maxsize=16)
+def _pixels_of(icc: bytes) -> str:
+    """The kind of pixel that a profile is for: RGB, GRAY, CMYK, ...; empty where it cannot be read."""
+    try:
+        return str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space).strip()
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return ""
 
 
 @lru_cache(maxsize=16)

@@ -20,7 +20,19 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from inference.codec.colour import is_srgb, to_rgb
-from inference.codec.header import READABLE, identify, jpeg_size, require_end, require_few_scans, webp_size
+from inference.codec.colour_space import ADOBE, ColourSpace, icc_profile
+from inference.codec.header import (
+    READABLE,
+    identify,
+    jpeg_size,
+    require_end,
+    require_few_scans,
+    webp_size,
+    without_jpeg_metadata,
+)
+from inference.codec.heif_boxes import Crop, PrimaryItem, primary_item
+from inference.codec.png_chunks import png_size, read_chunks
+from inference.codec.tiff import seek_main_page, unread_variant
 from inference.errors import PictureError, PictureTooLarge, TruncatedPicture, UnsupportedPicture
 from inference.picture import Picture
 
@@ -64,15 +76,35 @@ def probe(data: bytes | memoryview) -> PictureInfo:
     """
     content = bytes(data)
     format = identify(content)
-    with _explained(format):
+    with _explained(format, content):
         return PictureInfo(format, *_size(format, content))
 
 
 def _size(format: str, content: bytes) -> tuple[int, int]:
     if format == "WEBP":
         return webp_size(content)
-    size = jpeg_size(content) if format == "JPEG" else None
-    return size or _READERS[format](io.BytesIO(content)).size
+    size = {"JPEG": jpeg_size, "PNG": png_size}[format](content) if format in ("JPEG", "PNG") else None
+    if size:
+        return size
+    image = _reader(format)(io.BytesIO(content))
+    if isinstance(image, TiffImageFile):
+        seek_main_page(image)
+    return image.size
+
+
+def _reader(format: str) -> Callable[[io.BytesIO], ImageFile]:
+    """What opens pictures of a format. Raises UnsupportedPicture for HEIC where its package is not installed."""
+    if format != "HEIC":
+        return _READERS[format]
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise UnsupportedPicture(
+            f"HEIC needs a package that is not installed here: pip install 'alphadrop[heic]', or export the picture as "
+            f"{READABLE}"
+        ) from None
+    opened: Callable[[io.BytesIO], ImageFile] = HeifImageFile
+    return opened
 
 
 def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -83,25 +115,82 @@ def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture
     """
     content = bytes(data)
     format = identify(content)
-    with _explained(format):
-        image = _opened(format, content, max_pixels)
-        pixels = _jpeg_pixels(image, content) if format == "JPEG" else to_rgb(image, image.info.get("icc_profile"))
+    with _explained(format, content):
+        source = _opened(format, content, max_pixels)
+        image, icc = source.image, source.profile()
+        pixels = _jpeg_pixels(image, content, icc) if format == "JPEG" else to_rgb(image, icc)
+        if source.crop is not None:
+            box = source.crop
+            pixels = np.ascontiguousarray(pixels[box.top : box.bottom, box.left : box.right])
         # Only now: Pillow turns some formats upright itself as it loads them, and then drops the tag.
         return Picture(_upright(pixels, _orientation(image)))
 
 
-def _opened(format: str, content: bytes, max_pixels: int) -> ImageFile:
+@dataclass(frozen=True)
+class _Opened:
+    """A picture whose header was read, and what its container says of it."""
+
+    image: ImageFile
+    icc: bytes | None
+    space: ColourSpace | None = None
+    """The colour space that the container states without an ICC profile."""
+    crop: Crop | None = None
+    """The part that is meant to be seen; None for all of it."""
+
+    def profile(self) -> bytes | None:
+        """The ICC profile that holds: the file's own, else one of the space it states, else of what its EXIF says.
+
+        None means sRGB. Raises UnsupportedPicture for HDR without an ICC profile.
+        """
+        if self.icc:
+            return self.icc
+        space = self.space or _space_by_exif(self.image)
+        return None if space is None or space.is_srgb else icc_profile(space)
+
+
+def _opened(format: str, content: bytes, max_pixels: int) -> _Opened:
     """Read the header, and admit the picture by it."""
     if format == "WEBP":
         _admit(*webp_size(content), max_pixels)
-    image = _READERS[format](io.BytesIO(content))
-    _admit(*image.size, max_pixels)
+    png = read_chunks(content) if format == "PNG" else None
+    image = _read_header(format, png.data if png else content)
     if isinstance(image, TiffImageFile):
+        seek_main_page(image)
         _admit_tiles(image)
+    _admit(*image.size, max_pixels)
     if format == "JPEG":
         require_few_scans(content)
     require_end(format, content)
-    return image
+    if png:
+        return _Opened(image, png.icc, png.space)
+    item = primary_item(content) if format in ("AVIF", "HEIC") else PrimaryItem()
+    crop = item.crop(*image.size) if format == "AVIF" else None  # libheif has cropped a HEIC by itself
+    return _Opened(image, image.info.get("icc_profile"), item.space, crop)
+
+
+def _read_header(format: str, content: bytes) -> ImageFile:
+    """Open the picture; a JPEG that its metadata keeps from being opened is opened without it."""
+    reader = _reader(format)
+    try:
+        return reader(io.BytesIO(content))
+    except MemoryError:
+        raise
+    except Exception:
+        bare = without_jpeg_metadata(content) if format == "JPEG" else content
+        if len(bare) == len(content):
+            raise
+        return reader(io.BytesIO(bare))
+
+
+def _space_by_exif(image: ImageFile) -> ColourSpace | None:
+    """Adobe RGB where EXIF says so: interoperability index R03 (EXIF 2.3), or colour space 2, as some cameras write."""
+    try:
+        exif = image.getexif()
+        if exif.get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
+            return ADOBE
+        return ADOBE if exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) == 2 else None
+    except Exception:  # a parser of untrusted data, and nothing in it is worth losing the picture for
+        return None
 
 
 def _admit_tiles(image: TiffImageFile) -> None:
@@ -121,9 +210,8 @@ def _admit(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _jpeg_pixels(image: ImageFile, content: bytes) -> NDArray[np.uint8]:
-    """H x W x 3 sRGB by the fast road where the picture is RGB or grey, else by Pillow (CMYK, YCCK)."""
-    icc = image.info.get("icc_profile")
+def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None) -> NDArray[np.uint8]:
+    """H x W x 3 sRGB by the fast decoder where the picture is RGB or grey, else by Pillow (CMYK, YCCK)."""
     fast = _fast_jpeg(content, _FAST_JPEG[image.mode]) if image.mode in _FAST_JPEG else None
     if fast is None:
         return to_rgb(image, icc)
@@ -168,7 +256,7 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _explained(format: str) -> Iterator[None]:
+def _explained(format: str, content: bytes) -> Iterator[None]:
     """Turn whatever the decoders raise into a PictureError."""
     try:
         yield
@@ -178,10 +266,13 @@ def _explained(format: str) -> Iterator[None]:
         advice = "frames or tiles are larger than can be read here; supply a smaller picture"
         raise PictureTooLarge(f"the {format} data's {advice} ({error})") from error
     except Exception as error:  # parsers of untrusted data raise anything: OSError, SyntaxError, struct.error, ...
-        raise _verdict(format, error) from error
+        raise _verdict(format, content, error) from error
 
 
-def _verdict(format: str, error: Exception) -> PictureError:
+def _verdict(format: str, content: bytes, error: Exception) -> PictureError:
+    variant = unread_variant(content) if format == "TIFF" else None
+    if variant:
+        return UnsupportedPicture(f"{variant} is not read here; save it with 8 bits a channel, or as JPEG or PNG")
     detail = str(error) or type(error).__name__
     if isinstance(error, NotImplementedError) or any(word in detail.lower() for word in _UNSUPPORTED_WORDS):
         return UnsupportedPicture(f"this kind of {format} is not read here ({detail}); export it as plain {READABLE}")

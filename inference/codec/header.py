@@ -29,6 +29,8 @@ _UNREAD: tuple[tuple[str, bytes], ...] = (
     ("JPEG 2000", b"\xff\x4f\xff\x51"),
     ("PDF", b"%PDF-"),
 )
+_NEEDED_SEGMENTS = ((0xE1, b"Exif\0\0", 14), (0xE2, b"ICC_PROFILE\0", 15), (0xEE, b"Adobe", 12))
+"""Marker, first bytes and least length of the segments that decide what a JPEG looks like."""
 MOST_SCANS = 100
 """Of a JPEG. Encoders write about ten; a few bytes make a scan that costs as much time as decoding the picture once."""
 _SCAN = re.compile(rb"\xff\xda")  # twice as fast as bytes.count
@@ -44,7 +46,7 @@ _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
 
 def identify(data: bytes) -> str:
-    """Name the format from its signature: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF' or 'AVIF'.
+    """Name the format from its signature: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF' or 'HEIC'.
 
     Raises NotAPicture for anything else, UnsupportedPicture for well-known formats that are not read.
     """
@@ -53,7 +55,7 @@ def identify(data: bytes) -> str:
     found = _by_signature(_SIGNATURES, data) or _by_structure(data)
     if found:
         return found
-    unread = _by_signature(_UNREAD, data) or ("HEIC" if _brands(data) & _HEIF_BRANDS else None)
+    unread = _by_signature(_UNREAD, data)
     if unread:
         raise UnsupportedPicture(f"{unread} is not read here; export the picture as {READABLE}")
     raise NotAPicture(f"the first bytes are of no picture format; supply {READABLE}")
@@ -68,7 +70,10 @@ def _by_structure(data: bytes) -> str | None:
         return "WEBP"
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
         return "BMP"
-    return "AVIF" if _brands(data) & _AVIF_BRANDS else None
+    brands = _brands(data)
+    if brands & _AVIF_BRANDS:
+        return "AVIF"
+    return "HEIC" if brands & _HEIF_BRANDS else None
 
 
 def _brands(data: bytes) -> frozenset[bytes]:
@@ -113,6 +118,27 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
             return None
         at += 1 if kind == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
+
+
+def without_jpeg_metadata(data: bytes) -> bytes:
+    """A JPEG without its comments and application segments (ITU-T T.81, B.2.4.6), but with those that may matter.
+
+    These are EXIF, pieces of an ICC profile and Adobe's colour transform, where they are long enough to hold what
+    they must. A decoder may stop at the others where they are damaged.
+    """
+    kept, at = [data[:2]], 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        if data[at + 1] == 0xFF:
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        kind, body = data[at + 1], data[at + 4 : end]
+        is_metadata = 0xE0 <= kind <= 0xEF or kind == 0xFE
+        needed = any(kind == k and body.startswith(head) and len(body) >= least for k, head, least in _NEEDED_SEGMENTS)
+        if needed or not is_metadata:
+            kept.append(data[at:end])
+        at = end
+    return b"".join([*kept, data[at:]])
 
 
 def require_end(format: str, data: bytes) -> None:

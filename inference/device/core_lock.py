@@ -10,7 +10,7 @@ import threading
 from collections import deque
 
 
-class Turns:
+class FifoLock:
     """`with turns:` waits for its turn, first come, first served; not reentrant."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ Recorder = Callable[[Coarse, Tensor], Coarse]
 """Records a function as it runs with this batch, and gives what does the same with any other batch of its shape."""
 
 
-class Graphs:
+class CudaGraphs:
     """`model.coarse`: recorded for the shapes that `record` was given, for all others as it is."""
 
     def __init__(self, model: MattingModel) -> None:

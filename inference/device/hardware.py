@@ -8,7 +8,7 @@ import torch
 
 from inference.device.batch_fitting import Memory
 from inference.device.cuda_graphs import CudaRecorder, Recorder
-from inference.device.nvml import Card, open_card
+from inference.device.nvml import Gpu, open_gpu
 from inference.device.pinned_memory import pinned_arena
 from inference.device.transfers import CudaLanes, StreamedTransfers, Transfers
 
@@ -23,12 +23,12 @@ class Hardware:
     """Whether every shape is to be run before the first picture comes."""
     memory: Memory | None = None
     recorder: Recorder | None = None
-    card: Card | None = None
+    gpu: Gpu | None = None
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.transfers = Transfers(device)
-        self.notes: list[str] = []
+        self.slowdowns: list[str] = []
         """What could not be had, so that it goes on more slowly; complete when the device is warm."""
 
     def open(self) -> None:
@@ -55,12 +55,12 @@ class Cuda(Hardware):
     def open(self) -> None:
         """Take pinned memory, streams and the driver's word on the card."""
         torch.cuda.set_device(self.device)  # of this thread: streams, graphs and pinned memory go by it
-        self.card = open_card(device_uuid(self.device))
+        self.gpu = open_gpu(device_uuid(self.device))
         self.memory = Memory(self._free, self._most_during)
         self.recorder = CudaRecorder(self.device) if self._graphs else None
         arena = pinned_arena()
         if arena is None:
-            self.notes.append("no main memory could be pinned, so that nothing is computed while pictures are copied")
+            self.slowdowns.append("main memory could not be pinned, so copies do not overlap with computation")
         else:
             self.transfers = StreamedTransfers(self.device, arena, CudaLanes(self.device))
 
@@ -95,7 +95,7 @@ def device_uuid(device: torch.device) -> str:
     return str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))  # not every build of torch knows it
 
 
-def device_memory(device: torch.device, card: Card | None = None) -> dict[str, int]:
+def device_memory(device: torch.device, gpu: Gpu | None = None) -> dict[str, int]:
     """Bytes by kind. The card's, whoever uses them: `total` and `used`. The driver's word on this process: `process`.
 
     Torch's: `reserved` is what its allocator keeps, which is no leak, `allocated` what is in use of that, `peak` the
@@ -111,4 +111,4 @@ def device_memory(device: torch.device, card: Card | None = None) -> dict[str, i
         "reserved": torch.cuda.memory_reserved(device),
         "peak": torch.cuda.max_memory_allocated(device),
     }
-    return ours | (card.memory() if card else {})
+    return ours | (gpu.memory() if gpu else {})

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Card:
+class Gpu:
     """One card, as the driver knows it."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
 
-    def figures(self) -> dict[str, float]:
+    def readings(self) -> dict[str, float]:
         """`utilization` (0..1, over the driver's last sample), `power` (watts), `temperature` (degrees Celsius)."""
         nvml, handle = self._nvml, self._handle
         return _known(
@@ -48,7 +48,7 @@ class Card:
         return next((process.usedGpuMemory for process in found if process.pid == own), None)
 
 
-def open_card(uuid: str) -> Card | None:
+def open_gpu(uuid: str) -> Gpu | None:
     """The card that CUDA knows by this UUID; None where there is no driver, no `pynvml`, or no such card.
 
     Neither indexes nor names will do: CUDA counts only the visible cards, and in another order than the driver.
@@ -62,7 +62,7 @@ def open_card(uuid: str) -> Card | None:
     for kind in ("GPU", "MIG"):  # CUDA leaves out which of them it is
         handle = _ask(partial(pynvml.nvmlDeviceGetHandleByUUID, f"{kind}-{uuid}"))
         if handle is not None:
-            return Card(pynvml, handle)
+            return Gpu(pynvml, handle)
     return None
 
 

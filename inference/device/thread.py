@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 
 from inference.batcher import Batch, Batcher
-from inference.device.cuda_graphs import Graphs
+from inference.device.cuda_graphs import CudaGraphs
 from inference.device.hardware import Hardware, device_memory
 from inference.device.transfers import Download, Transfers
 from inference.device.warmup import Rehearsal
 from inference.errors import DeviceLost, PictureTooLargeForDevice
-from inference.foreground import cut_out, resize
+from inference.foreground import cut_out
 from inference.models.base import MattingModel
 from inference.picture import BatchStats, Cutout, Picture
-from inference.rgba import widen
+from inference.resampling import resize_pixels, to_canvas
+from inference.rgba import rgb_to_rgbx
 
 CLEAN_BATCHES = 50
 """After an out-of-memory the batch limit doubles again after so many batches without one."""
@@ -51,7 +52,7 @@ class DeviceStats:
     """When (monotonic) the batch that is running now was started; None when idle."""
     running: int = 0
     """Pictures that are on the device and not done."""
-    card: dict[str, float] = field(default_factory=dict)
+    gpu: dict[str, float] = field(default_factory=dict)
     """What the driver says of the card, see `nvml.Card.figures`."""
 
 
@@ -68,16 +69,16 @@ class DeviceThread(threading.Thread):
         model: MattingModel,
         batcher: Batcher[Task],
         threads: int,
-        turns: AbstractContextManager[None],
+        core_lock: AbstractContextManager[None],
         on_batch: Callable[[BatchStats], None],
     ) -> None:
         super().__init__(name=f"device-{hardware.device}", daemon=True)
         self.hardware, self.device = hardware, hardware.device
-        self.graphs = Graphs(model)
+        self.graphs = CudaGraphs(model)
         self.ready: Future[float] = Future()
         self.lost = threading.Event()
         self._model, self._batcher, self._threads, self._on_batch = model, batcher, threads, on_batch
-        self._turns = turns
+        self._core_lock = core_lock
         self._most = self._limit = batcher.limits.size
         self._clean = self._out_of_memory = 0
         self._busy = 0.0
@@ -99,13 +100,13 @@ class DeviceThread(threading.Thread):
         since = self._since
         running = time.monotonic() - since if since is not None else 0.0
         return DeviceStats(
-            device_memory(self.device, self.hardware.card),
+            device_memory(self.device, self.hardware.gpu),
             self._limit,
             self._out_of_memory,
             self._busy + running,
             since,
             sum(not task.future.done() for task in self._running),
-            self.hardware.card.figures() if self.hardware.card else {},
+            self.hardware.gpu.readings() if self.hardware.gpu else {},
         )
 
     def _warm_up(self) -> None:
@@ -188,30 +189,30 @@ class DeviceThread(threading.Thread):
     def _infer(self, batch: Batch[Task], tasks: Sequence[Task], scale: float) -> None:
         started, transfers = time.monotonic(), self.hardware.transfers
         size = self._model.canvas(tasks[0].picture.width, tasks[0].picture.height)
-        with self._turns:
+        with self._core_lock:
             pictures, canvases = self._look(tasks, size)
             coarse = self.graphs.coarse(canvases)
-        coming: deque[tuple[Task, Download]] = deque()
+        downloads: deque[tuple[Task, Download]] = deque()
         try:
             for index, task in enumerate(tasks):
                 picture, pictures[index] = pictures[index], None  # type: ignore[call-overload]  # free it before the next one
-                with self._turns:
+                with self._core_lock:
                     cut_out(picture, self._alpha(picture, [part[index : index + 1] for part in coarse], scale))
-                coming.append((task, transfers.down(picture)))
+                downloads.append((task, transfers.down(picture)))
                 del picture
-                while coming and coming[0][1].done():
-                    self._deliver(batch, started, *coming.popleft())
+                while downloads and downloads[0][1].done():
+                    self._deliver(batch, started, *downloads.popleft())
         finally:  # where memory has run out, those before it are done none the less
-            while coming:
-                coming[0][1].wait()
-                self._deliver(batch, started, *coming.popleft())
+            while downloads:
+                downloads[0][1].wait()
+                self._deliver(batch, started, *downloads.popleft())
 
     def _look(self, tasks: Sequence[Task], size: tuple[int, int]) -> tuple[list[Tensor], Tensor]:
         """The pictures on the device, and their canvases as one batch with all its places filled."""
         pictures, canvases = [], []
         for task in tasks:  # each is scaled while the next one comes
             pictures.append(upload(task.picture, self.hardware.transfers))
-            canvases.append(scaled(pictures[-1], size, self._model.dtype))
+            canvases.append(to_canvas(pictures[-1], size, self._model.dtype))
         missing = self.slots(len(tasks)) - len(tasks)
         return pictures, torch.cat([*canvases, canvases[0].expand(missing, -1, -1, -1)] if missing else canvases)
 
@@ -221,8 +222,8 @@ class DeviceThread(threading.Thread):
     def _alpha(self, picture: Tensor, coarse: Sequence[Tensor], scale: float) -> Tensor:
         """Alpha at the size of the picture, H x W x 4; H x W uint8."""
         height, width = picture.shape[:2]
-        detail = resized(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
-        return resized(self._model.refine(detail, coarse)[..., None], (height, width))[..., 0]
+        detail = resize_pixels(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
+        return resize_pixels(self._model.refine(detail, coarse)[..., None], (height, width))[..., 0]
 
     def _stats(self, batch: Batch[Task], seconds: float) -> BatchStats:
         size = len(batch.items)
@@ -268,20 +269,7 @@ class DeviceThread(threading.Thread):
 
 def upload(picture: Picture, transfers: Transfers) -> Tensor:
     """The picture's pixels on the device, H x W x 4 uint8, the last of which is open: words are quicker than threes."""
-    return widen(transfers.up(torch.from_numpy(picture.pixels)))
-
-
-def scaled(picture: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    """H x W x 3 (or 4, of which the last is left out) uint8 to 1 x 3 x h x w in 0..1 of that size."""
-    return resize(picture.permute(2, 0, 1)[None], size)[:, :3].to(dtype) / 255
-
-
-def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """H x W x C uint8 to h x w x C uint8, contiguous."""
-    if pixels.shape[:2] == size:
-        return pixels
-    other = resize(pixels.permute(2, 0, 1)[None], size)
-    return (other.round() if other.is_floating_point() else other).to(torch.uint8)[0].permute(1, 2, 0).contiguous()
+    return rgb_to_rgbx(transfers.up(torch.from_numpy(picture.pixels)))
 
 
 def resolve(future: Future[Cutout], cutout: Cutout) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from inference.device.batch_fitting import FEW, fitting
-from inference.device.cuda_graphs import MOST_PIXELS, Graphs, pattern
+from inference.device.cuda_graphs import MOST_PIXELS, CudaGraphs, pattern
 from inference.device.hardware import Hardware
 from inference.models.base import MattingModel
 
@@ -52,14 +52,14 @@ class Rehearsal:
             return FEW
         return fitting(memory.free(), one, few, most)
 
-    def record(self, graphs: Graphs, most: int) -> None:
+    def record(self, graphs: CudaGraphs, most: int) -> None:
         """The coarse step of every canvas and number of places, but for large ones."""
         hardware = self._hardware
         if not (hardware.recorder and self._model.recordable):
             return
         batches = (pattern(*shape, self._model.dtype, hardware.device) for shape in self._shapes(most))
         if problem := graphs.record(hardware.recorder, batches):
-            hardware.notes.append(f"recording CUDA graphs failed, so none are used: {problem}")
+            hardware.slowdowns.append(f"recording CUDA graphs failed, so none are used: {problem}")
             hardware.give_back()
             self.run(self.sizes[0], 1)  # a device that did not survive it is to be found out now
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 def open_model(entry: ModelEntry) -> MattingModel:
     """The model of a catalogue entry, not loaded yet."""
     if entry.contract:
-        from inference.models.thirdparty.adapter import ContractModel
+        from inference.models.thirdparty.adapter import ThirdPartyModel
         from inference.models.thirdparty.runners import make_runner
 
-        return ContractModel(entry, make_runner(entry))
+        return ThirdPartyModel(entry, make_runner(entry))
     if entry.kind == "fake":
         from inference.models.fake import FakeModel, parse_options
 

@@ -1,12 +1,16 @@
-"""The edge head, applied where it matters: in the band in which the matte is undecided.
+"""The edge head of CV-UNet, applied only to the band in which the matte is undecided.
 
-Of a catalogue picture a few percent are neither object nor background. The picture is cut into cells; those with an
-undecided pixel in or near them are gathered as a batch of windows, each a cell with a rim as wide as the head sees,
-and what comes back is what the head would have said of the whole picture. The others are all object or all background.
-So cost and memory grow with the length of the outline, and the picture itself is never more than its bytes.
+In a catalogue photo a few percent of the pixels are neither clearly object nor clearly background. So that cost and
+memory grow with the length of the outline instead of the picture's area:
 
-The head looks at levels of up to DETAIL pixels. From there alpha is lifted to the picture's own size: the head has said
-how alpha depends on colour around each pixel, and the large picture's colours are put into that. See `cvunet.lift`.
+1. The picture is halved repeatedly, down to the size of the coarse matte (`pyramid`).
+2. Each level is divided into cells of CELL x CELL pixels. Cells with an undecided pixel in or near them
+   (`undecided_cells`) are gathered into a batch of windows, each with a rim as wide as the head's receptive field, and
+   the head refines them. The result equals that of the head over the whole level (`refine_level`).
+3. The head refines levels of up to DETAIL pixels. From there alpha is upsampled to the picture's own size by the local
+   linear models of alpha in colour that the head gives for each pixel (`upsample`, see `cvunet.lift`).
+
+A picture is H x W words of 32 bits (see `rgba`) throughout and is never converted to floats as a whole.
 """
 
 from __future__ import annotations
@@ -21,41 +25,41 @@ from inference.models.cvunet import CONTRAST, RIM, EdgeHead
 from inference.rgba import channels
 
 CELL = 32
-"""Side of a cell in pixels: small enough to follow an outline, large enough that its rim does not cost most."""
+"""Side of a cell in pixels: small enough to follow an outline, large enough that the rim does not dominate the cost."""
 PARTS = 4
-"""A cell also counts if a neighbour is undecided in the quarter next to it: the outline may move a little."""
-CLEAN = 0.02
-"""Alpha this near to 0 or 1 is taken for it: haze of a few per mille is never the object and costs bytes."""
+"""A cell is also refined if a neighbour is undecided in the nearest 1 / PARTS of its side: the outline may move."""
+SNAP = 0.02
+"""Alpha this close to 0 or 1 becomes 0 or 1: haze of a few per mille is never the object and makes files larger."""
 DECIDED = 4.0
-"""Logits beyond this, alpha nearer than CLEAN to 0 or 1, are not asked about any more."""
+"""Logits beyond +-DECIDED are final: their alpha is closer than SNAP to 0 or 1."""
 CHUNK = 64
-"""Windows that are worked on at a time: few enough for a processor's cache; bounds the memory as well."""
+"""Windows that are refined at a time on a CPU: they stay in the cache. Bounds the memory as well."""
 STRIPE = 128
-"""Rows of a picture that are halved at a time: they stay in the cache."""
-CARD_CHUNK, CARD_STRIPE = 2048, 4096
-"""The same on a card, where every piece costs its launches: a level in one go, in some hundred megabytes."""
+"""Rows of a picture that are halved at a time on a CPU: they stay in the cache."""
+GPU_CHUNK, GPU_STRIPE = 2048, 4096
+"""The same on a GPU, where every chunk costs kernel launches: a whole level at once, in some hundred megabytes."""
 DETAIL = 1024
-"""Longer side of the largest level that the head looks at, and"""
+"""Longer side in pixels of the largest level that the head refines, unless MOST_LIFTS demands more."""
 MOST_LIFTS = 3
-"""how many levels there may be beyond it: of larger pictures, the head looks at larger levels too."""
-SIGNS = -0x7F7F7F80
-"""Makes signed bytes of a word's four: 16-bit floats hold those with less loss."""
-SEVEN_BITS = 0x7F7F7F7F
-"""Of each byte of a word."""
+"""Halvings between the last refined level and the picture, at most: of larger pictures, larger levels are refined."""
+TO_SIGNED = -0x7F7F7F80
+"""XOR of a word that turns its four unsigned bytes into signed ones, which 16-bit floats hold with less loss."""
+LOW_SEVEN_BITS = 0x7F7F7F7F
+"""Masks the highest bit of each byte of a word."""
 
 
 class WindowHead:
-    """The edge head over windows of pixels as they lie in memory: the same function with its weights in that order.
+    """An `EdgeHead` for windows of pixels as they lie in memory: the same function, with its weights reordered.
 
-    Takes the head with its batch norms folded, on the device and in the type that it is to run in.
+    The head's batch norms must be folded. It runs on the device and in the type of the head's weights.
     """
 
     def __init__(self, edge: EdgeHead) -> None:
         see, think, correct = edge.see.conv, edge.think.conv, edge.correct
-        assert see.bias is not None and think.bias is not None and correct.bias is not None, "norms are folded"
-        # A block's pixels follow each other with all their channels, where pixel-unshuffle has each channel apart.
+        assert see.bias is not None and think.bias is not None and correct.bias is not None, "batch norms are folded"
+        # In memory the four pixels of a 2x2 block follow each other, where pixel-unshuffle has each channel apart.
         order = torch.arange(16, device=correct.weight.device).view(4, 2, 2).permute(1, 2, 0).flatten()
-        # And normalising signed bytes, a factor and a constant for each colour, is part of the first convolution.
+        # Normalising signed bytes, a factor and a constant for each channel, becomes part of the first convolution.
         scale, shift = (
             torch.tensor([value] * 3 + [logit], device=order.device).repeat(4)[:, None, None]
             for value, logit in ((CONTRAST / 255, 1.0), (CONTRAST * (128 / 255 - 0.5), 0.0))
@@ -66,83 +70,90 @@ class WindowHead:
         self._correct = as_weights(correct.weight[order], correct.bias[order], see.weight)
 
     def __call__(self, words: Tensor, logits: Tensor, guide: Tensor) -> Tensor:
-        """Words and logits N x h x w x 2 x 2, guide N x h x w x C, see `EdgeHead.better`; N x h x w x 2 x 2 x 4."""
-        x = (words ^ SIGNS).view(torch.int8).view(*words.shape, 4).to(guide.dtype)
+        """See `EdgeHead.better`. Words and logits N x h x w x 2 x 2, guide N x h x w x C, all with their rims.
+
+        Returns N x h x w x 2 x 2 x 4 half, without rims: refined logits, then slopes.
+        """
+        x = (words ^ TO_SIGNED).view(torch.int8).view(*words.shape, 4).to(guide.dtype)  # [N, h, w, 2, 2, 4]
         x[..., 3] = logits
-        y = F.conv2d(x.flatten(3).movedim(-1, 1), *self._see)
-        y = F.conv2d(y.add_(guide.movedim(-1, 1)).relu_(), *self._think)
-        y = F.conv2d(y.relu_(), *self._correct).movedim(1, -1)
-        found = y.reshape(*y.shape[:-1], 2, 2, 4).float()
+        y = F.conv2d(x.flatten(3).movedim(-1, 1), *self._see)  # [N, C, h - 2, w - 2]
+        y = F.conv2d(y.add_(guide.movedim(-1, 1)).relu_(), *self._think)  # [N, C, h - 4, w - 4]
+        y = F.conv2d(y.relu_(), *self._correct).movedim(1, -1)  # [N, h - 6, w - 6, 16]
+        refined = y.reshape(*y.shape[:-1], 2, 2, 4).float()
         rim = RIM // 2
-        found[..., 0] += logits[:, rim:-rim, rim:-rim]
-        return found.half()
+        refined[..., 0] += logits[:, rim:-rim, rim:-rim]
+        return refined.half()
 
 
 def as_weights(weight: Tensor, bias: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """As convolutions over channels-last pictures want them."""
+    """Convert to the type of `like`, laid out for convolutions over channels-last pictures."""
     return weight.to(like.dtype, memory_format=torch.channels_last), bias.to(like.dtype)
 
 
 def refine(picture: Tensor, logits: Tensor, guide: Tensor, head: WindowHead) -> Tensor:
-    """Alpha H x W uint8 for a picture of H x W words, see `rgba`.
+    """Compute alpha H x W uint8 for a picture of H x W words.
 
-    `logits`, 1 x 1 x h x w, and `guide`, 1 x C x h' x w', are of any coarser size.
+    `logits`, 1 x 1 x h x w, and `guide`, 1 x C x h' x w', may be of any coarser size.
     """
     levels = pyramid(picture, floor=max(logits.shape[-2:]))
-    seen = detailed(levels)
-    found = logits[0, 0, :, :, None]
-    for level in levels[:seen]:
-        found = look(level, found[..., 0].float(), guide, head)
-    return paint(picture, levels[seen - 1], found, 1 << len(levels) - seen)
+    count = refined_levels(levels)
+    refined = logits[0, 0, :, :, None]  # [h, w, 1]
+    for level in levels[:count]:
+        refined = refine_level(level, refined[..., 0].float(), guide, head)  # [H, W, 4]
+    return upsample(picture, levels[count - 1], refined, 1 << len(levels) - count)
 
 
-def detailed(levels: list[Tensor]) -> int:
-    """How many of the levels the head looks at: those within DETAIL, and enough to be near the last one."""
+def refined_levels(levels: list[Tensor]) -> int:
+    """Count the levels that the head refines: those within DETAIL, and enough to leave MOST_LIFTS halvings."""
     return max(1, sum(max(level.shape) <= DETAIL for level in levels), len(levels) - MOST_LIFTS)
 
 
-def look(level: Tensor, logits: Tensor, guide: Tensor, head: WindowHead) -> Tensor:
-    """What the head says of a level of H x W words, from logits h x w: H x W x 4 half, logits and slopes.
+def refine_level(level: Tensor, logits: Tensor, guide: Tensor, head: WindowHead) -> Tensor:
+    """Refine a level of H x W words from coarser logits h x w: returns H x W x 4 half, logits and three slopes.
 
-    Where nothing is undecided, logits are only enlarged, and slopes are 0.
+    In cells where nothing is undecided, logits are enlarged only, and slopes are 0.
     """
     height, width = level.shape
-    even = filled(level, 2)
+    even = pad_to_multiple(level, 2)
     size = even.shape
-    near = F.interpolate(logits[None, None], size=size, mode="bilinear")[0, 0]
-    found = F.pad(near[..., None].half(), (0, 3))
+    enlarged = F.interpolate(logits[None, None], size=size, mode="bilinear")[0, 0]  # [H, W]
+    refined = F.pad(enlarged[..., None].half(), (0, 3))  # [H, W, 4]
     advice = F.interpolate(guide, size=[side // 2 for side in size], mode="bilinear")[0].movedim(0, -1).contiguous()
-    target = Windows(packed(found), size)
-    picture, around = (Windows(widened(plane, RIM), size, RIM, blocks=True) for plane in (even, near))
-    guides = Windows(widened(advice.view(torch.int64), RIM // 2 - 1), size, RIM // 2 - 1, factor=2)
-    for cells in undecided(*bounds(logits, *size)):
-        blocks = packed(head(picture.at(cells), around.at(cells), guides.at(cells).view(guide.dtype)))
-        target.put(cells, blocks.transpose(2, 3).flatten(3).flatten(1, 2))
-    return found[:height, :width]
+    target = Windows(pack_halves(refined), size)
+    picture, around = (Windows(pad_border(plane, RIM), size, RIM, blocks=True) for plane in (even, enlarged))
+    guides = Windows(pad_border(advice.view(torch.int64), RIM // 2 - 1), size, RIM // 2 - 1, factor=2)
+    for cells in undecided_cells(*cell_bounds(logits, *size)):
+        blocks = head(picture.gather(cells), around.gather(cells), guides.gather(cells).view(guide.dtype))
+        target.scatter(cells, pack_halves(blocks).transpose(2, 3).flatten(3).flatten(1, 2))
+    return refined[:height, :width]
 
 
-def paint(picture: Tensor, level: Tensor, found: Tensor, factor: int) -> Tensor:
-    """Alpha H x W uint8 for a picture `factor` times as large as the level of which `found`, h x w x 4, is known."""
+def upsample(picture: Tensor, level: Tensor, refined: Tensor, factor: int) -> Tensor:
+    """Compute alpha H x W uint8 for a picture `factor` times as large as its refined `level` of h x w words.
+
+    `refined` is what `refine_level` returns, h x w x 4. Its local linear models of alpha in colour are enlarged, and
+    evaluated at the picture's own colours.
+    """
     height, width = picture.shape
-    picture = filled(picture, factor)
+    picture = pad_to_multiple(picture, factor)
     size = picture.shape
-    low, high = bounds(found[..., 0].float(), *size)
+    low, high = cell_bounds(refined[..., 0].float(), *size)
     alpha = ((low > 0).to(torch.uint8) * 255).repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)
     target, colours = Windows(alpha[: size[0], : size[1]], size), Windows(picture, size)
-    small, lines = (Windows(widened(plane, 1), size, 1, factor) for plane in (level, packed(found)))
-    rows, columns = (enlarging(min(CELL, side) // factor, factor, alpha.device) for side in size)
-    for cells in undecided(low, high):
-        line = lines_of(lines.at(cells)[..., None].view(torch.half), small.at(cells))
-        target.put(cells, quantise(valued(rows @ line @ columns.T, colours.at(cells))))
+    small, models = (Windows(pad_border(plane, 1), size, 1, factor) for plane in (level, pack_halves(refined)))
+    rows, columns = (upsampling_matrix(min(CELL, side) // factor, factor, alpha.device) for side in size)
+    for cells in undecided_cells(low, high):
+        coarse = linear_models(models.gather(cells)[..., None].view(torch.half), small.gather(cells))  # [N, 4, h, w]
+        target.scatter(cells, quantise(evaluate(rows @ coarse @ columns.T, colours.gather(cells))))
     return alpha[:height, :width].contiguous()
 
 
-def lines_of(found: Tensor, colours: Tensor) -> Tensor:
-    """Alpha as a function of colour in bytes, a constant and three slopes, N x 4 x h x w.
+def linear_models(refined: Tensor, colours: Tensor) -> Tensor:
+    """Express alpha as a linear function of colour around each pixel: a constant and three slopes, N x 4 x h x w.
 
-    From logits and slopes, N x h x w x 4, and the colours, N x h x w words.
+    Takes logits and slopes, N x h x w x 4, and colours, N x h x w words. Slopes returned are for colours in bytes.
     """
-    logits, *slopes = found.float().unbind(-1)
+    logits, *slopes = refined.float().unbind(-1)
     slopes = [slope * (CONTRAST / 255) for slope in slopes]
     constant = logits.sigmoid()
     for slope, colour in zip(slopes, channels(colours), strict=True):
@@ -150,52 +161,55 @@ def lines_of(found: Tensor, colours: Tensor) -> Tensor:
     return torch.stack((constant, *slopes), 1)
 
 
-def valued(lines: Tensor, colours: Tensor) -> Tensor:
-    """The functions' values, N x h x w, for colours N x h x w words."""
-    matte, *slopes = lines.unbind(1)
+def evaluate(models: Tensor, colours: Tensor) -> Tensor:
+    """Evaluate linear models N x 4 x h x w at colours N x h x w words: alpha N x h x w, about 0..1."""
+    alpha, *slopes = models.unbind(1)
     for slope, colour in zip(slopes, channels(colours), strict=True):
-        matte = torch.addcmul(matte, slope, colour)
-    return matte
+        alpha = torch.addcmul(alpha, slope, colour)
+    return alpha
 
 
-def packed(values: Tensor) -> Tensor:
-    """Four halves as one number, which is moved at once."""
+def pack_halves(values: Tensor) -> Tensor:
+    """View ... x 4 half as ... int64, so that four values are moved at once."""
     return values.view(torch.int64)[..., 0]
 
 
-def enlarging(length: int, factor: int, device: torch.device) -> Tensor:
-    """The matrix that enlarges (bilinear) a line of this length that has a neighbour on both ends, without these."""
+def upsampling_matrix(length: int, factor: int, device: torch.device) -> Tensor:
+    """Build the bilinear (length * factor) x (length + 2) matrix: enlarges a line that has a neighbour at each end."""
     every = F.interpolate(torch.eye(length + 2, device=device)[None], scale_factor=factor, mode="linear")[0]
     return every[:, factor : factor * (length + 1)].T.contiguous()
 
 
 def quantise(alpha: Tensor) -> Tensor:
-    """As uint8."""
-    return ((alpha - CLEAN) * (255 / (1 - 2 * CLEAN))).round_().clamp_(0, 255).to(torch.uint8)
+    """Convert alpha in 0..1 to uint8, with values closer than SNAP to 0 or 1 snapped to them."""
+    return ((alpha - SNAP) * (255 / (1 - 2 * SNAP))).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def undecided(low: Tensor, high: Tensor) -> Iterator[Tensor]:
-    """The cells that are to be looked at, some at a time: N x 2, row and column of each."""
-    cells = ((low < DECIDED) & (high > -DECIDED)).nonzero()  # the one thing of a level that a card is waited for
-    return (some for some in torch.split(cells, CHUNK if on_cpu(cells) else CARD_CHUNK) if len(some))
+def undecided_cells(low: Tensor, high: Tensor) -> Iterator[Tensor]:
+    """Yield the cells to refine in chunks of N x 2: row and column of each."""
+    cells = ((low < DECIDED) & (high > -DECIDED)).nonzero()  # waits for the GPU, once for each level
+    return (chunk for chunk in torch.split(cells, CHUNK if on_cpu(cells) else GPU_CHUNK) if len(chunk))
 
 
-def bounds(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The least and the greatest logits in and near each cell of a picture of this size; rows x columns each."""
+def cell_bounds(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Find the lowest and the highest of logits h x w in and near each cell of a height x width picture.
+
+    Returns two planes of rows x columns of cells.
+    """
     rows, columns = -(-height // CELL), -(-width // CELL)
-    # The last cells are only begun: the coarser plane is continued, so that all cells take equal parts of it.
+    # The last cells may extend beyond the picture: the logits are continued, so that all cells cover equal parts.
     down, across = (
         round(side * (whole * CELL / part - 1))
         for side, whole, part in zip(logits.shape, (rows, columns), (height, width), strict=True)
     )
     both = F.pad(torch.stack((-logits, logits))[None], (0, across, 0, down), mode="replicate")
-    parts = highest(highest(both, rows * PARTS, 2), columns * PARTS, 3)
+    parts = max_over_parts(max_over_parts(both, rows * PARTS, 2), columns * PARTS, 3)
     low, high = F.max_pool2d(parts, PARTS + 2, PARTS, 1)[0]
     return -low, high
 
 
-def highest(x: Tensor, parts: int, dim: int) -> Tensor:
-    """The maximum of each of so many parts of one dimension of B x C x H x W."""
+def max_over_parts(x: Tensor, parts: int, dim: int) -> Tensor:
+    """Divide one dimension of B x C x H x W into `parts` and take the maximum of each."""
     shape = list(x.shape)
     if shape[dim] % parts == 0:  # several times as fast
         return x.view(*shape[:dim], parts, shape[dim] // parts, *shape[dim + 1 :]).amax(dim + 1)
@@ -204,38 +218,39 @@ def highest(x: Tensor, parts: int, dim: int) -> Tensor:
 
 
 class Windows:
-    """Squares of a plane H x W (x C), one for each cell of a picture of `size`; the last ones are moved inwards.
+    """The windows of a plane H x W (x C), one for each cell of a picture of `size` (height, width).
 
-    The plane may be `factor` times smaller than the picture, and wider than that by `rim` on each side, as its windows
-    then are. With `blocks`, windows are in blocks of 2 x 2: N x h/2 x w/2 x 2 x 2, as the head takes them.
+    Windows of the last row and column are moved inwards. The plane may be `factor` times smaller than the picture, and
+    extends beyond it by `rim` on each side, as its windows do. With `blocks`, a window is N x h/2 x w/2 x 2 x 2 instead
+    of N x h x w, as the head takes it.
     """
 
     def __init__(self, plane: Tensor, size: Sequence[int], rim: int = 0, factor: int = 1, blocks: bool = False) -> None:
         self._size, self._factor = size, factor
-        high, wide = (min(CELL, side) // factor + 2 * rim for side in size)
-        places = (plane.shape[0] - high + 1, plane.shape[1] - wide + 1)
+        height, width = (min(CELL, side) // factor + 2 * rim for side in size)
+        positions = (plane.shape[0] - height + 1, plane.shape[1] - width + 1)
         down, across, *rest = plane.stride()
-        inner = ((high, down), (wide, across), *zip(plane.shape[2:], rest, strict=True))
+        inner = ((height, down), (width, across), *zip(plane.shape[2:], rest, strict=True))
         if blocks:
-            inner = ((high // 2, 2 * down), (wide // 2, 2 * across), (2, down), (2, across))
+            inner = ((height // 2, 2 * down), (width // 2, 2 * across), (2, down), (2, across))
         lengths, strides = zip(*inner, strict=True)
-        self._all = plane.as_strided((*places, *lengths), (down, across, *strides), plane.storage_offset())
+        self._all = plane.as_strided((*positions, *lengths), (down, across, *strides), plane.storage_offset())
 
-    def at(self, cells: Tensor) -> Tensor:
-        """A copy of N windows."""
-        return self._all[self._where(cells)]
+    def gather(self, cells: Tensor) -> Tensor:
+        """Copy the windows of N cells (N x 2: row and column)."""
+        return self._all[self._positions(cells)]
 
-    def put(self, cells: Tensor, values: Tensor) -> None:
-        """Write N windows."""
-        self._all[self._where(cells)] = values
+    def scatter(self, cells: Tensor, values: Tensor) -> None:
+        """Write the windows of N cells (N x 2: row and column)."""
+        self._all[self._positions(cells)] = values
 
-    def _where(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+    def _positions(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         rows, columns = ((cells[:, i] * CELL).clamp(max=max(0, self._size[i] - CELL)) for i in (0, 1))
         return rows // self._factor, columns // self._factor
 
 
 def pyramid(picture: Tensor, floor: int) -> list[Tensor]:
-    """The picture halved until its longer side is at most `floor`, smallest first; the last is the picture itself."""
+    """Halve H x W words until the longer side is at most `floor`. Smallest level first; the last is the picture."""
     levels = [picture]
     while max(levels[0].shape) > floor:
         levels.insert(0, halve(levels[0]))
@@ -243,13 +258,13 @@ def pyramid(picture: Tensor, floor: int) -> list[Tensor]:
 
 
 def halve(picture: Tensor) -> Tensor:
-    """The mean of each 2 x 2 block of H x W words; an odd last row or column is repeated.
+    """Average each 2 x 2 block of H x W words, byte by byte; an odd last row or column is repeated.
 
-    Pairs of rows are rounded down, pairs of columns up, so that the picture becomes neither darker nor brighter.
+    Pairs of rows are rounded down and pairs of columns up, so that the picture becomes neither darker nor brighter.
     """
-    even = filled(picture, 2)
+    even = pad_to_multiple(picture, 2)
     half = even.new_empty([side // 2 for side in even.shape])
-    stripe = STRIPE if on_cpu(even) else CARD_STRIPE
+    stripe = STRIPE if on_cpu(even) else GPU_STRIPE
     for rows, into in zip(torch.split(even, stripe), torch.split(half, stripe // 2), strict=True):
         upper, lower = rows[0::2], rows[1::2]
         both = (upper & lower).add_(half_difference(upper, lower))
@@ -259,12 +274,16 @@ def halve(picture: Tensor) -> Tensor:
 
 
 def half_difference(one: Tensor, other: Tensor) -> Tensor:
-    """What differs in the bits of each byte, halved: byte for byte, without borrowing from the next."""
-    return (one ^ other).bitwise_right_shift_(1).bitwise_and_(SEVEN_BITS)
+    """Halve the XOR of two planes of words, byte by byte, without borrowing from the neighbouring byte.
+
+    The mean of two integers without overflow is `(a & b) + (a ^ b) / 2`, rounded down, or `(a | b) - (a ^ b) / 2`,
+    rounded up.
+    """
+    return (one ^ other).bitwise_right_shift_(1).bitwise_and_(LOW_SEVEN_BITS)
 
 
-def filled(plane: Tensor, step: int) -> Tensor:
-    """H x W with the last row and column repeated until both sides are multiples of `step`."""
+def pad_to_multiple(plane: Tensor, step: int) -> Tensor:
+    """Repeat the last row and column of H x W until both sides are multiples of `step`."""
     height, width = plane.shape
     down, across = -height % step, -width % step
     if across:
@@ -272,17 +291,17 @@ def filled(plane: Tensor, step: int) -> Tensor:
     return torch.cat((plane, plane[-1:].expand(down, -1))) if down else plane
 
 
-def widened(plane: Tensor, rim: int) -> Tensor:
-    """H x W (x C) with its border repeated on all sides."""
+def pad_border(plane: Tensor, rim: int) -> Tensor:
+    """Extend H x W (x C) by `rim` pixels on all sides, with its border repeated."""
     height, width, *rest = plane.shape
-    wide = plane.new_empty((height + 2 * rim, width + 2 * rim, *rest))
-    inner = wide[rim:-rim]
+    padded = plane.new_empty((height + 2 * rim, width + 2 * rim, *rest))
+    inner = padded[rim:-rim]
     inner[:, rim:-rim] = plane
     inner[:, :rim], inner[:, -rim:] = plane[:, :1], plane[:, -1:]
-    wide[:rim], wide[-rim:] = inner[:1], inner[-1:]
-    return wide
+    padded[:rim], padded[-rim:] = inner[:1], inner[-1:]
+    return padded
 
 
 def on_cpu(values: Tensor) -> bool:
-    """Whether pieces that fit into a cache are quicker than all at once."""
+    """Whether a tensor is on a CPU, where pieces that fit into the cache are faster than everything at once."""
     return values.device.type == "cpu"

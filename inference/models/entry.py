@@ -1,4 +1,4 @@
-"""What identifies a model that can be loaded. Imports no torch, so that the supervisor can compute job ids from it."""
+"""Identity of a loadable model. Imports no torch, so that the supervisor can compute job ids from it."""
 
 from __future__ import annotations
 
@@ -6,49 +6,54 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+ModelKind = Literal["cvunet", "fake", "onnx", "torchscript", "exported"]
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that can be loaded. `digest` is the sha256 of its weights (or of its options, for the fake)."""
+    """A model that can be loaded: where its weights are, what they are, and how its input is prepared."""
 
-    kind: str
-    """cvunet, fake, onnx, torchscript or exported."""
+    kind: ModelKind
     name: str
+    """What `--model` was given: a name or a path."""
     size: str
+    """The size of CV-UNet, the contract of a third-party model, or `fake`."""
     canvas: int
+    """Longer side of the canvas in pixels; 0 for the picture's own size."""
     digest: str
+    """SHA-256 of the weights in hex digits; for the fake model, of its options."""
     path: Path | None
     contract: str = ""
-    """What somebody else's model is fed, see `contracts`."""
+    """Name of a third-party model's preprocessing contract, see `thirdparty.contracts`; empty for our own models."""
     fixed: tuple[int, int, int] = (0, 0, 0)
-    """Batch, height and width that the file insists on; 0 where any will do."""
+    """Batch size, height and width for which a third-party file was exported; 0 where any will do."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can carry it, to another process."""
+        """Convert to a dictionary that JSON can hold, for another process."""
         return asdict(self) | {"path": self.path and str(self.path)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelEntry:
-        """What `to_dict` has written."""
+        """Read what `to_dict` returned."""
         path = Path(values["path"]) if values["path"] else None
         return cls(**{**values, "path": path, "fixed": tuple(values["fixed"])})
 
     @property
     def options(self) -> dict[str, str | int]:
-        """What decides an output besides the weights."""
+        """Everything besides the weights that decides an output; part of each job's id."""
         canvas: dict[str, str | int] = {"canvas": self.canvas}
         return canvas | ({"contract": self.contract} if self.contract else {})
 
     @property
     def limits(self) -> str:
-        """What there is to know about its speed, empty if nothing."""
+        """Why this model is slower than it could be, as a clause for people; empty if it is not."""
         batch = self.fixed[0]
-        return f"the file is made for batches of {batch} alone, which limits throughput" if batch else ""
+        return f"the file has a fixed batch size of {batch}, which limits throughput" if batch else ""
 
 
 def digest_of(path: Path) -> str:
-    """The sha256 of a file, as hex digits."""
+    """Return the SHA-256 of a file in hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

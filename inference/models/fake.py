@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inference.errors import ModelError
-from inference.models.base import MattingModel, as_bytes
+from inference.models.base import MattingModel
+from inference.rgba import as_bytes
 
 ROWS = 512
 """Of a picture that are looked at at a time: bounds the memory."""

@@ -1,8 +1,9 @@
-"""A coarse matte brought to the picture's own size, along the picture's edges, for models without an edge head.
+"""Guided upsampling: brings a coarse matte to the picture's own size along the picture's edges.
 
-The fast guided filter of He and Sun (2015, arXiv:1505.00996) with the picture in colour as its guide: around each pixel
-of the small picture, alpha is taken for a linear function of the colour; the functions, not the alpha, are enlarged,
-and asked for the colours of the full picture. Only in the band where the matte is undecided: elsewhere it is as it was.
+For models without an edge head. This is the fast guided filter of He and Sun (2015, arXiv:1505.00996) with the colour
+picture as its guide (He, Sun and Tang, "Guided Image Filtering", 2013, section 3.6): around each pixel of the reduced
+picture, alpha is modelled as a linear function of colour. The coefficients, not alpha, are enlarged, and evaluated at
+the colours of the full picture. Only pixels near an undecided part of the matte are computed.
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.foreground import as_float, resize, sample
+from inference.resampling import resize, sample
+from inference.rgba import as_float
 
 RADIUS = 2
-"""Of the neighbourhoods, in pixels of the matte. Larger ones smear thin parts, smaller ones leave steps."""
+"""Of the neighbourhoods, in pixels of the matte. Larger ones blur thin parts, smaller ones leave steps."""
 EPSILON = 1e-4
-"""Variance of colour, in 0..1 squared, that counts as noise."""
+"""Regularisation, the paper's epsilon: variance of colour (in 0..1 squared) that counts as noise."""
 DECIDED = 0.02
-"""Alpha this near to 0 or 1 all around is not asked about."""
+"""Where alpha is this close to 0 or 1 all around, it is only enlarged."""
 CHUNK = 1 << 20
-"""Pixels of the band that are worked on at a time: bounds the memory."""
+"""Pixels of the band that are computed at a time: bounds the memory."""
 
 
-def enlarge(matte: Tensor, pixels: Tensor) -> Tensor:
-    """Alpha H x W float for the picture H x W x 3 uint8, from a matte 1 x 1 x h x w in 0..1."""
+def guided_upsample(matte: Tensor, pixels: Tensor) -> Tensor:
+    """Compute alpha H x W float for a picture H x W x 3 uint8 from a matte 1 x 1 x h x w in 0..1.
+
+    A matte that is not smaller than the picture is only resized.
+    """
     height, width = pixels.shape[:2]
     alpha = resize(matte.float(), (height, width))[0, 0].contiguous()
     if matte.shape[-2] >= height or matte.shape[-1] >= width:
@@ -32,33 +37,36 @@ def enlarge(matte: Tensor, pixels: Tensor) -> Tensor:
     band = _band(matte.float(), height, width)
     if len(band):
         small = resize(pixels.permute(2, 0, 1)[None], (matte.shape[-2], matte.shape[-1]))
-        lines = linear_functions(small, matte.float())
+        planes = linear_coefficients(small, matte.float())
         flat, colours = alpha.view(-1), pixels.reshape(-1, 3)
-        for some in torch.split(band, CHUNK):
-            line = sample(lines, some, alpha.shape)
-            flat[some] = (line[:, :3] * as_float(colours[some])).sum(1) + line[:, 3]
+        for indices in torch.split(band, CHUNK):
+            coefficients = sample(planes, indices, alpha.shape)  # [N, 4]
+            flat[indices] = (coefficients[:, :3] * as_float(colours[indices])).sum(1) + coefficients[:, 3]
     return alpha
 
 
-def linear_functions(picture: Tensor, matte: Tensor) -> Tensor:
-    """Three slopes and a constant for each pixel, 1 x 4 x h x w, from a picture 1 x 3 x h x w in bytes."""
+def linear_coefficients(picture: Tensor, matte: Tensor) -> Tensor:
+    """Fit alpha = a . colour + b around each pixel of a picture 1 x 3 x h x w (in 0..255): 1 x 4 x h x w, a then b."""
     image = as_float(picture)
-    means, mean = _mean(image), _mean(matte)
-    shared = _mean(image * matte) - means * mean
+    means, mean = _mean(image), _mean(matte)  # [1, 3, h, w], [1, 1, h, w]
+    covariance = _mean(image * matte) - means * mean
     rows, columns = (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)
-    products = _mean(image[:, rows] * image[:, columns]) - means[:, rows] * means[:, columns]
-    slopes = _solved(products, shared)
+    variances = _mean(image[:, rows] * image[:, columns]) - means[:, rows] * means[:, columns]  # [1, 6, h, w]
+    slopes = _solve(variances, covariance)
     return _mean(torch.cat((slopes, mean - (slopes * means).sum(1, keepdim=True)), 1))
 
 
-def _solved(products: Tensor, shared: Tensor) -> Tensor:
-    """(covariance + EPSILON) x = shared for every pixel by Cramer's rule; the matrix as its upper triangle."""
-    rr, rg, rb, gg, gb, bb = products.unbind(1)
+def _solve(variances: Tensor, covariance: Tensor) -> Tensor:
+    """Solve (variances + EPSILON * identity) a = covariance for every pixel, by Cramer's rule.
+
+    Variances are the upper triangle of a symmetric matrix, B x 6 x h x w; the covariance and the result B x 3 x h x w.
+    """
+    rr, rg, rb, gg, gb, bb = variances.unbind(1)
     rr, gg, bb = rr + EPSILON, gg + EPSILON, bb + EPSILON
     adjugate = (gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg)
     second = (rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg)
     determinant = rr * adjugate[0] + rg * adjugate[1] + rb * adjugate[2]
-    r, g, b = shared.unbind(1)
+    r, g, b = covariance.unbind(1)
     solution = (
         adjugate[0] * r + adjugate[1] * g + adjugate[2] * b,
         adjugate[1] * r + second[0] * g + second[1] * b,
@@ -68,12 +76,12 @@ def _solved(products: Tensor, shared: Tensor) -> Tensor:
 
 
 def _mean(x: Tensor) -> Tensor:
-    """Over the neighbourhood; at the border, over what there is of it."""
+    """Average over the neighbourhood; at the border, over the part of it that is within the picture."""
     return F.avg_pool2d(x, 2 * RADIUS + 1, 1, RADIUS, count_include_pad=False)
 
 
 def _band(matte: Tensor, height: int, width: int) -> Tensor:
-    """Flat indices of the pixels near to which the matte is undecided."""
+    """Find the flat indices of the pixels near which the matte is undecided."""
     low, high = -F.max_pool2d(-matte, 3, 1, 1), F.max_pool2d(matte, 3, 1, 1)
     undecided = ((low < 1 - DECIDED) & (high > DECIDED)).float()
     return F.interpolate(undecided, size=(height, width))[0, 0].flatten().nonzero().squeeze(1)

@@ -26,7 +26,7 @@ class CVUNetModel(MattingModel):
     def load(self, device: torch.device) -> None:
         """Raises ModelError."""
         network = load_network(self.entry).eval().requires_grad_(False).fold()
-        self.use(network.to(device, quickest(device)))
+        self.use(network.to(device, fastest_dtype(device)))
 
     def use(self, network: CVUNet) -> None:
         """A network whose batch norms are folded, on the device and in the type that it is to run in."""
@@ -44,7 +44,7 @@ class CVUNetModel(MattingModel):
         return band.refine(words(picture), logits, self.network.edge.guide(features), self._head)
 
 
-def quickest(device: torch.device) -> torch.dtype:
+def fastest_dtype(device: torch.device) -> torch.dtype:
     """What the device computes convolutions in most quickly: 16 bits, but for CPUs that only emulate them.
 
     What that changes of the matte is tested in `tests/unit/inference/models/test_native.py`.

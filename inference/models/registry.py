@@ -62,9 +62,9 @@ def resolve(model: str, canvas: int | None = None, contract: str = "", folder: P
         raise ModelError(_missing(model, names))
     if is_ours(path):
         return _ours(model, path, canvas, contract)
-    from inference.models.thirdparty.files import resolve_foreign
+    from inference.models.thirdparty.inspection import resolve_third_party
 
-    return resolve_foreign(model, path, canvas, contract)
+    return resolve_third_party(model, path, canvas, contract)
 
 
 def known_files(folder: Path) -> dict[str, Path]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from inference.models.cvunet import CONTRAST, SIZES, CVUNet, Level, channels_last
 from inference.models.encoder import Bottleneck, ImageNetEncoder, translated
-from inference.models.native import quickest
+from inference.models.native import fastest_dtype
 from inference.training.corpus.layout import Layout
 from inference.training.curve import draw_curve
 from inference.training.loader import batches
@@ -63,7 +63,7 @@ class Trainer:
         torch.manual_seed(options.seed)
         torch.set_num_threads(options.threads)
         self.device = torch.device(options.device)
-        self.half = quickest(self.device) != torch.float32
+        self.half = fastest_dtype(self.device) != torch.float32
         self.network = channels_last(CVUNet(SIZES[options.size]).to(self.device))
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.network.unet.requires_grad_(not options.edge).train(not options.edge)

@@ -1,4 +1,4 @@
-"""Writes the dashboard and the rules for Kubernetes anew, and draws the dashboard's first row: `make dashboard`."""
+"""Generates the dashboard and the PrometheusRule, and draws the dashboard's first row: `make dashboard`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PICTURE = Path("docs/images/dashboard.png")
 
 
 def main() -> None:
-    """All of it, from the repository's root."""
+    """Write all files, relative to the repository's root."""
     DASHBOARD.write_text(grafana.render(ROWS), "utf-8")
     RESOURCE.write_text(rules.render(ALERTS.read_text("utf-8")), "utf-8")
-    print(f"Written: {DASHBOARD}, {RESOURCE}\nA daemon works under load for about two minutes ...")
+    print(f"Written: {DASHBOARD}, {RESOURCE}\nRunning a daemon under load for about two minutes ...")
     draw_under_load(OVERVIEW, ALERTS, PICTURE)
     print(f"Drawn: {PICTURE}")
 

@@ -1,4 +1,4 @@
-"""From rows of panels to the JSON that Grafana imports: https://grafana.com/docs/grafana/latest/visualizations/dashboards/"""
+"""Converts rows of panels to Grafana's dashboard JSON: https://grafana.com/docs/grafana/latest/visualizations/dashboards/"""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
-from scripts.monitoring.panels import VARIABLES, Panel, Query, Row, bottom, places
+from scripts.monitoring.panels import VARIABLES, Panel, Query, Row, bottom, positions
 
 UID = "alphadrop"
 SCHEMA = 39
 """Grafana 10.4 and later."""
 RUNBOOK = "docs/runbook.md"
-"""Until whoever imports it says where the page can be read."""
+"""The link to the runbook until whoever imports the dashboard sets its address."""
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def render(rows: Iterable[Row]) -> str:
-    """The whole file."""
+    """The dashboard as a JSON file."""
     return json.dumps(_dashboard(rows), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -26,7 +26,7 @@ def _dashboard(rows: Iterable[Row]) -> dict[str, Any]:
     return {
         "uid": UID,
         "title": "alphadrop",
-        "description": "Is it working, how fast, how far behind, what is slow, is the GPU full, what failed?",
+        "description": "Is it working, how fast, how far behind, what failed, what is slow, is the GPU the limit?",
         "tags": ["alphadrop"],
         "schemaVersion": SCHEMA,
         "version": 1,
@@ -43,7 +43,7 @@ def _dashboard(rows: Iterable[Row]) -> dict[str, Any]:
 
 
 def _alerts() -> dict[str, Any]:
-    """Where an alert begins to fire, a line through all panels."""
+    """The annotation that marks in all panels when an alert starts to fire."""
     query = Query('ALERTS{alertname=~"Alphadrop.*", alertstate="firing"}')
     return {
         "name": "Alerts",
@@ -60,8 +60,8 @@ def _alerts() -> dict[str, Any]:
 def _variables() -> Iterator[dict[str, Any]]:
     yield {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
     for i, name in enumerate(VARIABLES):
-        narrowed = ", ".join(f'{outer}=~"${outer}"' for outer in VARIABLES[:i])
-        query = f"label_values(alphadrop_build_info{{{narrowed}}}, {name})"
+        filters = ", ".join(f'{outer}=~"${outer}"' for outer in VARIABLES[:i])
+        query = f"label_values(alphadrop_build_info{{{filters}}}, {name})"
         yield {
             "name": name,
             "label": name.capitalize(),
@@ -73,13 +73,13 @@ def _variables() -> Iterator[dict[str, Any]]:
             "sort": 1,
             "multi": True,
             "includeAll": True,
-            "allValue": ".*",  # also what has no such label
+            "allValue": ".*",  # matches series without the label, too
             "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
         }
-    yield {"name": "runbook", "label": "Runbook", "type": "textbox", "query": RUNBOOK, "current": _chosen(RUNBOOK)}
+    yield {"name": "runbook", "label": "Runbook", "type": "textbox", "query": RUNBOOK, "current": _selected(RUNBOOK)}
 
 
-def _chosen(value: str) -> dict[str, Any]:
+def _selected(value: str) -> dict[str, Any]:
     return {"selected": True, "text": value, "value": value}
 
 
@@ -90,21 +90,28 @@ def _link(title: str, url: str) -> dict[str, Any]:
 def _panels(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
     ids, line = count(1), 0
     for row in rows:
-        place = {"x": 0, "y": line, "w": 24, "h": 1}
-        yield {"id": next(ids), "type": "row", "title": row.title, "collapsed": False, "gridPos": place, "panels": []}
-        for panel, x, y in places(row.panels, line + 1):
+        position = {"x": 0, "y": line, "w": 24, "h": 1}
+        yield {
+            "id": next(ids),
+            "type": "row",
+            "title": row.title,
+            "collapsed": False,
+            "gridPos": position,
+            "panels": [],
+        }
+        for panel, x, y in positions(row.panels, line + 1):
             yield _panel(panel, next(ids), {"x": x, "y": y, "w": panel.width, "h": panel.height})
         line = bottom(row.panels, line + 1)
 
 
-def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
-    made = {
+def _panel(panel: Panel, number: int, position: dict[str, int]) -> dict[str, Any]:
+    result = {
         "id": number,
         "type": panel.kind,
         "title": panel.title,
-        "description": panel.text,
+        "description": panel.description,
         "datasource": _SOURCE,
-        "gridPos": place,
+        "gridPos": position,
         "targets": [_target(panel, query, chr(ord("A") + i)) for i, query in enumerate(panel.queries)],
         "fieldConfig": {
             "defaults": _defaults(panel),
@@ -113,13 +120,13 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
         "options": _OPTIONS[panel.kind],
     }
     if panel.runbook:
-        made["links"] = [_link(f"Runbook: {panel.runbook}", f"${{runbook}}#{panel.runbook.lower()}")]
+        result["links"] = [_link(f"Runbook: {panel.runbook}", f"${{runbook}}#{panel.runbook.lower()}")]
     if panel.kind == "heatmap":
-        made["options"] = {**_OPTIONS["heatmap"], "yAxis": {"unit": panel.unit}}
+        result["options"] = {**_OPTIONS["heatmap"], "yAxis": {"unit": panel.unit}}
     if panel.kind == "table":
         hidden = {"Time": True, "Value": True}
-        made["transformations"] = [{"id": "organize", "options": {"excludeByName": hidden}}]
-    return made
+        result["transformations"] = [{"id": "organize", "options": {"excludeByName": hidden}}]
+    return result
 
 
 def _target(panel: Panel, query: Query, letter: str) -> dict[str, Any]:
@@ -136,18 +143,18 @@ def _target(panel: Panel, query: Query, letter: str) -> dict[str, Any]:
 
 
 def _defaults(panel: Panel) -> dict[str, Any]:
-    steps = [{"color": colour, "value": value} for value, colour in panel.steps]
-    made: dict[str, Any] = {
+    thresholds = [{"color": colour, "value": value} for value, colour in panel.thresholds]
+    result: dict[str, Any] = {
         "unit": panel.unit,
         "color": {"mode": "thresholds" if panel.kind == "stat" else "palette-classic"},
-        "thresholds": {"mode": "absolute", "steps": steps},
+        "thresholds": {"mode": "absolute", "steps": thresholds},
         "custom": _custom(panel),
     }
-    chosen = {"min": panel.least, "max": panel.most, "decimals": panel.decimals, "noValue": panel.nothing or None}
-    if panel.words:
-        words = {f"{value:g}": {"text": text, "index": i} for i, (value, text) in enumerate(panel.words)}
-        chosen["mappings"] = [{"type": "value", "options": words}]  # type: ignore[assignment]
-    return made | {name: value for name, value in chosen.items() if value is not None}
+    optional = {"min": panel.min, "max": panel.max, "decimals": panel.decimals, "noValue": panel.no_value or None}
+    if panel.value_texts:
+        texts = {f"{value:g}": {"text": text, "index": i} for i, (value, text) in enumerate(panel.value_texts)}
+        optional["mappings"] = [{"type": "value", "options": texts}]  # type: ignore[assignment]
+    return result | {name: value for name, value in optional.items() if value is not None}
 
 
 def _override(legend: str, colour: str) -> dict[str, Any]:
@@ -162,7 +169,7 @@ def _custom(panel: Panel) -> dict[str, Any]:
         "lineWidth": 1,
         "fillOpacity": 40 if panel.stacked else 8,
         "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"},
-        "thresholdsStyle": {"mode": "dashed" if len(panel.steps) > 1 else "off"},
+        "thresholdsStyle": {"mode": "dashed" if len(panel.thresholds) > 1 else "off"},
         "showPoints": "never",
         "spanNulls": False,
     }

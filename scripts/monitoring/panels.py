@@ -1,4 +1,4 @@
-"""The words that a dashboard is written in: rows of panels, each with its queries."""
+"""The data model of a dashboard: rows of panels, each with its queries."""
 
 from __future__ import annotations
 
@@ -8,89 +8,89 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["stat", "timeseries", "heatmap", "table"]
-Step = tuple[float | None, str]
-"""From which value on (None: from the lowest) a colour holds."""
+Threshold = tuple[float | None, str]
+"""A colour, and the value from which it applies (None: from the lowest)."""
 
 VARIABLES = ("namespace", "job", "instance")
-"""What a reader narrows all panels down by."""
-CALM: tuple[Step, ...] = ((None, "green"),)
-_OURS = re.compile(r"\b(ALERTS|(?:alphadrop|process)_\w+)(?:\{([^}]*)\})?")
+"""The dashboard's variables: labels by which all panels can be filtered."""
+GRID_COLUMNS = 24
+_GREEN: tuple[Threshold, ...] = ((None, "green"),)
+_METRIC = re.compile(r"\b(ALERTS|(?:alphadrop|process)_\w+)(?:\{([^}]*)\})?")
 
 
 @dataclass(frozen=True)
 class Query:
-    """One expression, in which every series is narrowed down by VARIABLES."""
+    """A PromQL expression, without the filters for VARIABLES."""
 
-    bare: str
-    """As it is written in `rows`: without them."""
+    promql: str
     legend: str = ""
-    """With {{label}}, as Grafana takes it."""
+    """Grafana's template for the names of the series, with {{label}}."""
 
     @property
     def expr(self) -> str:
-        """What Prometheus is asked once Grafana has put in the variables."""
-        return _OURS.sub(_narrowed, self.bare)
+        """The expression with a filter for each of VARIABLES on every metric."""
+        return _METRIC.sub(_filtered, self.promql)
 
     @property
-    def series(self) -> set[str]:
-        """The names of our own series in it."""
-        return {match[1] for match in _OURS.finditer(self.bare)} - {"ALERTS"}
+    def metrics(self) -> set[str]:
+        """The names of the metrics in the expression."""
+        return {match[1] for match in _METRIC.finditer(self.promql)} - {"ALERTS"}
 
 
-def _narrowed(match: re.Match[str]) -> str:
-    chosen = ", ".join(f'{name}=~"${name}"' for name in VARIABLES)
+def _filtered(match: re.Match[str]) -> str:
+    filters = ", ".join(f'{name}=~"${name}"' for name in VARIABLES)
     own = f"{match[2]}, " if match[2] else ""
-    return f"{match[1]}{{{own}{chosen}}}"
+    return f"{match[1]}{{{own}{filters}}}"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What one panel shows, and how."""
+    """One panel."""
 
     title: str
-    text: str
-    """What it means, for those who hover over its corner."""
+    description: str
+    """The tooltip of the panel."""
     unit: str
-    """A unit of Grafana's."""
+    """One of Grafana's unit ids."""
     queries: tuple[Query, ...]
     kind: Kind = "timeseries"
     width: int = 8
-    """Of 24."""
+    """In columns of the grid."""
     height: int = 8
-    steps: tuple[Step, ...] = CALM
-    """Colours by value; a line is drawn at each of them."""
+    thresholds: tuple[Threshold, ...] = _GREEN
+    """Colours by value; a graph has a line at each of them."""
     runbook: str = ""
-    """The heading of the runbook that it belongs to."""
+    """The runbook section that the panel links to."""
     stacked: bool = False
-    least: float | None = None
-    most: float | None = None
-    words: tuple[tuple[float, str], ...] = ()
-    """What is shown in the place of a number."""
-    nothing: str = ""
-    """What is shown where there is no number."""
+    min: float | None = None
+    max: float | None = None
+    value_texts: tuple[tuple[float, str], ...] = ()
+    """Texts that replace certain values."""
+    no_value: str = ""
+    """The text where there is no value."""
     decimals: int | None = None
     colours: Mapping[str, str] = field(default_factory=dict)
-    """Of series whose meaning has one, by legend."""
+    """Fixed colours of series, by legend."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels under one heading; from left to right, then on the next line."""
+    """Panels under a heading, from left to right and line by line."""
 
     title: str
     panels: tuple[Panel, ...]
 
 
-def places(panels: tuple[Panel, ...], top: int) -> Iterator[tuple[Panel, int, int]]:
-    """Each panel with its column and line, from line `top` on. All panels of one line are equally high."""
+def positions(panels: tuple[Panel, ...], top: int) -> Iterator[tuple[Panel, int, int]]:
+    """Each panel with its column and line in the grid, starting at line `top`. Panels of a line are equally high."""
     column, line, height = 0, top, 0
     for panel in panels:
-        if column + panel.width > 24:
+        if column + panel.width > GRID_COLUMNS:
             column, line = 0, line + height
         yield panel, column, line
         column, height = column + panel.width, panel.height
 
 
 def bottom(panels: tuple[Panel, ...], top: int) -> int:
-    """The first line below them."""
-    return max(line + panel.height for panel, _, line in places(panels, top))
+    """The first line of the grid below the panels."""
+    return max(line + panel.height for panel, _, line in positions(panels, top))

@@ -1,4 +1,4 @@
-"""The dashboard's first row as a picture, drawn from what a real Prometheus has scraped off a daemon under load."""
+"""Draws the dashboard's first row as a picture, from what a real Prometheus has scraped from a daemon under load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from inference.synthetic import render_sample
-from scripts.monitoring.panels import VARIABLES, Panel, Query, Row, bottom, places
+from scripts.monitoring.panels import VARIABLES, Panel, Query, Row, bottom, positions
 from tests.equipment.daemon import Daemon, Folders
 from tests.equipment.prometheus import Line, Prometheus, caught_up, running_prometheus
 
@@ -28,28 +28,28 @@ from matplotlib.figure import Figure
 MODEL = "nano"
 SHAPES = ((640, 480), (480, 640), (600, 600))
 WAVES = (40, 90, 150, 10, 40, 100)
-"""So many pictures are dropped at once, WAVE_SECONDS apart: the queue fills and empties."""
+"""Pictures in each wave; the waves are WAVE_SECONDS apart, so that the queue fills and empties."""
 WAVE_SECONDS = 18.0
 BROKEN = 3
-"""So many files with each wave are no pictures."""
+"""Files in each wave that are not pictures."""
 
-PAPER, CARD, INK, FAINT = "#111217", "#181b1f", "#ccccdc", "#3a3d44"
+BACKGROUND, PANEL, TEXT, GRID = "#111217", "#181b1f", "#ccccdc", "#3a3d44"
 COLOURS = {"green": "#56a64b", "yellow": "#d9a406", "red": "#d44a3a", "blue": "#3274d9"}
 LINES = ("#5794f2", "#f2cc0c", "#ff9830", "#b877d9", "#73bf69")
 CELL = (0.6, 0.4)
-"""Inches of a grid's cell."""
+"""Width and height of a grid cell in inches."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """What is drawn: a server's data between two Unix times."""
+    """A Prometheus server, and the Unix times between which its data is drawn."""
 
     server: Prometheus
     start: float
     end: float
 
     def lines(self, query: Query) -> list[Line]:
-        """The answer, as Grafana would get it."""
+        """The result of a query, as Grafana would get it."""
         expr = query.expr
         for name in VARIABLES:
             expr = expr.replace(f"${name}", ".*")
@@ -58,7 +58,7 @@ class Span:
 
 
 def draw_under_load(row: Row, alerts: Path, file: Path) -> None:
-    """Run a daemon and a Prometheus with these alerts, give the daemon work, draw what the row shows of it."""
+    """Run a daemon and a Prometheus with these alerts, give the daemon work, and draw the row into `file`."""
     with TemporaryDirectory(prefix="alphadrop-dashboard-") as top, _under_load(Path(top), alerts.resolve()) as span:
         draw(row, span, file)
 
@@ -79,7 +79,7 @@ def _under_load(top: Path, alerts: Path) -> Iterator[Span]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """Products that never were."""
+    """Write synthetic product pictures."""
     files = []
     for i, (height, width) in enumerate(SHAPES):
         files.append(folder / f"product-{i}.jpg")
@@ -88,66 +88,66 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _work(daemon: Daemon, server: Prometheus, pictures: list[Path]) -> None:
-    """Waves of pictures; ends while the last one is still being worked on, so that something can be seen to wait."""
+    """Copy waves of pictures into the source. Returns while the last wave is in progress, so that some are pending."""
     source = daemon.folders.source
     for wave, size in enumerate(WAVES):
-        time.sleep(WAVE_SECONDS if wave else WAVE_SECONDS / 3)  # a rhythm, not a wait for something
+        time.sleep(WAVE_SECONDS if wave else WAVE_SECONDS / 3)  # paces the load; there is nothing to wait for
         for number in range(BROKEN):
-            (source / f"{wave}-broken-{number}.jpg").write_bytes(b"no picture")
+            (source / f"{wave}-broken-{number}.jpg").write_bytes(b"not a picture")
         for number in range(size):
             shutil.copyfile(pictures[number % len(pictures)], source / f"{wave}-{number}.jpg")
     caught_up(server, "sum(alphadrop_images_processed_total)", sum(WAVES) - WAVES[-1] / 2)
 
 
 def draw(row: Row, span: Span, file: Path) -> None:
-    """Every panel of the row in its place."""
+    """Draw every panel of the row at its position."""
     height = bottom(row.panels, 0)
-    with pyplot.rc_context({"font.family": "DejaVu Sans", "text.color": INK, "axes.labelcolor": INK}):
-        figure = pyplot.figure(figsize=(24 * CELL[0], height * CELL[1]), facecolor=PAPER)
-        for panel, column, line in places(row.panels, 0):
+    with pyplot.rc_context({"font.family": "DejaVu Sans", "text.color": TEXT, "axes.labelcolor": TEXT}):
+        figure = pyplot.figure(figsize=(24 * CELL[0], height * CELL[1]), facecolor=BACKGROUND)
+        for panel, column, line in positions(row.panels, 0):
             box = (column / 24, 1 - (line + panel.height) / height, panel.width / 24, panel.height / height)
             _draw_panel(figure, box, panel, span)
-        figure.savefig(file, dpi=110, facecolor=PAPER)
+        figure.savefig(file, dpi=110, facecolor=BACKGROUND)
         pyplot.close(figure)
 
 
 def _draw_panel(figure: Figure, box: tuple[float, float, float, float], panel: Panel, span: Span) -> None:
     left, low, width, height = box
     gap = 0.003
-    card = figure.add_axes((left + gap, low + 2 * gap, width - 2 * gap, height - 4 * gap), facecolor=CARD)
+    card = figure.add_axes((left + gap, low + 2 * gap, width - 2 * gap, height - 4 * gap), facecolor=PANEL)
     card.set(xticks=[], yticks=[])
-    card.spines[:].set_color(FAINT)
+    card.spines[:].set_color(GRID)
     card.set_title(f" {panel.title}", loc="left", y=1.0, pad=-15, fontsize=9.5, color="white")
     if panel.kind == "stat":
         _draw_number(card, panel, span)
     else:
         inner = (left + 0.026, low + 0.19 * height, width - 0.038, 0.66 * height)
-        _draw_lines(figure.add_axes(inner, facecolor=CARD), card, panel, span)
+        _draw_lines(figure.add_axes(inner, facecolor=PANEL), card, panel, span)
 
 
 def _draw_number(card: Axes, panel: Panel, span: Span) -> None:
-    """The last value in large type, on the colour of its threshold."""
+    """Draw the last value in large type, on the colour of its threshold."""
     lines = span.lines(panel.queries[0])
     last = lines[0].points[-1] if lines else (0.0, math.nan)
     value = last[1] if last[0] > span.end - 5 else math.nan
-    card.set_facecolor(COLOURS[colour_of(panel, value)] if math.isfinite(value) else CARD)
+    card.set_facecolor(COLOURS[colour_of(panel, value)] if math.isfinite(value) else PANEL)
     text = text_of(panel, value)
     card.text(0.5, 0.4, text, transform=card.transAxes, ha="center", va="center", fontsize=21 if len(text) < 7 else 17,
               fontweight="bold", color="white")  # fmt: skip
 
 
 def colour_of(panel: Panel, value: float) -> str:
-    """The colour of the last step that the value has reached."""
-    reached = [colour for step, colour in panel.steps if step is None or value >= step]
+    """The colour of the highest threshold that the value reaches."""
+    reached = [colour for start, colour in panel.thresholds if start is None or value >= start]
     return reached[-1]
 
 
 def text_of(panel: Panel, value: float) -> str:
-    """A number as Grafana would write it."""
+    """A value as Grafana would format it."""
     if not math.isfinite(value):
-        return panel.nothing or "No data"
-    if value in dict(panel.words):
-        return dict(panel.words)[value]
+        return panel.no_value or "No data"
+    if value in dict(panel.value_texts):
+        return dict(panel.value_texts)[value]
     if panel.unit == "s":
         return f"{value / 60:.1f} min" if value >= 60 else f"{value:.1f} s"
     if panel.unit == "percentunit":
@@ -172,11 +172,11 @@ def _draw_lines(axes: Axes, card: Axes, panel: Panel, span: Span) -> None:
     _dress(axes, panel, span)
     card.text(0.985, 0.935, panel.unit.removeprefix("suffix:").strip().replace("short", "images"),
               transform=card.transAxes, ha="right", va="top", fontsize=8.5, color="#8e8e99")  # fmt: skip
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncol=5, fontsize=8.5, frameon=False, labelcolor=INK)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncol=5, fontsize=8.5, frameon=False, labelcolor=TEXT)
 
 
 def _on_grid(line: Line, span: Span, count: int) -> np.ndarray:
-    """A value for each second, nan where there is none."""
+    """The value for each second, NaN where there is none."""
     values = np.full(count, np.nan)
     for moment, value in line.points:
         values[round(moment - span.start)] = value
@@ -184,7 +184,7 @@ def _on_grid(line: Line, span: Span, count: int) -> np.ndarray:
 
 
 def legend_of(query: Query, line: Line) -> str:
-    """The name of a series, by its labels."""
+    """The legend of a series, from its labels."""
     name = query.legend
     for label, value in line.labels.items():
         name = name.replace(f"{{{{{label}}}}}", value)
@@ -193,8 +193,8 @@ def legend_of(query: Query, line: Line) -> str:
 
 def _dress(axes: Axes, panel: Panel, span: Span) -> None:
     axes.set_xlim(0, span.end - span.start)
-    axes.set_ylim(bottom=panel.least)
-    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_ylim(bottom=panel.min)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.tick_params(colors="#8e8e99", labelsize=8, length=0)
     axes.spines[:].set_visible(False)
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds // 60:.0f}:{seconds % 60:02.0f}")

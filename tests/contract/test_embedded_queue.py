@@ -10,11 +10,12 @@ import pytest
 
 from tests.equipment.support import Clock
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
+from watcher.core.reasons import Reason
 from watcher.queues.base import EmbeddedQueue, Queue, QueueStats
 from watcher.queues.sqlite import SUSPECT_PATIENCE, SqliteQueue
 
 START = 1_700_000_000.0
-BROKEN = Rejection("truncated", "The file ends early: copy it again.")
+BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
 
 
 Opener = Callable[[Path, Clock], AbstractContextManager[EmbeddedQueue]]
@@ -96,7 +97,7 @@ def test_a_key_that_is_no_valid_text_is_a_key(embedded: EmbeddedQueue) -> None:
     embedded.put([Job("odd", odd.ref, odd.output)])
     (lease,) = embedded.lease("w", 1, alone=False)
     assert lease.job.ref == odd.ref
-    lease.reject(Rejection("unreadable", f"cannot read {odd.ref.key}"))
+    lease.reject(Rejection(Reason.UNREADABLE, f"cannot read {odd.ref.key}"))
     assert [kept.detail for _, kept in embedded.rejected()] == [f"cannot read {odd.ref.key}"]
     assert [again.ref for again in embedded.retry(odd.ref.key)] == [odd.ref]
 
@@ -246,7 +247,7 @@ def test_a_rejection_is_final_even_for_a_late_done(embedded: EmbeddedQueue) -> N
 def reject_all(queue: Queue, clock: Clock, keys: Sequence[str]) -> None:
     for key in keys:
         queue.put([job(key)])
-        queue.lease("w", 1, alone=False)[0].reject(Rejection("truncated", f"{key} ends early"))
+        queue.lease("w", 1, alone=False)[0].reject(Rejection(Reason.TRUNCATED, f"{key} ends early"))
         clock.now += 1
 
 

@@ -14,12 +14,13 @@ from tests.contract.brokers import Site, rabbit_site, sqs_site
 from tests.equipment.support import Clock, wait_until
 from watcher.core.counts import Counts
 from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Rejection
+from watcher.core.reasons import Reason
 from watcher.queues.base import Queue, QueueStats
 from watcher.queues.broker import BrokerQueue
 from watcher.queues.sqlite import SqliteQueue
 
 START = 1_700_000_000.0
-BROKEN = Rejection("truncated", "The file ends early: copy it again.")
+BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
 
 
 Opener = Callable[[pytest.FixtureRequest, Clock], AbstractContextManager[Queue]]

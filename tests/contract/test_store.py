@@ -15,9 +15,9 @@ from tests.equipment.moto import moto_server, use_credentials
 from watcher.core.errors import Conflict, Gone, Stale
 from watcher.core.jobs import Facts, ImageRef, Job
 from watcher.stores import open_store
-from watcher.stores.base import Held, Store
+from watcher.stores.base import OutputInfo, Store
 from watcher.stores.local import LocalStore
-from watcher.stores.stamp import source_text, stamp
+from watcher.stores.output_metadata import png_text, recorded_source
 from watcher.testing import MemoryStore
 
 KEYS = [
@@ -86,10 +86,10 @@ def job(output: str = "x.png", key: str = "x.jpg", version: str = "1") -> Job:
 
 
 def png_of(made: Job, facts: Facts | None = None) -> bytes:
-    return encode_png(np.zeros((4, 5, 4), np.uint8), text=stamp(made, facts))
+    return encode_png(np.zeros((4, 5, 4), np.uint8), text=png_text(made, facts))
 
 
-def put(store: Store, made: Job, over: Held | None = None) -> None:
+def put(store: Store, made: Job, over: OutputInfo | None = None) -> None:
     store.put(made, png_of(made), over)
 
 
@@ -100,7 +100,7 @@ def present(store: Store, key: str) -> ImageRef:
 
 
 def said_of(store: Store, key: str) -> tuple[str | None, str | None]:
-    held = store.held(key)
+    held = store.output_info(key)
     assert held is not None
     return held.job, held.source_key
 
@@ -118,7 +118,7 @@ class TestAnyKey:
     def test_may_be_an_outputs_and_a_sources(self, store: Store, key: str) -> None:
         made = job(output=key, key=key)
         put(store, made)
-        assert said_of(store, key) == (made.id, source_text(key))
+        assert said_of(store, key) == (made.id, recorded_source(key))
 
     @pytest.mark.parametrize("key", KEYS)
     def test_can_be_deleted(self, store: Store, key: str) -> None:
@@ -173,7 +173,7 @@ class TestVersions:
     def test_of_what_never_was_are_none(self, store: Store) -> None:
         assert store.stat("x.jpg") is None
         assert store.stat("") is None
-        assert store.held("x.png") is None
+        assert store.output_info("x.png") is None
 
     def test_of_large_objects_are_read_whole(self, store: Store) -> None:
         data = np.random.default_rng(0).bytes(3_000_001)
@@ -184,7 +184,7 @@ class TestVersions:
 class TestHeld:
     def test_tells_another_job_after_it_was_replaced(self, store: Store) -> None:
         put(store, job(version="1"))
-        put(store, job(version="2"), store.held("x.png"))
+        put(store, job(version="2"), store.output_info("x.png"))
         assert said_of(store, "x.png") == (job(version="2").id, "x.jpg")
 
     def test_says_nothing_of_other_peoples_files(self, store: Store) -> None:
@@ -197,13 +197,13 @@ class TestHeld:
 
     def test_is_sure_of_no_job_before_its_output_is_whole(self, store: Store) -> None:
         store.put_record("x.png", png_of(job())[:-1])
-        held = store.held("x.png")
+        held = store.output_info("x.png")
         assert held is None or held.job is None
 
     def test_works_for_sources_keys_of_any_length(self, store: Store) -> None:
         made = job(key="ä/" * 2000 + "x.jpg")
         put(store, made)
-        assert said_of(store, "x.png") == (made.id, source_text(made.ref.key))
+        assert said_of(store, "x.png") == (made.id, recorded_source(made.ref.key))
 
 
 class TestPut:
@@ -218,7 +218,7 @@ class TestPut:
 
     def test_over_anothers_file_is_possible_for_who_has_seen_it(self, store: Store) -> None:
         store.put_record("x.png", b"GIF89a and more")
-        put(store, job(), store.held("x.png"))
+        put(store, job(), store.output_info("x.png"))
         assert said_of(store, "x.png") == (job().id, "x.jpg")
 
 
@@ -231,7 +231,7 @@ class TestGuardedPut:
 
     def test_over_an_output_conflicts_with_a_newer_one(self, guarded: Store) -> None:
         put(guarded, job(version="1"))
-        seen = guarded.held("x.png")
+        seen = guarded.output_info("x.png")
         put(guarded, job(version="3"), seen)
         with pytest.raises(Conflict):
             put(guarded, job(version="2"), seen)
@@ -239,11 +239,11 @@ class TestGuardedPut:
 
     def test_over_an_output_conflicts_when_that_is_gone(self, guarded: Store) -> None:
         put(guarded, job(version="1"))
-        seen = guarded.held("x.png")
+        seen = guarded.output_info("x.png")
         guarded.delete("x.png")
         with pytest.raises(Conflict):
             put(guarded, job(version="2"), seen)
-        assert guarded.held("x.png") is None
+        assert guarded.output_info("x.png") is None
 
 
 class TestRecords:
@@ -257,7 +257,7 @@ class TestRecords:
     @pytest.mark.parametrize("key", [*KEYS, "x" * 1020 + ".jpg"])
     def test_lie_where_the_store_says(self, store: Store, key: str) -> None:
         store.put_record(f"_failed/{key}.json", b"{}")
-        at = store.recorded_at(f"_failed/{key}.json")
+        at = store.record_location(f"_failed/{key}.json")
         (ref,) = store.list("_failed/")
         assert (ref.key, store.stat(at), store.read(ref)) == (at, ref, b"{}")
         store.delete(at)

@@ -24,7 +24,7 @@ from tests.deploy.overlays import (
 )
 from tests.equipment.support import ROOT
 from watcher.fleet.keeper import START_UP
-from watcher.telemetry.health import FRESH, Health
+from watcher.telemetry.health import HEARTBEAT_TIMEOUT, Health
 from watcher.telemetry.metrics import Metrics
 from watcher.web.app import create_app
 
@@ -104,7 +104,7 @@ def test_the_probes_ask_pages_that_exist_and_liveness_knows_no_store():
     health = Health("queue", "source", "workers")
     app = create_app(Metrics(), health)
     assert {"/livez", "/readyz", "/metrics"} <= {route.path for route in app.routes}  # type: ignore[attr-defined]
-    assert health.alive() and health.ready()  # nothing is ready yet, and it lives
+    assert health.alive() and health.unready()  # nothing is ready yet, and it lives
 
 
 @pytest.mark.parametrize("pods", EVERY)
@@ -118,7 +118,7 @@ def test_loading_and_warming_up_are_waited_for(pods: Pods):
 @pytest.mark.parametrize("pods", EVERY)
 def test_a_stuck_supervisor_is_restarted_and_a_slow_one_is_not(pods: Pods):
     probe = pods.container["livenessProbe"]
-    assert 20 <= probe["periodSeconds"] * probe["failureThreshold"] <= 2 * FRESH
+    assert 20 <= probe["periodSeconds"] * probe["failureThreshold"] <= 2 * HEARTBEAT_TIMEOUT
     assert all(pods.container[f"{name}Probe"]["timeoutSeconds"] >= 5 for name in ("startup", "readiness", "liveness"))
 
 

@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.equipment.support import STUCK, clean_environment, wait_until
 from watcher.core.jobs import Rejection
-from watcher.core.protocol import STAGES
+from watcher.protocol import STAGES
 from watcher.queues import open_queue
 from watcher.queues.base import QueueStats
 

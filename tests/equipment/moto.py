@@ -20,7 +20,7 @@ from tests.equipment.support import wait_until
 from watcher.aws.clients import AwsOptions, make_client
 from watcher.core.counts import Counts
 from watcher.stores.s3 import S3Store
-from watcher.stores.s3_config import Conditions, PutOptions, S3Config
+from watcher.stores.s3_config import ConditionalWrites, PutOptions, S3Config
 
 REGION = "us-east-1"
 STARTED = 300.0
@@ -56,13 +56,15 @@ class Moto:
         self.client().create_bucket(Bucket=name)
         return name
 
-    def store(self, uri: str, put: PutOptions | None = None, conditions: Conditions | None = None) -> S3Store:
+    def store(
+        self, uri: str, put: PutOptions | None = None, conditional_writes: ConditionalWrites | None = None
+    ) -> S3Store:
         """A store on this server. All share one client, which takes longer to make than a test."""
-        return S3Store(uri, _our_client(self.endpoint), put, conditions)
+        return S3Store(uri, _our_client(self.endpoint), put, conditional_writes)
 
-    def config(self, put: PutOptions | None = None, conditions: Conditions | None = None) -> S3Config:
+    def config(self, put: PutOptions | None = None, conditional_writes: ConditionalWrites | None = None) -> S3Config:
         """What a store on this server is opened with; by default it enforces what Amazon's does."""
-        return S3Config(AwsOptions(self.endpoint), put or PutOptions(), conditions or Conditions())
+        return S3Config(AwsOptions(self.endpoint), put or PutOptions(), conditional_writes or ConditionalWrites())
 
 
 CREDENTIALS = {

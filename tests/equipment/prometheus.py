@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -16,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.equipment.rabbit import free_port
+from tests.equipment.requirements import require_program
 from tests.equipment.support import wait_until
 
 STARTED = 300.0
@@ -99,9 +97,8 @@ def _numbers(values: Sequence[tuple[float, str]]) -> Iterator[tuple[float, float
 
 @contextmanager
 def running_prometheus(folder: Path, target: int, rules: Sequence[Path] = ()) -> Iterator[Prometheus]:
-    """A server until the end of the block. Fails with what to install where Prometheus is missing."""
-    if not shutil.which("prometheus"):
-        pytest.fail("Prometheus is not installed: run `make services`, or install the package prometheus.")
+    """A server until the end of the block. Without Prometheus it skips the test, or fails it with `--demand-all`."""
+    require_program("prometheus", "run `make services`, or install the package prometheus.")
     server = Prometheus(folder, target, rules)
     config = folder / "prometheus.yml"
     names = ", ".join(map(str, rules))

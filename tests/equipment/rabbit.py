@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pika
-import pytest
 
+from tests.equipment.requirements import require_program
 from tests.equipment.support import wait_until
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # not the one in PATH, which becomes the user rabbitmq
@@ -149,9 +149,8 @@ class Rabbit:
 
 @contextmanager
 def running_rabbit(config: str = "") -> Iterator[Rabbit]:
-    """A node until the end of the block. Fails with what to install where RabbitMQ is missing."""
-    if not SERVER.exists():
-        pytest.fail("RabbitMQ is not installed: run `make services`, or install the package rabbitmq-server.")
+    """A node until the end of the block. Without RabbitMQ it skips the test, or fails it with `--demand-all`."""
+    require_program(SERVER, "run `make services`, or install the package rabbitmq-server.")
     with ExitStack() as ending:
         rabbit = Rabbit(Path(ending.enter_context(TemporaryDirectory(prefix="rabbit"))), config)
         # Ours and in the foreground: the one that the node would start by itself stays behind for ever.

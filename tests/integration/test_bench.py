@@ -1,4 +1,4 @@
-"""`alphadrop bench`, small: a whole report of every section, with every row; and peers that are at hand."""
+"""`alphadrop bench` with a tiny workload: a whole report with every section and row, and a comparison with a peer."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from watcher.commands.bench.command import Options, bench
-from watcher.commands.bench.engine.encoders import ENCODERS
-from watcher.commands.bench.engine.filters import CHOICES, WINDOWS
-from watcher.commands.bench.engine.stages import STAGES
-from watcher.commands.bench.peers.race import OURS, Race, ours, race, section, sequential
-from watcher.commands.bench.pictures import photos, spread_out
-from watcher.commands.bench.plan import QUICK
+from watcher.commands.bench.command import BenchOptions, bench
+from watcher.commands.bench.engine.stage_times import STAGES
+from watcher.commands.bench.peers.comparison import PipelineComparison, compare_pipelines
+from watcher.commands.bench.peers.pipelines import OURS, alphadrop, sequential_script
+from watcher.commands.bench.peers.section import peers_section
+from watcher.commands.bench.photos import draw_photos, fill_folder
+from watcher.commands.bench.png_filters import CHOICES, WINDOWS
 from watcher.commands.bench.report import Report, read
 from watcher.commands.bench.sections import SECTIONS
+from watcher.commands.bench.sections.encoders import ENCODERS
+from watcher.commands.bench.workload import QUICK
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -47,24 +49,24 @@ TINY = replace(
 )
 
 
-def test_a_report_of_everything_is_whole(tmp_path: Path) -> None:
-    """One test, since the report takes longest: every check is a function below."""
-    # Given a device whose memory ends at batches of three
+def test_a_report_of_all_sections_is_complete(tmp_path: Path) -> None:
+    """One test, because making the report takes longest; each check is a function below."""
+    # Given a device with memory for batches of three
     folder = tmp_path / "report"
-    # When all is measured
-    bench(Options(TINY, folder, devices="cpu", model="fake:oom_above=3,delay=0.01"))
+    # When all sections are measured
+    bench(BenchOptions(TINY, folder, devices="cpu", model="fake:oom_above=3,delay=0.01"))
     # Then
     report = read(folder)
     every_section_is_there_with_a_page_and_its_charts(folder, report)
-    the_machine_stands_on_it(report)
+    the_machine_is_described(report)
     every_row_is_there(report)
-    the_articles_figures_stand_beside_ours(report)
-    a_batch_for_which_there_is_no_memory_is_a_row_that_says_so(report)
-    no_device_does_more_than_it_can(report)
+    the_articles_figures_are_beside_ours(report)
+    a_batch_that_does_not_fit_into_memory_is_a_row_that_says_so(report)
+    no_device_exceeds_its_maximum(report)
 
 
 def rows(report: Report, section: str, table: str) -> list[str]:
-    """The first cell of every row."""
+    """First cell of every row of a table."""
     [found] = [one for one in report.section(section).tables if one.name == table]
     return [str(row[0]) for row in found.rows]
 
@@ -81,11 +83,11 @@ def every_section_is_there_with_a_page_and_its_charts(folder: Path, report: Repo
     assert json.loads((folder / "report.json").read_text("utf-8"))["schema_"] == "alphadrop.bench/1"
 
 
-def the_machine_stands_on_it(report: Report) -> None:
+def the_machine_is_described(report: Report) -> None:
     machine = report.machine
     assert machine.cpu and machine.memory_gib > 0 and machine.cores > 0
     assert {"Python", "torch", "pillow", "isal"} <= machine.versions.keys()
-    assert report.options["plan"] == "tiny"
+    assert report.options["workload"] == "tiny"
 
 
 ROWS = [
@@ -112,18 +114,18 @@ def every_row_is_there(report: Report) -> None:
         assert sorted(rows(report, key, table)) == sorted(wanted), (key, table)
 
 
-def the_articles_figures_stand_beside_ours(report: Report) -> None:
+def the_articles_figures_are_beside_ours(report: Report) -> None:
     [table] = report.section("batches").tables
     assert [row[-2:] for row in table.rows] == [(0.70, 0.72), (0.75, 0.80), (0.82, 0.90)]
     assert rows(report, "folder", "table3")[:3] == ["seconds", "images a second", "gain"]
 
 
-def a_batch_for_which_there_is_no_memory_is_a_row_that_says_so(report: Report) -> None:
+def a_batch_that_does_not_fit_into_memory_is_a_row_that_says_so(report: Report) -> None:
     [table] = report.section("batches").tables
     assert [str(row[1]).startswith("out of memory") for row in table.rows] == [False, False, True]
 
 
-def no_device_does_more_than_it_can(report: Report) -> None:
+def no_device_exceeds_its_maximum(report: Report) -> None:
     [table] = report.section("simulated").tables
     for devices, rate, *_ in table.rows:
         assert isinstance(devices, int) and isinstance(rate, float)
@@ -132,16 +134,21 @@ def no_device_does_more_than_it_can(report: Report) -> None:
 
 def test_the_plain_script_makes_the_same_cut_outs_as_the_daemon(tmp_path: Path) -> None:
     # Given two pipelines with the same network
-    spread_out(photos(tmp_path / "photos", (320, 320), 3), tmp_path / "source", 4)
+    fill_folder(draw_photos(tmp_path / "photos", (320, 320), 3), tmp_path / "source", 4)
     work = tmp_path / "work"
     work.mkdir()
-    contenders = [ours("nano", 320), sequential("nano")]
+    pipelines = [alphadrop("nano", 320), sequential_script("nano")]
     core = min(os.sched_getaffinity(0))
     # When both have run on one core
-    results, alphas = race(Race(contenders, tmp_path / "source", work, [(core,)], 1, lambda text: None))
+    results, alphas = compare_pipelines(
+        PipelineComparison(pipelines, tmp_path / "source", work, [(core,)], 1, lambda text: None)
+    )
     # Then each has its times, and nearly the same alpha
     assert all(result.wall[0] > 0 and result.cpu[0] > 0 for result in results.values())
     assert alphas[OURS] == 0 and 0 < alphas["sequential script"] < 0.08
     # And on one core no pipeline has had more CPU time than time
     assert all(result.cpu[0] <= 1.1 * result.wall[0] + 20 for result in results.values())
-    assert [row[0] for row in section(results, alphas, "4 pictures", "").tables[0].rows] == [OURS, "sequential script"]
+    assert [row[0] for row in peers_section(results, alphas, "4 pictures", "").tables[0].rows] == [
+        OURS,
+        "sequential script",
+    ]

@@ -167,7 +167,7 @@ def test_a_message_that_is_no_event_goes_to_the_dead_letters_and_nobody_dies(clu
     wait_for(cluster, "out/a.png", 1)
     cluster.wait_until_idle()
     assert cluster.dead_letters() == 1
-    assert work.metric("alphadrop_messages_total", result="invalid") == 1
+    assert work.metric("alphadrop_event_messages_total", result="invalid") == 1
     assert [event["level"] for event in work.events("message_set_aside")] == ["warning"]
 
 

@@ -1,4 +1,4 @@
-"""The dashboard: a file that Grafana takes, and expressions that a real Prometheus answers about a real daemon."""
+"""The dashboard is a file that Grafana can import, and a real Prometheus has a result for each of its expressions."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ DASHBOARD = json.loads(FILE.read_text("utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 PICTURES, BROKEN = 60, 5
 
-NEEDS_A_CARD = {
-    "alphadrop_device_memory_bytes": "torch tells the memory of CUDA devices alone",
-    "alphadrop_device_utilization_ratio": "NVIDIA's driver tells it",
-    "alphadrop_device_power_watts": "NVIDIA's driver tells it",
-    "alphadrop_device_temperature_celsius": "NVIDIA's driver tells it",
+ABSENT = {
+    "alphadrop_device_memory_bytes": "torch reports the memory of CUDA devices only",
+    "alphadrop_device_utilization_ratio": "NVIDIA's driver reports it",
+    "alphadrop_device_power_watts": "NVIDIA's driver reports it",
+    "alphadrop_device_temperature_celsius": "NVIDIA's driver reports it",
+    "alphadrop_sink_conditional_writes": "a bucket has conditional writes, a folder needs none",
 }
-"""Series that a machine without a GPU does not have; expressions over these may return nothing there."""
+"""Metrics that a daemon between folders has not on a machine without a GPU: queries of these may return nothing."""
 
 
 # The file.
 
 
-def test_it_is_made_from_what_is_in_the_scripts():
+def test_the_file_is_generated_from_the_scripts():
     assert FILE.read_text("utf-8") == grafana.render(ROWS), "run make dashboard"
 
 
-def test_the_rules_custom_resource_is_made_from_the_plain_file():
+def test_the_custom_resource_is_generated_from_the_plain_rule_file():
     made = (ALERTS.parent / "prometheusrule.yaml").read_text("utf-8")
     assert made == rules.render(ALERTS.read_text("utf-8")), "run make dashboard"
 
@@ -60,7 +61,7 @@ def test_ids_are_unique_and_everything_has_a_title():
     assert DASHBOARD["uid"] == "alphadrop" and DASHBOARD["schemaVersion"] >= 39
 
 
-def test_panels_lie_in_the_grid_and_on_no_other():
+def test_panels_are_inside_the_grid_and_do_not_overlap():
     cells = {panel["id"]: set(_cells(panel["gridPos"])) for panel in DASHBOARD["panels"]}
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
@@ -75,7 +76,7 @@ def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_a_panel_says_what_it_shows_in_which_unit_and_from_where(panel: dict[str, Any]):
+def test_a_panel_has_a_description_a_unit_and_a_data_source(panel: dict[str, Any]):
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["value"] is None
@@ -86,7 +87,7 @@ def test_a_panel_says_what_it_shows_in_which_unit_and_from_where(panel: dict[str
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_every_series_of_a_panel_is_ours_and_narrowed_down(panel: dict[str, Any]):
+def test_every_metric_of_a_panel_exists_and_is_filtered(panel: dict[str, Any]):
     for target in panel["targets"]:
         names = re.findall(r"\b((?:alphadrop|process)_\w+|ALERTS)\b(?!\()", target["expr"])
         assert names and set(names) <= _series() | {"ALERTS"}
@@ -94,17 +95,24 @@ def test_every_series_of_a_panel_is_ours_and_narrowed_down(panel: dict[str, Any]
             assert target["expr"].count(f'{name}=~"${name}"') == len(names)
 
 
-def test_a_query_is_narrowed_down_with_and_without_labels_of_its_own():
+def test_a_query_is_filtered_with_and_without_labels_of_its_own():
     chosen = 'namespace=~"$namespace", job=~"$job", instance=~"$instance"'
     query = Query('alphadrop_a{x="1"} / sum(process_b) > 2')
     assert query.expr == f'alphadrop_a{{x="1", {chosen}}} / sum(process_b{{{chosen}}}) > 2'
 
 
-def test_links_lead_to_the_runbook():
+def test_links_lead_to_sections_of_the_runbook():
     links = [link["url"] for panel in PANELS for link in panel.get("links", [])]
     headings = anchors(ROOT / "docs" / "runbook.md")
     assert links and {link.removeprefix("${runbook}#") for link in links} <= headings
     assert DASHBOARD["links"][0]["url"] == "${runbook}"
+
+
+def test_the_runbook_names_panels_and_rows_that_exist():
+    text = (ROOT / "docs" / "runbook.md").read_text("utf-8")
+    named = set(re.findall(r"(?<!\*)\*([A-Za-z][^*\n]+)\*(?!\*)", text)) - {"written"}
+    rows = {row.title.partition(":")[0] for row in ROWS}
+    assert len(named) > 10 and named <= rows | {panel["title"] for panel in PANELS}
 
 
 def test_the_reader_chooses_source_namespace_job_and_instance():
@@ -113,14 +121,14 @@ def test_the_reader_chooses_source_namespace_job_and_instance():
     assert all(variables[name]["allValue"] == ".*" for name in VARIABLES)
 
 
-def test_kubernetes_gets_dashboard_and_rules_as_its_operators_take_them():
+def test_kustomize_renders_the_dashboard_and_the_rules_for_their_operators():
     made = subprocess.run(["kubectl", "kustomize", FILE.parent], capture_output=True, text=True, check=True).stdout
     assert 'grafana_dashboard: "1"' in made and '"uid": "alphadrop"' in made
     made = subprocess.run(["kubectl", "kustomize", ALERTS.parent], capture_output=True, text=True, check=True).stdout
     assert "kind: PrometheusRule" in made and "AlphadropStalled" in made
 
 
-def test_the_runbooks_address_is_set_as_the_page_says(tmp_path: Path):
+def test_the_address_of_the_runbook_can_be_set_as_the_page_says(tmp_path: Path):
     for folder in ("grafana", "prometheus"):
         shutil.copytree(ROOT / "deploy" / folder, tmp_path / "deploy" / folder)
     texts = [block.text for block in blocks(ROOT / "docs" / "monitoring.md", "sh")]
@@ -135,7 +143,7 @@ def test_the_runbooks_address_is_set_as_the_page_says(tmp_path: Path):
 
 
 def test_a_real_prometheus_answers_every_expression(tmp_path: Path, folders: Folders):
-    """Given a daemon with work, bad files and a worker that dies, every panel has something to show."""
+    """Given a daemon with work, bad files and a worker that is killed, every panel has data."""
     with Daemon(folders, "--rescan", "1", "--batch", "2", model="fake:delay=0.1") as daemon:
         daemon.wait_until_ready()
         with running_prometheus(tmp_path, daemon.port, [ALERTS]) as prometheus:
@@ -152,10 +160,10 @@ def test_a_real_prometheus_answers_every_expression(tmp_path: Path, folders: Fol
 
 
 def keep_busy(daemon: Daemon) -> None:
-    """Pictures, files that are none, and the end of a worker that has some in hand."""
+    """Copy pictures and files that are not pictures, and kill a worker while it processes some."""
     source = daemon.folders.source
     for number in range(BROKEN):
-        (source / f"broken-{number}.jpg").write_bytes(b"no picture")
+        (source / f"broken-{number}.jpg").write_bytes(b"not a picture")
     for number in range(PICTURES):
         coloured(source / f"{number}.png", colour(number))
     daemon.until(lambda: len(daemon.folders.outputs()) > PICTURES // 4, "nothing was written")
@@ -164,14 +172,14 @@ def keep_busy(daemon: Daemon) -> None:
 
 
 def queries() -> list[Query]:
-    """All of the dashboard."""
+    """All queries of the dashboard."""
     return [query for row in ROWS for panel in row.panels for query in panel.queries]
 
 
 def silent(prometheus: Prometheus, started: float) -> list[str]:
-    """The expressions that are not answered, of those that need no card."""
-    asked = [query for query in queries() if not _needs_a_card(query)]
-    return [query.bare for query in asked if not _answer(prometheus, query, started)]
+    """The expressions without a result, of those that must have one."""
+    asked = [query for query in queries() if not _may_be_empty(query)]
+    return [query.promql for query in asked if not _answer(prometheus, query, started)]
 
 
 def _answer(prometheus: Prometheus, query: Query, started: float) -> bool:
@@ -179,23 +187,23 @@ def _answer(prometheus: Prometheus, query: Query, started: float) -> bool:
 
 
 def filled_in(expr: str, seconds: float) -> str:
-    """An expression as Grafana sends it, for a dashboard that shows so many seconds."""
+    """An expression as Grafana sends it, for a dashboard that shows this many seconds."""
     for name in VARIABLES:
         expr = expr.replace(f"${name}", ".*")
     return expr.replace("$__rate_interval", "10s").replace("$__range", f"{seconds:.0f}s")
 
 
-def _needs_a_card(query: Query) -> bool:
-    return bool(query.series & NEEDS_A_CARD.keys())
+def _may_be_empty(query: Query) -> bool:
+    return bool(query.metrics & ABSENT.keys())
 
 
-def test_series_that_need_a_card_are_in_few_panels():
-    titles = Counter(panel.title for row in ROWS for panel in row.panels if any(map(_needs_a_card, panel.queries)))
-    assert set(titles) == {"Fullest GPU", "Memory", "Utilisation", "Power", "Temperature"}
+def test_few_panels_may_be_empty():
+    titles = Counter(panel.title for row in ROWS for panel in row.panels if any(map(_may_be_empty, panel.queries)))
+    assert set(titles) == {"Fullest GPU", "Memory", "Utilization", "Power", "Temperature", "Conditional writes"}
 
 
 def _series() -> set[str]:
-    """The names of all samples that the daemon may show."""
+    """The names of all samples that a daemon may export."""
     families = list(Metrics().registry.collect())
     endings = ("", "_total", "_info", "_bucket", "_sum", "_count")
     return {family.name + ending for family in families for ending in endings}

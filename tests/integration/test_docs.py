@@ -27,7 +27,7 @@ from tests.equipment.rabbit import SERVER, Rabbit
 from tests.equipment.support import ROOT, STUCK, log_events, wait_until
 from watcher import cli
 from watcher.aws.clients import AwsOptions
-from watcher.config.flags import HIDDEN
+from watcher.config.flags import PUBLIC
 from watcher.config.load import load_settings
 from watcher.config.preflight import check_places
 from watcher.config.settings import Settings
@@ -100,8 +100,8 @@ def test_every_setting_metric_and_file_exists(page: Path):
 
 def test_every_setting_of_buckets_is_explained():
     text = "".join(page.read_text("utf-8") for page in USERS)
-    named = [name for name in Settings.model_fields if re.match("(sink_)?s3_|events|queue|after|visibility", name)]
-    assert [name for name in named if name not in HIDDEN and f"--{name.replace('_', '-')}" not in text] == []
+    named = [name for name in PUBLIC if re.match("(sink_)?s3_|events|queue|after|visibility", name)]
+    assert [name for name in named if f"--{name.replace('_', '-')}" not in text] == []
 
 
 def test_every_part_of_the_watcher_is_on_the_map():
@@ -260,7 +260,7 @@ def test_the_page_for_aws_works_as_it_is_pasted_and_its_policies_are_the_least(o
 
     # Then nothing was denied, nothing was missing in the policies, and nothing in them was idle
     for log in (watch, work):
-        assert "Denied" not in log.read_text() and not events(log, "trouble")
+        assert '"denied"' not in log.read_text() and not events(log, "trouble")
     for half in POLICIES:
         used, grants = owner.used(f"alphadrop-{half}"), granted(half)
         assert {use for use in used if not any(matches(use, grant) for grant in grants)} == set()
@@ -289,7 +289,7 @@ def test_a_right_that_is_missing_is_seen_and_blames_no_image(owner: Account):
         # Then the log says what is wrong and where, and what to do
         wait_until(lambda: events(work, "trouble"), STUCK, "no trouble was seen")
         trouble = events(work, "trouble")[0]
-        assert (trouble["stage"], trouble["reason"], trouble["key"]) == ("put", "Denied", "a.jpg")
+        assert (trouble["stage"], trouble["reason"], trouble["key"]) == ("put", "denied", "a.jpg")
         assert "allow it in the policy" in str(trouble["problem"])
         # And the image waits until that is mended
         assert keys(owner, "out/") == set()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from inference.models.registry import resolve
 from inference.models.thirdparty.contracts import CONTRACTS
-from tests.equipment import onnxfiles
+from tests.equipment import onnx_files
 from tests.equipment.pictures import photo, place
 from tests.equipment.support import Call, Finished, alphadrop, files_below
 from watcher.compose import find_model, make_recipe
@@ -50,19 +50,19 @@ def once(photos: Path, *options: object, **variables: Any) -> Finished:
 def test_a_model_of_rembgs_is_found_by_name_and_what_limits_it_is_said(photos: Path, tmp_path: Path) -> None:
     home = tmp_path / "models"
     home.mkdir()
-    onnxfiles.isnet(home / "isnet-general-use.onnx", sides=(64, 96))
+    onnx_files.isnet(home / "isnet-general-use.onnx", sides=(64, 96))
     done = once(photos, "--model", "isnet-general-use", U2NET_HOME=str(home))
     assert done.code == 0, done.err
-    assert "model_limits_throughput" in done.err and "batches of 1 alone" in done.err
+    assert "model_limits_throughput" in done.err and "fixed batch size of 1" in done.err
     with Image.open(tmp_path / "cutouts" / "a.png") as image:
         alpha = np.asarray(image)[..., 3]
     assert abs(int(alpha[36, 48]) - RED[0]) < 12  # the red channel is that model's alpha
     listed = alphadrop("models", U2NET_HOME=str(home))
-    assert "batches of 1 alone" in " ".join(listed.out.split()) and "isnet" in listed.out
+    assert "fixed batch size of 1" in " ".join(listed.out.split()) and "isnet" in listed.out
     doctor = alphadrop(
         "doctor", "--model", "isnet-general-use", "--devices", "cpu", U2NET_HOME=str(home), COLUMNS="300"
     )
-    assert doctor.code == 0 and "contract isnet, tried on the CPU; the file is made for batches of 1" in doctor.out
+    assert doctor.code == 0 and "contract isnet, tried on the CPU; the file has a fixed batch size of 1" in doctor.out
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_a_model_of_rembgs_is_found_by_name_and_what_limits_it_is_said(photos: P
 def test_a_model_that_cannot_be_used_is_refused_before_anything_is_touched(
     photos: Path, tmp_path: Path, content: str, said: str
 ) -> None:
-    path = onnxfiles.isnet(tmp_path / "a.onnx")
+    path = onnx_files.isnet(tmp_path / "a.onnx")
     if content == "opset":
         model = onnx.load(str(path))
         model.opset_import[0].version = 99
@@ -85,7 +85,7 @@ def test_a_model_that_cannot_be_used_is_refused_before_anything_is_touched(
 
 @pytest.mark.slow
 def test_a_model_that_fails_at_its_first_picture_is_not_tried_for_ever(photos: Path, tmp_path: Path) -> None:
-    path = onnxfiles.birefnet(tmp_path / "a.onnx", side=64)
+    path = onnx_files.birefnet(tmp_path / "a.onnx", side=64)
     failed = once(photos, "--model", path, "--model-contract", "rmbg")
     assert failed.code == 4
     assert "choose another --model-contract" in failed.err
@@ -95,26 +95,26 @@ def test_a_model_that_fails_at_its_first_picture_is_not_tried_for_ever(photos: P
 
 @pytest.mark.slow
 def test_the_doctor_tries_a_model(call: Call, tmp_path: Path) -> None:
-    path = onnxfiles.u2net(tmp_path / "u2net.onnx")
+    path = onnx_files.u2net(tmp_path / "u2net.onnx")
     report = call("doctor", "--model", path)
     assert str(plan_workers("auto", 0, foreign=True)) in report.out
-    assert "contract u2net, tried on the CPU; the file is made for batches of 1 alone, which limits" in report.out
-    other = resolve(str(onnxfiles.birefnet(tmp_path / "a.onnx", side=64)), contract="rmbg")
+    assert "contract u2net, tried on the CPU; the file has a fixed batch size of 1, which limits" in report.out
+    other = resolve(str(onnx_files.birefnet(tmp_path / "a.onnx", side=64)), contract="rmbg")
     assert "choose another --model-contract" in problem_with(other, run=True)
 
 
 def test_models_lists_what_rembg_has_fetched(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("U2NET_HOME", str(tmp_path))
-    onnxfiles.isnet(tmp_path / "isnet-general-use.onnx")
+    onnx_files.isnet(tmp_path / "isnet-general-use.onnx")
     (tmp_path / "silueta.onnx").write_bytes(b"Dear all")
     listed = call("models").out
-    assert re.search(r"isnet-general-use +isnet, sha256 \w{12}; the file is made for batches of 1 alone", listed)
-    assert re.search(r"silueta +.*is no whole ONNX file", listed)
+    assert re.search(r"isnet-general-use +isnet, sha256 \w{12}; the file has a fixed batch size of 1", listed)
+    assert re.search(r"silueta +.*is not a complete ONNX file", listed)
     assert all(contract in listed for contract in CONTRACTS)
 
 
 def test_another_contract_is_another_job(tmp_path: Path) -> None:
-    path, ref = onnxfiles.isnet(tmp_path / "a.onnx", outputs=1), ImageRef("a.jpg", "1", 9)
+    path, ref = onnx_files.isnet(tmp_path / "a.onnx", outputs=1), ImageRef("a.jpg", "1", 9)
 
     def job(contract: str) -> str:
         settings = Settings(source="in", sink="out", model=str(path), model_contract=contract)
@@ -171,7 +171,7 @@ def test_evaluate_scores_what_belongs_together_and_names_the_rest(call: Call, tm
 
 def test_compare_shows_where_two_models_differ(call: Call, tmp_path: Path) -> None:
     images, _ = draw(tmp_path)
-    path = onnxfiles.u2net(tmp_path / "red.onnx", outputs=1)
+    path = onnx_files.u2net(tmp_path / "red.onnx", outputs=1)
     options = ("--contract-b", "u2net", "--devices", "cpu", "--rows", "2", "--out", tmp_path / "sheet")
     done = call("compare", "fake", path, images, *options)
     assert done.code == 3 and "bad.jpg" in done.err

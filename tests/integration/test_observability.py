@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from tests.equipment.collector import Collector, running_collector, values
 from tests.equipment.daemon import Daemon, Folders, colour, coloured
-from watcher.core.protocol import STAGES
-from watcher.telemetry.metrics.catalogue import ALL
+from watcher.protocol import STAGES
+from watcher.telemetry.metrics.definitions import ALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -37,7 +37,7 @@ def scrape(daemon: Daemon) -> dict[Sample, float]:
     return {(s.name, frozenset(s.labels.items())): s.value for s in samples}
 
 
-def test_nothing_is_counted_backwards_or_twice_when_a_worker_is_killed(
+def test_no_counter_decreases_or_counts_twice_when_a_worker_is_killed(
     folders: Folders, figures: Callable[[str], None]
 ) -> None:
     with Daemon(folders, "--settle", "0", model="fake:delay=0.3") as daemon:
@@ -88,9 +88,7 @@ def collector() -> Iterator[Collector]:
         yield running
 
 
-def test_each_image_is_one_line_and_one_trace_with_its_stages_and_none_of_its_bytes(
-    folders: Folders, collector: Collector
-) -> None:
+def test_each_image_has_one_log_line_and_one_trace_with_its_stages(folders: Folders, collector: Collector) -> None:
     # Given a collector, named by the standard variables
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
@@ -149,7 +147,7 @@ def expect_stages(collector: Collector, root: object, durations: dict[str, float
     assert stages[-1].end_time_unix_nano <= whole.end_time_unix_nano
 
 
-def test_traces_that_cannot_be_sent_are_refused_before_anything_is_touched(folders: Folders) -> None:
+def test_unsupported_trace_settings_are_refused_before_anything_is_processed(folders: Folders) -> None:
     drop(folders, range(1))
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     with Daemon(folders, command="once", **variables) as daemon:

@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from inference import Engine, EngineOptions
-from inference.device.thread import scaled
 from inference.evaluation.held_out import HELD_OUT, held_out, judge
 from inference.evaluation.metrics import gradient_error, mean
-from inference.foreground import resize
 from inference.models import band
-from inference.models.guided_filter import enlarge
+from inference.models.guided_filter import guided_upsample
 from inference.models.native import CVUNetModel
 from inference.models.registry import resolve
-from inference.rgba import widen
+from inference.resampling import resize, to_canvas
+from inference.rgba import rgb_to_rgbx
 from inference.synthetic import render_sample
 from inference.training.losses import transition_band
 
@@ -43,8 +42,8 @@ def test_a_coarse_matte_is_better_along_the_pictures_edges(figures: Callable[[st
     for index in range(COARSE):
         sample = render_sample(np.random.default_rng([HELD_OUT, index]), 960, 1280)
         pixels, truth = torch.from_numpy(sample.image), np.divide(sample.alpha, 255, dtype=np.float32)
-        matte = model.coarse(scaled(pixels, model.canvas(1280, 960), model.dtype))[0].float().sigmoid()
-        for alpha in (resize(matte, (960, 1280))[0, 0], enlarge(matte, pixels)):
+        matte = model.coarse(to_canvas(pixels, model.canvas(1280, 960), model.dtype))[0].float().sigmoid()
+        for alpha in (resize(matte, (960, 1280))[0, 0], guided_upsample(matte, pixels)):
             errors.append((np.abs(alpha.numpy() - truth).mean(), gradient_error(alpha.numpy(), truth)))
     plain, guided = np.mean(errors[::2], 0), np.mean(errors[1::2], 0)
     figures(
@@ -64,8 +63,8 @@ def test_a_lift_is_nearly_as_near_to_the_edge_as_the_head_itself(
     errors = []
     for index in range(LIFTED):
         sample = render_sample(np.random.default_rng([HELD_OUT, index]), 1080, 1920)
-        picture, truth = widen(torch.from_numpy(sample.image)), torch.from_numpy(sample.alpha)
-        coarse = model.coarse(scaled(picture, model.canvas(1920, 1080), model.dtype))
+        picture, truth = rgb_to_rgbx(torch.from_numpy(sample.image)), torch.from_numpy(sample.alpha)
+        coarse = model.coarse(to_canvas(picture, model.canvas(1920, 1080), model.dtype))
         edge = transition_band(truth[None, None] / 255, radius=4)[0, 0] > 0
         for detail in (1024, 2048):
             monkeypatch.setattr(band, "DETAIL", detail)

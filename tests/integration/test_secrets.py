@@ -228,7 +228,7 @@ def keep_all(stage: Stage, seen: Played) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_no_secret_and_no_images_name_gets_out(played: Played) -> None:
+def test_no_secret_is_ever_shown_and_no_image_name_is_on_a_page(played: Played) -> None:
     require_enough_was_seen(played)
     said = played.other | {page: text.encode() for page, text in played.pages.items()}
     for name, secret in SECRETS.items():

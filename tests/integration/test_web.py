@@ -10,8 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from tests.equipment.support import Clock
 from watcher.core.errors import ConfigurationError
-from watcher.core.protocol import ImageReport
-from watcher.telemetry.health import FRESH, Health
+from watcher.core.jobs import Outcome
+from watcher.protocol import ImageReport
+from watcher.telemetry.health import HEARTBEAT_TIMEOUT, Health
 from watcher.telemetry.metrics import Metrics
 from watcher.web.app import create_app
 from watcher.web.server import HttpServer
@@ -47,8 +48,8 @@ def client(server: HttpServer) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_metrics_are_those_of_now(client: httpx.Client, metrics: Metrics) -> None:
-    metrics.report("cpu", ImageReport("k", "j", "written", bytes_in=5))
+def test_metrics_have_their_current_values(client: httpx.Client, metrics: Metrics) -> None:
+    metrics.report("cpu", ImageReport(key="k", job="j", outcome=Outcome.WRITTEN, bytes_in=5))
     response = client.get("/metrics")
     values = {s.name: s.value for f in parse(response.text) for s in f.samples}
     assert response.status_code == 200
@@ -63,8 +64,8 @@ def test_prometheus_gets_openmetrics(client: httpx.Client) -> None:
     assert response.text.endswith("# EOF\n")
 
 
-def test_it_is_alive_while_the_supervisor_comes_round(client: httpx.Client, health: Health, clock: Clock) -> None:
-    clock.now += FRESH
+def test_livez_is_ok_while_the_supervisors_main_loop_runs(client: httpx.Client, health: Health, clock: Clock) -> None:
+    clock.now += HEARTBEAT_TIMEOUT
     assert client.get("/livez").status_code == 200
     clock.now += 1
     response = client.get("/livez")
@@ -74,7 +75,7 @@ def test_it_is_alive_while_the_supervisor_comes_round(client: httpx.Client, heal
     assert client.get("/livez").status_code == 200
 
 
-def test_it_is_ready_when_every_part_is(client: httpx.Client, health: Health) -> None:
+def test_readyz_is_ok_when_every_part_is_ready(client: httpx.Client, health: Health) -> None:
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json() == {
@@ -89,7 +90,7 @@ def test_it_is_ready_when_every_part_is(client: httpx.Client, health: Health) ->
     assert (response.status_code, response.json()) == (200, {"ready": True, "missing": []})
 
 
-def test_metrics_say_what_readyz_says(client: httpx.Client, health: Health) -> None:
+def test_metrics_and_readyz_agree(client: httpx.Client, health: Health) -> None:
     def shown() -> dict[str, float]:
         samples = [s for f in parse(client.get("/metrics").text) for s in f.samples]
         missing = {s.labels["part"]: s.value for s in samples if s.name == "alphadrop_unready" and s.value}
@@ -104,12 +105,12 @@ def test_metrics_say_what_readyz_says(client: httpx.Client, health: Health) -> N
     assert shown() == {"ready": 0, "stopping": 1}
 
 
-def test_readiness_has_nothing_to_do_with_being_alive(client: httpx.Client, health: Health) -> None:
+def test_an_unready_daemon_is_still_alive(client: httpx.Client, health: Health) -> None:
     health.set("source", False, "not mounted")
     assert client.get("/livez").status_code == 200
 
 
-def test_the_first_page_names_the_others(client: httpx.Client) -> None:
+def test_the_index_lists_the_other_pages(client: httpx.Client) -> None:
     text = client.get("/").text
     assert all(page in text for page in ("/metrics", "/livez", "/readyz"))
     assert client.get("/nothing").status_code == 404
@@ -117,13 +118,13 @@ def test_the_first_page_names_the_others(client: httpx.Client) -> None:
     assert client.head("/livez").status_code == 200
 
 
-def test_requests_leave_no_lines_in_the_log(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_requests_are_not_logged(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         client.get("/livez")
     assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
-def test_a_port_in_use_is_told_with_the_flag_that_changes_it(server: HttpServer, metrics: Metrics) -> None:
+def test_the_error_for_a_port_in_use_names_the_flag(server: HttpServer, metrics: Metrics) -> None:
     second = HttpServer(create_app(metrics, Health()), "127.0.0.1", server.port)
     with pytest.raises(ConfigurationError) as caught:
         second.start()
@@ -135,12 +136,12 @@ def test_a_port_in_use_is_told_with_the_flag_that_changes_it(server: HttpServer,
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1", "a..b"])
-def test_an_address_that_is_not_ours_is_told_of(host: str, metrics: Metrics) -> None:
+def test_the_error_for_an_address_of_another_machine_names_it(host: str, metrics: Metrics) -> None:
     with pytest.raises(ConfigurationError, match=f"--http {host}:0 cannot be served"):
         HttpServer(create_app(metrics, Health()), host, 0).start()
 
 
-def test_connections_are_taken_as_soon_as_it_has_started(metrics: Metrics) -> None:
+def test_connections_are_accepted_as_soon_as_start_returns(metrics: Metrics) -> None:
     server = HttpServer(create_app(metrics, Health()), "127.0.0.1", 0)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60):
@@ -148,7 +149,7 @@ def test_connections_are_taken_as_soon_as_it_has_started(metrics: Metrics) -> No
     server.stop()
 
 
-def test_a_stopped_server_gives_the_port_back(server: HttpServer, client: httpx.Client, metrics: Metrics) -> None:
+def test_a_stopped_server_releases_its_port(server: HttpServer, client: httpx.Client, metrics: Metrics) -> None:
     assert client.get("/").status_code == 200
     server.stop()
     with pytest.raises(httpx.ConnectError):
@@ -158,7 +159,7 @@ def test_a_stopped_server_gives_the_port_back(server: HttpServer, client: httpx.
     heir.stop()
 
 
-def test_it_can_be_stopped_while_a_connection_idles_and_right_after_its_start(metrics: Metrics) -> None:
+def test_it_stops_with_an_idle_connection_and_right_after_its_start(metrics: Metrics) -> None:
     server = HttpServer(create_app(metrics, Health()), "127.0.0.1", 0)
     server.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
@@ -171,7 +172,7 @@ def test_it_can_be_stopped_while_a_connection_idles_and_right_after_its_start(me
     assert not hasty.alive
 
 
-def test_ipv6_is_served_where_there_is_any(metrics: Metrics) -> None:
+def test_ipv6_is_served_where_available(metrics: Metrics) -> None:
     server = HttpServer(create_app(metrics, Health()), "::1", 0)
     try:
         server.start()

@@ -22,7 +22,7 @@ from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
 from watcher.web import events
 from watcher.web.app import create_app
-from watcher.web.events import ACCEPTING, events_route
+from watcher.web.events import MAX_CONCURRENT, events_route
 from watcher.web.server import HttpServer
 
 TOKEN = "pa55-wörd:+/="
@@ -93,7 +93,7 @@ def answer_to(server: HttpServer, *lines: bytes, body: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("name", ["aws", "sns", "minio", "ceph", "eventbridge"])
-def test_what_is_accepted_is_answered_with_204(client: httpx.Client, desk: Desk, name: str) -> None:
+def test_an_accepted_message_gets_204(client: httpx.Client, desk: Desk, name: str) -> None:
     body = (RECORDED / f"{name}.json").read_bytes()
     response = post(client, body)
     assert (response.status_code, response.content) == (204, b"")
@@ -111,11 +111,11 @@ def test_what_is_accepted_is_answered_with_204(client: httpx.Client, desk: Desk,
         basic("ceph", TOKEN).replace(b"Basic", b"basic"),
     ],
 )
-def test_the_token_comes_as_a_bearers_or_as_a_password(client: httpx.Client, authorization: bytes) -> None:
+def test_the_token_may_be_a_bearer_token_or_a_password(client: httpx.Client, authorization: bytes) -> None:
     assert post(client, authorization=authorization).status_code == 204
 
 
-def test_a_url_with_a_password_will_do_as_it_is_all_that_ceph_can_be_told(server: HttpServer, desk: Desk) -> None:
+def test_a_url_with_a_password_is_enough_since_ceph_supports_nothing_else(server: HttpServer, desk: Desk) -> None:
     url = f"http://rgw:pa55-w%C3%B6rd%3A%2B%2F%3D@127.0.0.1:{server.port}/events"
     assert httpx.post(url, content=b"{}", trust_env=False).status_code == 204
     assert desk.taken == [b"{}"]
@@ -140,7 +140,7 @@ def test_a_url_with_a_password_will_do_as_it_is_all_that_ceph_can_be_told(server
         basic("user", "wrong"),
     ],
 )
-def test_nobody_is_let_in_without_the_token(client: httpx.Client, desk: Desk, authorization: bytes) -> None:
+def test_a_request_without_the_token_is_rejected(client: httpx.Client, desk: Desk, authorization: bytes) -> None:
     response = post(client, authorization=authorization)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == 'Basic realm="alphadrop", Bearer realm="alphadrop"'
@@ -161,41 +161,39 @@ def test_tokens_are_compared_in_constant_time(client: httpx.Client, monkeypatch:
     assert compared == [(given, TOKEN.encode()) for given in (TOKEN.encode(), TOKEN.encode()[:-1], b"")]
 
 
-def test_no_header_at_all_is_no_token(client: httpx.Client, desk: Desk) -> None:
+def test_a_request_without_the_header_is_rejected(client: httpx.Client, desk: Desk) -> None:
     assert client.post("/events", content=b"{}").status_code == 401
     assert desk.taken == []
 
 
 @pytest.mark.parametrize("token", ["", " ", " x", "x\n"])
-def test_a_token_that_cannot_be_sent_is_none(token: str, desk: Desk) -> None:
+def test_a_token_that_no_header_can_carry_is_refused(token: str, desk: Desk) -> None:
     with pytest.raises(ValueError, match="the token is empty"):
         events_route(token, desk.accept)
 
 
-def test_a_stranger_is_turned_away_before_the_body_has_come(server: HttpServer) -> None:
+def test_a_wrong_token_is_rejected_before_the_body_is_read(server: HttpServer) -> None:
     assert answer_to(server, b"content-length: 1000") == b"HTTP/1.1 401 Unauthorized"
 
 
-def test_a_body_that_will_be_too_long_is_turned_away_before_it_has_come(server: HttpServer) -> None:
+def test_a_content_length_that_is_too_large_is_rejected_before_the_body_is_read(server: HttpServer) -> None:
     length = b"content-length: %d" % (LIMIT + 1)
     assert answer_to(server, b"authorization: " + BEARER, length).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_that_does_not_say_how_long_it_is_is_turned_away_when_it_is_too_long(
-    server: HttpServer, desk: Desk
-) -> None:
+def test_a_body_of_unknown_length_is_rejected_once_it_is_too_long(server: HttpServer, desk: Desk) -> None:
     chunk = b"%x\r\n%b\r\n" % (LIMIT + 1, b" " * (LIMIT + 1))
     headers = b"authorization: " + BEARER, b"transfer-encoding: chunked"
     assert answer_to(server, *headers, body=chunk).startswith(b"HTTP/1.1 413 ")
     assert desk.taken == []
 
 
-def test_the_longest_body_comes_through_whole(client: httpx.Client, desk: Desk) -> None:
+def test_the_longest_allowed_body_arrives_whole(client: httpx.Client, desk: Desk) -> None:
     assert post(client, b"x" * LIMIT).status_code == 204
     assert desk.taken == [b"x" * LIMIT]
 
 
-def test_what_is_no_event_is_refused_for_good(client: httpx.Client, desk: Desk) -> None:
+def test_a_message_without_an_event_gets_400(client: httpx.Client, desk: Desk) -> None:
     with pytest.raises(NotAnEvent) as caught:
         parse(b"hello")
     desk.trouble = caught.value
@@ -204,7 +202,7 @@ def test_what_is_no_event_is_refused_for_good(client: httpx.Client, desk: Desk) 
     assert "retry-after" not in response.headers
 
 
-def test_trouble_asks_for_another_try(client: httpx.Client, desk: Desk) -> None:
+def test_an_outage_gets_503_and_retry_after(client: httpx.Client, desk: Desk) -> None:
     desk.trouble = SourceMissing("the bucket is not there")
     response = post(client)
     assert (response.status_code, response.json()) == (503, {"error": "the bucket is not there"})
@@ -219,7 +217,7 @@ def in_background(client: httpx.Client, answers: list[int]) -> threading.Thread:
     return thread
 
 
-def test_no_answer_is_given_before_the_message_is_safe(client: httpx.Client, desk: Desk) -> None:
+def test_no_response_is_sent_before_the_message_is_stored(client: httpx.Client, desk: Desk) -> None:
     desk.open.clear()
     answers: list[int] = []
     thread = in_background(client, answers)
@@ -230,17 +228,17 @@ def test_no_answer_is_given_before_the_message_is_safe(client: httpx.Client, des
     assert answers == [204]
 
 
-def test_messages_that_wait_for_storage_hold_up_no_other_page(client: httpx.Client, desk: Desk) -> None:
+def test_messages_that_wait_for_storage_do_not_delay_other_pages(client: httpx.Client, desk: Desk) -> None:
     desk.open.clear()
     answers: list[int] = []
     threads = [in_background(client, answers) for _ in range(50)]
-    wait_until(lambda: desk.waiting == ACCEPTING)
+    wait_until(lambda: desk.waiting == MAX_CONCURRENT)
     assert client.get("/metrics").status_code == client.get("/livez").status_code == 200
     desk.open.set()
     for thread in threads:
         thread.join(60)
     assert answers == [204] * 50
-    assert desk.most_waiting == ACCEPTING
+    assert desk.most_waiting == MAX_CONCURRENT
 
 
 def promised(server: HttpServer, length: int = 2) -> socket.socket:
@@ -251,11 +249,11 @@ def promised(server: HttpServer, length: int = 2) -> socket.socket:
     return connection
 
 
-def test_no_body_is_asked_for_before_its_turn(server: HttpServer, client: httpx.Client, desk: Desk) -> None:
+def test_no_body_is_requested_before_a_slot_is_free(server: HttpServer, client: httpx.Client, desk: Desk) -> None:
     desk.open.clear()
     answers: list[int] = []
-    threads = [in_background(client, answers) for _ in range(ACCEPTING)]
-    wait_until(lambda: desk.waiting == ACCEPTING)
+    threads = [in_background(client, answers) for _ in range(MAX_CONCURRENT)]
+    wait_until(lambda: desk.waiting == MAX_CONCURRENT)
     with promised(server) as late:
         assert client.get("/livez").status_code == 200  # by now the server has seen the other one
         late.setblocking(False)
@@ -268,22 +266,22 @@ def test_no_body_is_asked_for_before_its_turn(server: HttpServer, client: httpx.
         assert late.recv(100).startswith(b"HTTP/1.1 204 ")
     for thread in threads:
         thread.join(60)
-    assert answers == [204] * ACCEPTING
+    assert answers == [204] * MAX_CONCURRENT
 
 
-def test_senders_that_are_too_slow_hold_up_nobody_for_long(
+def test_slow_senders_lose_their_slot_after_the_timeout(
     server: HttpServer, client: httpx.Client, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "SLOWEST", 2.0)
+    monkeypatch.setattr(events, "BODY_TIMEOUT", 2.0)
     with ExitStack() as stack:
-        slow = [stack.enter_context(promised(server)) for _ in range(ACCEPTING)]
-        assert [connection.recv(len(CONTINUE)) for connection in slow] == [CONTINUE] * ACCEPTING
+        slow = [stack.enter_context(promised(server)) for _ in range(MAX_CONCURRENT)]
+        assert [connection.recv(len(CONTINUE)) for connection in slow] == [CONTINUE] * MAX_CONCURRENT
         assert post(client).status_code == 204
-        assert [connection.recv(100)[:13] for connection in slow] == [b"HTTP/1.1 408 "] * ACCEPTING
+        assert [connection.recv(100)[:13] for connection in slow] == [b"HTTP/1.1 408 "] * MAX_CONCURRENT
     assert desk.taken == [b"{}"]
 
 
-def test_a_sender_that_hangs_up_leaves_nothing_behind(
+def test_a_sender_that_disconnects_frees_its_slot(
     server: HttpServer, client: httpx.Client, desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO), promised(server, 9) as connection:
@@ -310,11 +308,11 @@ def test_events_are_posted(client: httpx.Client) -> None:
     assert client.get("/events", headers={b"authorization": BEARER}).status_code == 405
 
 
-def test_the_first_page_names_it(client: httpx.Client) -> None:
-    assert "\n/events   takes POST\n" in client.get("/").text
+def test_the_index_lists_the_route(client: httpx.Client) -> None:
+    assert "\n/events   accepts POST\n" in client.get("/").text
 
 
-def test_it_is_only_there_where_it_was_asked_for() -> None:
+def test_there_is_no_route_unless_it_is_added() -> None:
     server = HttpServer(create_app(Metrics(), Health()), "127.0.0.1", 0)
     server.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False, timeout=60) as client:

@@ -31,7 +31,7 @@ from watcher.core.jobs import Mode
 settings = Settings(source="photos", sink="cutouts", state="state", model="fake", settle=0)
 supervisor = Supervisor(settings, mode=Mode.ONCE)
 assert supervisor.run(), supervisor.why
-assert supervisor.tally.outcomes == {{"written": 1, "rejected": 1}}, supervisor.tally
+assert supervisor.run_summary.outcomes == {{"written": 1, "rejected": 1}}, supervisor.run_summary
 {LOADED}
 """
 

@@ -58,7 +58,7 @@ def make_client(service: str, options: AwsOptions, counts: Counts) -> Any:
     """A client for `s3` or `sqs`, safe to use from any thread. Raises ConfigurationError.
 
     Each is made of a session of its own, since sessions are not thread-safe. Answers that ask for fewer requests are
-    counted as `store_throttled`, those that a later attempt makes good too.
+    counted as `throttled_requests`, those that a later attempt makes good too.
     """
     try:
         with translated(service):
@@ -118,7 +118,7 @@ def _throttle_counter(counts: Counts) -> Callable[..., None]:
 
     def count(response: Any = None, operation: Any = None, **_: object) -> None:
         if response is not None and is_throttle(response[1]):
-            counts.add("store_throttled", _OPS.get(operation.name, "other"))
+            counts.add("throttled_requests", _OPS.get(operation.name, "other"))
 
     return count
 

@@ -20,7 +20,7 @@ from inference.models.entry import ModelEntry
 from inference.models.registry import resolve
 from inference.picture import Cutout
 from watcher.commands.doctor_remote import Check, remote_checks
-from watcher.config.load import MISSING, load_settings
+from watcher.config.load import MissingPlaces, load_settings
 from watcher.config.preflight import check_places
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError
@@ -41,17 +41,12 @@ def diagnose(args: argparse.Namespace) -> list[Check]:
     """Every check that the settings allow; source, sink and queue only where they are named."""
     try:
         settings, places = load_settings(args), True
+    except MissingPlaces:
+        settings, places = load_settings(args, need_places=False), False
     except ConfigurationError as error:
-        if not all(MISSING in line for line in str(error).splitlines()):
-            return [Check("settings", False, str(error))]
-        settings, places = load_settings(_with_any_places(args)), False
+        return [Check("settings", False, str(error))]
     checks = [*_machine(), *_devices(settings), _codecs(), _weights(settings), _files()]
     return checks + (list(_places(settings)) if places else [])
-
-
-def _with_any_places(args: argparse.Namespace) -> argparse.Namespace:
-    """Any two will do where none are named: they are not looked at."""
-    return argparse.Namespace(**{"source": "source", "sink": "sink", **vars(args)})
 
 
 def _machine() -> Iterator[Check]:

@@ -12,6 +12,7 @@ from watcher.config.settings import Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError, WatcherError
 from watcher.queues.brokers.base import Broker
+from watcher.stores.s3_config import NO_CONDITIONAL_WRITES
 from watcher.wiring import Links
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def _source(links: Links) -> str:
 
 
 def _sink(links: Links) -> str:
-    from watcher.stores.s3_probe import probe
-
-    conditions = probe(links.open_sink(Counts()))
+    conditions = links.open_sink(Counts()).probe_conditional_writes() or NO_CONDITIONAL_WRITES
     enforced = [
         *(["If-None-Match"] if conditions.if_none_match else []),
         *([f"If-Match ({conditions.if_match} ETags)"] if conditions.if_match else []),

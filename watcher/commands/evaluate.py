@@ -57,7 +57,7 @@ def evaluate(args: argparse.Namespace) -> bool:
     from inference.evaluation.pairs import judge_pairs, match
     from inference.evaluation.scoring import Verdict, table
 
-    settings, left_out, verdict = _settings(args), LeftOut(), Verdict()
+    settings, left_out, verdict = load_settings(args, need_places=False), LeftOut(), Verdict()
     pairs = match(_folder(args.images, "IMAGES"), _folder(args.alphas, "ALPHAS"), left_out)
     if not pairs:
         left_out.print()
@@ -80,7 +80,7 @@ def compare(args: argparse.Namespace) -> bool:
     """Lay two models side by side; False if some pictures were left out."""
     from inference.evaluation.comparison import Comparison, duels
 
-    settings, left_out = _settings(args), LeftOut()
+    settings, left_out = load_settings(args, need_places=False), LeftOut()
     folder = _folder(args.images, "IMAGES")
     paths = pictures_below(folder)
     if not paths:
@@ -99,11 +99,6 @@ def compare(args: argparse.Namespace) -> bool:
     print(f"{len(comparison.lines)} pictures, alpha differs by {mean:.4f} in the mean")
     print(f"{args.out}: sheet.png has those that differ most, differences.csv all")
     return not len(left_out)
-
-
-def _settings(args: argparse.Namespace) -> Settings:
-    """Source and sink are not looked at: any two will do."""
-    return load_settings(argparse.Namespace(**{**vars(args), "source": "source", "sink": "sink"}))
 
 
 def _entry(model: str, contract: str, settings: Settings) -> ModelEntry:

@@ -21,7 +21,7 @@ from watcher.commands.doctor_remote import Check
 from watcher.core.jobs import Job, Outcome, Rejection
 from watcher.ingest.comparison import UNDONE, Finding
 from watcher.queues.base import QueueStats
-from watcher.telemetry.run_summary import NAMED, Tally
+from watcher.telemetry.run_summary import EXAMPLES, RunSummary
 
 MEANING = {
     Outcome.WRITTEN: "cut out",
@@ -52,9 +52,9 @@ class Progress:
         self._bar = Bar(*columns, console=Console(file=stream), disable=not stream.isatty(), transient=True)
         self._task = self._bar.add_task("starting", total=None, pace="")
 
-    def show(self, tally: Tally, stats: QueueStats) -> None:
+    def show(self, run: RunSummary, stats: QueueStats) -> None:
         """What has happened so far, and what is left."""
-        done = tally.outcomes.total()
+        done = run.outcomes.total()
         task = self._bar.tasks[0]
         self._bar.update(
             self._task,
@@ -98,21 +98,21 @@ class Search:
             self._status.stop()
 
 
-def summary(tally: Tally, rejected: Sequence[tuple[Job, Rejection]]) -> Table:
+def summary(run: RunSummary, rejected: Sequence[tuple[Job, Rejection]]) -> Table:
     """What became of the images in this run, and every image of the source that stands rejected."""
     table = _table("outcome", "images", "meaning")
     for outcome in Outcome:
-        count = len(rejected) if outcome is Outcome.REJECTED else tally.outcomes[outcome]
+        count = len(rejected) if outcome is Outcome.REJECTED else run.outcomes[outcome]
         if count:
             table.add_row(outcome, f"{count:,}", MEANING[outcome])
-        if outcome is Outcome.WRITTEN and tally.empty:
-            names = _some(tally.first_empty, tally.empty)
-            table.add_row("  empty", f"{tally.empty:,}", Text(f"show hardly anything: {names}"))
+        if outcome is Outcome.WRITTEN and run.empty:
+            names = _some(run.first_empty, run.empty)
+            table.add_row("  empty", f"{run.empty:,}", Text(f"show hardly anything: {names}"))
     reasons: dict[str, list[Job]] = {}
     for job, rejection in rejected:
         reasons.setdefault(rejection.reason, []).append(job)
     for reason, jobs in sorted(reasons.items()):
-        keys = [job.ref.key for job in jobs[:NAMED]]
+        keys = [job.ref.key for job in jobs[:EXAMPLES]]
         table.add_row(f"  {reason}", f"{len(jobs):,}", Text(_some(keys, len(jobs))))
     if not table.row_count:
         table.add_row("nothing to do", "0", "every image of the source has its output")

@@ -1,97 +1,113 @@
-"""Settings as options of a command, in groups, with their descriptions as the help."""
+"""Settings as flags of a command, in groups, with their docstrings as the help."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
-from collections.abc import Mapping
-from typing import Any, NoReturn, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar, get_args, overload
 
 from pydantic.fields import FieldInfo
 
-from watcher.config.settings import Settings
+from watcher.config.settings import PREFIX, Group, Placeholder, Settings
+
+N = TypeVar("N")
 
 CONFIG_FILE = "alphadrop.toml"
-"""Read where it lies in the working folder, unless --config or ALPHADROP_CONFIG names another."""
-
-POSITIONAL = ("source", "sink")
-HIDDEN = ("test_hook",)
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Source and sink": ("source", "sink", "output_name", "exclude_sink", "after", "state"),
-    "Events and queue": ("events", "events_token", "queue", "visibility"),
-    "S3": (
-        "s3_endpoint",
-        "s3_region",
-        "s3_profile",
-        "s3_path_style",
-        "sink_s3_endpoint",
-        "sink_s3_region",
-        "sink_s3_profile",
-        "s3_storage_class",
-        "s3_kms_key",
-        "s3_tags",
-        "s3_acl",
-    ),
-    "Devices and model": (
-        "devices",
-        "model",
-        "model_contract",
-        "canvas",
-        "batch",
-        "max_wait_ms",
-        "threads",
-        "cuda_graphs",
-        "device_timeout",
-    ),
-    "Pace and limits": ("images_in_flight", "megapixels_in_flight", "max_pixels", "png_level", "rescan", "settle"),
-    "Operation": ("watch", "poll", "drain", "http", "log_format", "log_level"),
-}
-# With line breaks, for parsers that keep the text as it is.
-ELSEWHERE = """\
-Everything above can also be a variable, ALPHADROP_MAX_WAIT_MS=20 for
---max-wait-ms 20, or a line of a TOML file, max_wait_ms = 20. A flag goes
-before a variable, and a variable before the file."""
+"""Read from the working directory, unless --config or ALPHADROP_CONFIG names another file."""
+# argparse keeps these line breaks.
+OTHER_WAYS = f"""\
+Each of these settings can also be an environment variable, such as
+{PREFIX}MAX_WAIT_MS=20 for --max-wait-ms 20, or a line of a TOML file, such as
+max_wait_ms = 20. A flag overrides a variable, and a variable overrides the file."""
 _SECRETS = re.compile(r"(?<=//)\S*(?=@)|(?<=token[= ])\S+", re.IGNORECASE)
+_MOST_USAGE_LINES = 3
+"""A longer usage would hide the error below it."""
+
+
+def group_of(info: FieldInfo) -> Group | None:
+    """The group of a setting; None for one that has neither a flag nor a line in the file."""
+    return next((mark for mark in info.metadata if isinstance(mark, Group)), None)
+
+
+PUBLIC: Mapping[str, FieldInfo] = {name: info for name, info in Settings.model_fields.items() if group_of(info)}
+"""Every setting that users may know of, by name."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Quotes a command line that it does not understand without the passwords in it."""
+    """A parser whose errors name the nearest flag and the way to the help, and hold no passwords."""
+
+    @overload
+    def parse_known_args(
+        self, args: Iterable[str] | None = None, namespace: None = None
+    ) -> tuple[argparse.Namespace, list[str]]: ...
+    @overload
+    def parse_known_args(self, args: Iterable[str] | None, namespace: N) -> tuple[N, list[str]]: ...
+    @overload
+    def parse_known_args(self, *, namespace: N) -> tuple[N, list[str]]: ...
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse what is left over here, where the command's own flags are known."""
+        found, left_over = super().parse_known_args(args, namespace)
+        if left_over:
+            self.error(self._describe(left_over))
+        return found, left_over
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and end with exit code 2."""
-        super().error(_SECRETS.sub("...", message))
+        """Print what is wrong, and exit with code 2."""
+        usage = self.format_usage()
+        if usage.count("\n") > _MOST_USAGE_LINES:
+            usage = ""
+        said = _SECRETS.sub("...", message)
+        self.exit(2, f"{usage}{self.prog}: error: {said}. See `{self.prog} --help`.\n")
+
+    def _describe(self, left_over: Sequence[str]) -> str:
+        """Name the unknown flags without their values, which may be secret; or else the first surplus argument."""
+        unknown = [word.partition("=")[0] for word in left_over if word.startswith("-")]
+        if not unknown:
+            return f"unexpected argument {left_over[0]!r}"
+        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        nearest = difflib.get_close_matches(unknown[0].lower().replace("_", "-"), known, n=1, cutoff=0)[0]
+        return f"{unknown[0]} is not a flag of `{self.prog}`; the nearest one is {nearest}"
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser, *only: str) -> None:
-    """Give `parser` an option for each field, or for those that `only` names, by field or by group, and --config."""
-    for title, names in GROUPS.items():
-        chosen = [name for name in names if not only or name in only or title in only]
-        group = parser.add_argument_group(title) if chosen else parser
+    """Give `parser` a flag for each setting, and --config; `only` limits it to these settings and groups."""
+    for group in Group:
+        names = [name for name, info in PUBLIC.items() if group_of(info) is group]
+        chosen = [name for name in names if not only or name in only or group in only]
+        section = parser.add_argument_group(group) if chosen else parser
         for name in chosen:
-            _add_argument(group, name, Settings.model_fields[name])
-    group = parser.add_argument_group("Configuration", ELSEWHERE)
-    group.add_argument("--config", metavar="FILE", help=f"read settings from FILE (default: {CONFIG_FILE}, if present)")
+            _add_argument(section, name, PUBLIC[name])
+    section = parser.add_argument_group("Configuration", OTHER_WAYS)
+    section.add_argument("--config", metavar="FILE", help=f"TOML file to read (default: {CONFIG_FILE}, if it exists)")
 
 
-def _add_argument(group: argparse._ActionsContainer, name: str, info: FieldInfo) -> None:
-    """Values stay text, and what is not given stays out: pydantic converts, and the other sources come next."""
+def _add_argument(section: argparse._ActionsContainer, name: str, info: FieldInfo) -> None:
+    """Values stay text for pydantic to convert. A flag that is not given is absent: the next source has its value."""
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(info)}
     if info.annotation in (bool, bool | None):
         options["action"] = argparse.BooleanOptionalAction
     else:
-        options["metavar"] = info.title or "|".join(get_args(info.annotation)) or name.upper()
-    if name in POSITIONAL:
-        group.add_argument(name, nargs="?", **options)
+        options["metavar"] = _placeholder(name, info)
+    if info.is_required():
+        section.add_argument(name, nargs="?", **options)
     else:
-        group.add_argument(flag_of(name), **options)
+        section.add_argument(flag_of(name), **options)
+
+
+def _placeholder(name: str, info: FieldInfo) -> str:
+    marks = [mark.text for mark in info.metadata if isinstance(mark, Placeholder)]
+    return marks[-1] if marks else "|".join(get_args(info.annotation)) or name.upper()
 
 
 def _help(info: FieldInfo) -> str:
+    """The docstring, and the default where that is a value and not the absence of one."""
     shown = isinstance(info.default, str | int | float) and not isinstance(info.default, bool) and info.default != ""
     text = f"{info.description} (default: {info.default})" if shown else str(info.description)
     return text.replace("%", "%%")
 
 
 def flag_of(name: str) -> str:
-    """How a setting is written on the command line."""
-    return name.upper() if name in POSITIONAL else "--" + name.replace("_", "-")
+    """A setting's name on the command line: --png-level, or SOURCE for a positional argument."""
+    return name.upper() if Settings.model_fields[name].is_required() else "--" + name.replace("_", "-")

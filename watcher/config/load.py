@@ -1,6 +1,6 @@
-"""Reads the settings, once: a flag goes before the environment, that before the file, that before the default.
+"""Reads the settings once. A flag overrides an environment variable, which overrides the TOML file and the defaults.
 
-No other module reads the environment. What is wrong is said with the name of the flag, variable or line that it is in.
+No other module reads settings from the environment. Every error names the flag, variable or line that is wrong.
 """
 
 from __future__ import annotations
@@ -9,60 +9,98 @@ import argparse
 import difflib
 import os
 import re
+import tomllib
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
-from watcher.config.flags import CONFIG_FILE, HIDDEN, add_settings_arguments, flag_of
+from watcher.config.flags import CONFIG_FILE, PUBLIC, Parser, add_settings_arguments, flag_of
 from watcher.config.settings import PREFIX, Settings
 from watcher.core.errors import ConfigurationError
 
-# What Kubernetes puts into the pods beside a Service that is called alphadrop or alphadrop-something.
+# Kubernetes sets these in every pod, for each Service that is called alphadrop or alphadrop-something.
 _SERVICE_LINK = re.compile(r"(^|_)(SERVICE_(HOST|PORT)|PORT)(_|$)")
+_UNUSED_PLACE = "."
+_MESSAGES = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_from_float": "must be an integer",
+    "int_parsing": "must be an integer",
+    "int_type": "must be an integer",
+    "path_type": "must be a path",
+    "string_type": "must be a string",
+}
+"""Texts for pydantic's types of errors whose own texts name Python's types."""
 OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-"""Standard variables; the first one that is set holds."""
+"""OpenTelemetry's standard variables; the first one that is set wins."""
 _COLLECTOR = "http://collector:4318"
-MISSING = "is missing:"
-"""In a complaint, and in no other, that source or sink is not named."""
+
+
+class MissingPlaces(ConfigurationError):
+    """Source or sink is not given; nothing else is wrong."""
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """What one place says, and how to name one of its settings in a message."""
+    """The values that one place gives, and how to name one of its settings in a message."""
 
     values: Mapping[str, object]
     label: Callable[[str], str]
 
 
 def load_settings(
-    args: argparse.Namespace | Sequence[str] = (), *, environ: Mapping[str, str] | None = None
+    args: argparse.Namespace | Sequence[str] = (),
+    *,
+    environ: Mapping[str, str] | None = None,
+    need_places: bool = True,
 ) -> Settings:
-    """Settings from flags, environment and file. Raises ConfigurationError with one line for each problem."""
+    """Settings from flags, environment and file. Raises ConfigurationError with one line for each problem.
+
+    Raises MissingPlaces where only source or sink is missing. Without `need_places`, for a command that uses neither,
+    the missing one is the working directory.
+    """
     environ = os.environ if environ is None else environ
     given = vars(args if isinstance(args, argparse.Namespace) else _parse(args))
     file = given.get("config") or environ.get(PREFIX + "CONFIG") or None
     layers = [_flags(given), _variables(environ), _file(file)]
     problems = list(_unknown_keys(layers[-1]))
     known = {k: v for k, v in ChainMap(*(dict(layer.values) for layer in layers)).items() if k in Settings.model_fields}
+    if not need_places:
+        known = {"source": _UNUSED_PLACE, "sink": _UNUSED_PLACE} | known
+    missing = []
     try:
         settings = Settings.model_validate(known)
     except ValidationError as error:
-        problems += [_problem(detail, layers) for detail in error.errors()]
+        details = error.errors()
+        absent = [str(detail["loc"][0]) for detail in details if detail["type"] == "missing"]
+        missing = [_missing(name) for name in absent if name not in _inside_tables(layers[-1].values)]
+        problems += [_problem(detail, layers) for detail in details if detail["type"] != "missing"]
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        raise ConfigurationError("\n".join(problems + missing))
+    if missing:
+        raise MissingPlaces("\n".join(missing))
     return settings
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """ALPHADROP_* variables that mean nothing, to be warned of: Kubernetes may set some, so they are no errors."""
-    known = {PREFIX + name.upper() for name in (*Settings.model_fields, "config")}
-    names = (os.environ if environ is None else environ).keys() - known
+    """ALPHADROP_* variables that name no setting. They deserve a warning only: Kubernetes may set more such names."""
+    names = (os.environ if environ is None else environ).keys() - set(_known_variables())
     return sorted(n for n in names if n.startswith(PREFIX) and not _SERVICE_LINK.search(n.removeprefix(PREFIX)))
+
+
+def nearest_variable(name: str) -> str:
+    """The variable whose name is most like `name`."""
+    return _nearest(name, _known_variables())
+
+
+def _known_variables() -> list[str]:
+    return [PREFIX + name.upper() for name in (*Settings.model_fields, "config")]
 
 
 def wants_traces(environ: Mapping[str, str] | None = None) -> bool:
@@ -73,7 +111,9 @@ def wants_traces(environ: Mapping[str, str] | None = None) -> bool:
     if name is None or "none" in exporters or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if not environ[name].startswith(("http://", "https://")):
-        raise ConfigurationError(f"{name} is no http:// or https:// address: give a collector's, such as {_COLLECTOR}.")
+        raise ConfigurationError(
+            f"{name} must be the http:// or https:// address of a collector, for example {_COLLECTOR}."
+        )
     for protocol in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if environ.get(protocol):
             if environ[protocol] != "http/protobuf":
@@ -85,56 +125,98 @@ def wants_traces(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def _flags(given: Mapping[str, object]) -> _Layer:
-    return _Layer({k: v for k, v in given.items() if k in Settings.model_fields and k not in HIDDEN}, flag_of)
+    return _Layer({name: value for name, value in given.items() if name in PUBLIC}, flag_of)
 
 
 def _variables(environ: Mapping[str, str]) -> _Layer:
-    """An empty variable counts as not set, as manifests like to have them."""
-    source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value for name, value in environ.items() if value}
-    return _Layer(source(), lambda name: PREFIX + name.upper())
+    """Names in capitals or small letters. An empty variable counts as not set: manifests often declare those."""
+    values = {name.lower(): value for name, value in environ.items() if value}
+    found = {name: values.get(PREFIX.lower() + name) for name in Settings.model_fields}
+    return _Layer({name: value for name, value in found.items() if value}, lambda name: PREFIX + name.upper())
 
 
 def _file(named: str | None) -> _Layer:
+    """The TOML file's settings. A byte order mark, as some editors of Windows write it, is skipped."""
     path = Path(named or CONFIG_FILE)
     if not path.is_file():
         if named is None:
             return _Layer({}, str)
-        raise ConfigurationError(f"{path} is not there: name a TOML file.")
+        raise ConfigurationError(f"{path} does not exist: --config and {PREFIX}CONFIG take the path of a TOML file.")
     try:
-        values = TomlConfigSettingsSource(Settings, path).toml_data
+        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read ({error.strerror}): name a TOML file.") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not in UTF-8: save it in that encoding.") from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}.") from error
     return _Layer(values, lambda name: f"{path}: {name}")
 
 
 def _unknown_keys(layer: _Layer) -> Iterator[str]:
-    names = [name for name in Settings.model_fields if name not in HIDDEN]
-    for key in layer.values.keys() - set(names):
-        nearest = difflib.get_close_matches(key.lower().replace("-", "_"), names, n=1, cutoff=0)[0]
-        yield f"{layer.label(key)} is no setting; the nearest one is {nearest}."
+    for key in sorted(layer.values.keys() - set(PUBLIC)):
+        value = layer.values[key]
+        if isinstance(value, dict):
+            header = layer.label(_header(key, value))
+            yield f"{header} is a table: remove this line, since settings stand outside of tables."
+        else:
+            yield f"{layer.label(key)} is not a setting; the nearest one is {_nearest(key.replace('-', '_'), PUBLIC)}."
+
+
+def _header(key: str, table: Mapping[str, object]) -> str:
+    """The header of a table as the file has it: [alphadrop], or [tool.alphadrop]."""
+    words = [key]
+    while len(table) == 1:
+        [(key, inner)] = table.items()
+        if not isinstance(inner, dict):
+            break
+        words.append(key)
+        table = inner
+    return f"[{'.'.join(words)}]"
+
+
+def _inside_tables(values: Mapping[str, object]) -> Iterator[str]:
+    """The keys of every table, at any depth."""
+    for value in values.values():
+        if isinstance(value, dict):
+            yield from value
+            yield from _inside_tables(value)
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    """The most similar of `names`, however little it is."""
+    return max(names, key=lambda known: difflib.SequenceMatcher(None, known.lower(), name.lower()).ratio())
+
+
+def _missing(name: str) -> str:
+    """The complaint about a source or sink that is not given."""
+    order = "first" if name == "source" else "second"
+    what = "a folder or s3://BUCKET/PREFIX"
+    return f"{flag_of(name)} is missing: give {what} as the {order} argument, or set {PREFIX}{name.upper()}."
 
 
 def _problem(detail: ErrorDetails, layers: Sequence[_Layer]) -> str:
     name = str(detail["loc"][0])
-    if detail["type"] == "missing":
-        first = "first" if name == "source" else "second"
-        what = "a folder or s3://BUCKET/PREFIX"
-        return f"{flag_of(name)} {MISSING} give {what} as the {first} argument, or set {PREFIX}{name.upper()}."
     label = next(layer.label(name) for layer in layers if name in layer.values)
     return f"{label}: {_reason(detail, secret=not Settings.model_fields[name].repr)}."
 
 
 def _reason(detail: ErrorDetails, *, secret: bool) -> str:
+    """What the value must be and, unless it may be a secret, what it is."""
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
-    wanted = re.split(r", (?:unable|got) ", detail["msg"])[0].replace("Input should be", "must be")
-    return wanted if secret else f"{wanted}, not {detail['input']!r}"
+    wanted = _MESSAGES.get(detail["type"]) or detail["msg"].replace("Input should be", "must be")
+    return wanted if secret else f"{wanted}, not {_shown(detail['input'])}"
+
+
+def _shown(value: object) -> str:
+    """A value as a TOML file has it, or nearly so."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, str | list | dict) else str(value)
 
 
 def _parse(args: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="alphadrop")
+    parser = Parser(prog="alphadrop")
     add_settings_arguments(parser)
     return parser.parse_args(args)

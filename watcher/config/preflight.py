@@ -1,10 +1,15 @@
-"""Whether source, sink, state and the ways that images arrive by can work together."""
+"""Whether settings work together: source, sink, state, queue and events.
+
+Looks at folders, and only at the addresses of buckets and queues. Changes nothing.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
 
-from watcher.config import buckets, folders
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Mode
@@ -12,20 +17,125 @@ from watcher.queues.brokers.address import parse_address
 
 
 def check_places(settings: Settings, mode: Mode = Mode.RUN) -> None:
-    """Look whether source, sink and state can work together. Raises ConfigurationError with one line a problem.
-
-    Folders are looked at; of buckets and brokers only the addresses are.
-    """
-    state = None if settings.queue else settings.state_path
-    problems = folders.problems(settings.source_path, settings.sink_path, state, exclude_sink=settings.exclude_sink)
-    problems += buckets.problems(settings.source_uri, settings.sink_uri, settings.after, settings.exclude_sink)
-    problems += _broker_problems(settings)
-    problems += _event_problems(settings) if mode in (Mode.RUN, Mode.WATCH) else []
+    """Check source, sink, state, queue and events together. Raises ConfigurationError, one line for each problem."""
+    problems = [
+        *_folder_problems(settings),
+        *_after_problems(settings),
+        *_bucket_problems(settings.source_uri, settings.sink_uri, settings.exclude_sink),
+        *_queue_problems(settings),
+        *(_event_problems(settings) if mode in (Mode.RUN, Mode.WATCH) else ()),
+    ]
     if problems:
         raise ConfigurationError("\n".join(problems))
 
 
-def _broker_problems(settings: Settings) -> Iterator[str]:
+# Folders.
+
+
+def _folder_problems(settings: Settings) -> Iterator[str]:
+    source, sink = settings.source_path, settings.sink_path
+    state = None if settings.queue else settings.state_path
+    if source:
+        yield from _source_problems(source)
+    for name, path in (("SINK", sink), ("--state", state)):
+        if path:
+            yield from _target_problems(name, path)
+    if source and sink:
+        yield from _nesting_problems(source, sink, settings.exclude_sink)
+    if source and state and (_same(state, source) or _inside(state, source)):
+        yield f"--state {state} is inside SOURCE {source}, so each write would be an arrival: choose another folder."
+
+
+def _source_problems(source: Path) -> Iterator[str]:
+    if not os.path.lexists(source):
+        yield f"SOURCE {source} does not exist: create the folder, or mount it, before starting."
+    elif not source.is_dir():
+        yield f"SOURCE {source} is not a folder: name the folder that images arrive in."
+    elif not os.access(source, os.R_OK | os.X_OK):
+        yield f"SOURCE {source} is not readable by this user: give it read and search permission."
+
+
+def _target_problems(name: str, path: Path) -> Iterator[str]:
+    """Problems of a folder to write to, which may still have to be created."""
+    nearest = next(p for p in (path, *path.parents) if os.path.lexists(p))
+    if not nearest.is_dir():
+        yield f"{name} {path} cannot be a folder, since {nearest} is not one: choose another."
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        yield f"{name} {path} is not writable by this user: give write permission on {nearest}."
+
+
+def _nesting_problems(source: Path, sink: Path, exclude_sink: bool) -> Iterator[str]:
+    if _same(source, sink):
+        yield f"SOURCE and SINK are the same folder, {sink}: choose another sink, or outputs would mix with originals."
+    elif _inside(sink, source) and not exclude_sink:
+        yield (
+            f"SINK {sink} is inside SOURCE {source}, so outputs would be taken for new images: "
+            "choose another folder, or give --exclude-sink to leave it unwatched."
+        )
+    elif _inside(source, sink):
+        yield f"SOURCE {source} is inside SINK {sink}, so outputs could land among the images: choose another folder."
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return any(_same(parent, folder) for parent in path.parents)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """By inode where both exist: a bind mount or a case-insensitive disk has two names for one folder."""
+    try:
+        return one == other or os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+# Buckets.
+
+
+def _bucket_problems(source: str, sink: str, exclude_sink: bool) -> Iterator[str]:
+    if not source.startswith("s3://"):
+        return
+    if sink == source:
+        yield f"SOURCE and SINK are the same, {sink}: choose another prefix, or outputs would mix with originals."
+    elif sink.startswith(source) and not exclude_sink:
+        yield (
+            f"SINK {sink} is inside SOURCE {source}, so outputs would be taken for new images: "
+            "choose another prefix, or give --exclude-sink to leave it unwatched."
+        )
+    elif source.startswith(sink):
+        yield f"SOURCE {source} is inside SINK {sink}, so outputs could land among the images: choose another prefix."
+
+
+def _after_problems(settings: Settings) -> Iterator[str]:
+    source, sink, after = settings.source_uri, settings.sink_uri, settings.after
+    if settings.source_path is not None:
+        if after != "keep":
+            yield "--after needs a bucket as SOURCE: images in a folder are never touched."
+        return
+    moved = moved_to(source, after)
+    if moved and source.startswith(moved):
+        yield f"--after {after} would move images to a prefix that is watched for new ones: choose another prefix."
+    if moved and (sink.startswith(moved) or moved.startswith(sink)):
+        yield f"--after {after} would move images to where outputs are, and over them: choose another prefix."
+
+
+def moved_to(source: str, after: str) -> str:
+    """The address below which `move:PREFIX` moves images; "" for any other `after`."""
+    if not after.startswith("move:"):
+        return ""
+    bucket = source.removeprefix("s3://").partition("/")[0]
+    return f"s3://{bucket}/{after.removeprefix('move:')}"
+
+
+def key_inside(source: str, other: str) -> str | None:
+    """The key, below the source, of a place inside it; "" for the source itself, None for a place elsewhere."""
+    source, other = unquote(source), unquote(other)
+    return other[len(source) :] if other.startswith(source) else None
+
+
+# Queue and events.
+
+
+def _queue_problems(settings: Settings) -> Iterator[str]:
     for flag, address in (("--queue", settings.queue), ("--events", settings.events)):
         try:
             if "://" in address:
@@ -35,14 +145,13 @@ def _broker_problems(settings: Settings) -> Iterator[str]:
 
 
 def _event_problems(settings: Settings) -> Iterator[str]:
-    """Of settings that only make sense together."""
     if settings.source_path is not None and settings.events != "listing":
-        yield "--events is for a bucket: a folder's events come from the system, see --watch."
+        yield "--events needs a bucket as SOURCE: for a folder the kernel reports new files, see --watch."
     if settings.events == "queue" and not settings.queue:
-        yield "--events queue needs --queue: the one that the store sends its events to."
+        yield "--events queue needs --queue, the queue to which the store sends its events."
     if settings.queue and settings.events == settings.queue:
-        yield "--events and --queue are one queue, which would fill itself: say --events queue."
+        yield "--events and --queue name the same queue, which would fill itself: use --events queue."
     if settings.events == "webhook" and not settings.events_token:
         yield "--events webhook needs a token: set ALPHADROP_EVENTS_TOKEN to a long random text."
     if settings.events == "webhook" and settings.http_address is None:
-        yield "--events webhook needs a port to be called on: --http 0.0.0.0:9464."
+        yield "--events webhook needs a port to be called on: give --http 0.0.0.0:9464."

@@ -1,4 +1,7 @@
-"""How the values of settings are written. Every check returns its value or raises ValueError, saying what to do."""
+"""Checks of single settings, and the canonical form of addresses.
+
+Every check returns its value or raises ValueError with a text that completes "NAME: ..." and says what would be right.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import string
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from pydantic_core import PydanticKnownError
+
 from inference.models.thirdparty.contracts import CONTRACTS
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -15,9 +20,36 @@ _DEVICE = r"(cpu(:[1-9]\d*)?|cuda:\d+)"
 _DEVICES = re.compile(rf"auto|{_DEVICE}(, *{_DEVICE})*")
 _HTTP = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 _BUCKET = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(.*))?", re.DOTALL)
-_BROKER = re.compile(r"(sqs|amqps?|https?)://[^/\s]+\S*")
-_BROKERS = "sqs://NAME, the https:// address of an SQS queue, or amqp://USER:PASSWORD@HOST/VHOST?queue=NAME"
+_QUEUE = re.compile(r"(sqs|amqps?|https?)://[^/\s]+\S*")
+_QUEUES = "sqs://NAME, the https:// address of an SQS queue, or amqp://USER:PASSWORD@HOST/VHOST?queue=NAME"
+_CREDENTIALS = "takes no user, key or password; boto3 finds credentials in the environment or its own files"
 _PLACEHOLDERS = ("dir", "stem", "ext", "name")
+
+
+def integer(value: object) -> object:
+    """Refuse a boolean, which pydantic would count as 0 or 1."""
+    if isinstance(value, bool):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+def number(value: object) -> object:
+    """Refuse a boolean, which pydantic would count as 0 or 1."""
+    if isinstance(value, bool):
+        raise PydanticKnownError("float_type")
+    return value
+
+
+def switch(value: object) -> object:
+    """Refuse a number, where pydantic would take 0 and 1."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise PydanticKnownError("bool_type")
+    return value
+
+
+def lower(value: object) -> object:
+    """Text in lower case; anything else as it is."""
+    return value.lower() if isinstance(value, str) else value
 
 
 def place(value: str) -> str:
@@ -25,8 +57,8 @@ def place(value: str) -> str:
     if not value.strip() or "\0" in value:
         raise ValueError(f"must name a folder or a bucket, not {value!r}")
     scheme = _SCHEME.match(value)
-    if scheme and {"@", ":"} & set(urlsplit(value).netloc):  # not to be shown: it may be a key and its secret
-        raise ValueError("takes no user, key or password; credentials are found in boto3's own order")
+    if scheme and {"@", ":"} & set(urlsplit(value).netloc):  # the message leaves the value out: it may hold a secret
+        raise ValueError(_CREDENTIALS)
     if is_bucket(value):
         return _bucket(value)
     if scheme and scheme[1].lower() != "file":
@@ -37,7 +69,7 @@ def place(value: str) -> str:
 
 
 def is_bucket(value: str) -> bool:
-    """Whether a place is a bucket, and no folder."""
+    """Whether a place is a bucket rather than a folder."""
     return value[:5].lower() == "s3://"
 
 
@@ -46,14 +78,14 @@ def _bucket(value: str) -> str:
     if not match:
         raise ValueError(f"must be s3://BUCKET or s3://BUCKET/PREFIX, not {value!r}")
     if (match[2] or "").startswith("/"):
-        raise ValueError(f"has two slashes before its prefix, so that no key would match: {value!r}")
+        raise ValueError(f"has two slashes before its prefix, so no key would match; write one, not {value!r}")
     return value
 
 
 def place_uri(value: str) -> str:
-    """The one address for every way to write a `place`: file:///real/path, or s3://bucket/prefix/, odd signs quoted.
+    """The canonical address of a `place`: file:///real/path, or s3://bucket/prefix/ with special characters quoted.
 
-    A prefix is taken as it stands, as other tools for S3 do: `%20` in it is three signs of a key.
+    A prefix is taken literally, as other S3 tools do: `%20` in it is three characters of a key.
     """
     if not is_bucket(value):
         return folder_path(value).as_uri()
@@ -69,7 +101,7 @@ def folder_path(value: str) -> Path:
 
 
 def devices(value: str) -> str:
-    """`auto`, or devices with commas between them."""
+    """`auto`, or a list of devices separated by commas."""
     if not _DEVICES.fullmatch(value):
         raise ValueError(f"must be auto, or a list such as cpu, cpu:2 or cuda:0,cuda:1, not {value!r}")
     return value
@@ -83,29 +115,29 @@ def http(value: str) -> str:
     return value
 
 
-def broker(value: str) -> str:
-    """The address of a broker's queue. Never shown in a message: it may hold a password."""
-    if value and not _BROKER.fullmatch(value):
-        raise ValueError(f"must be {_BROKERS}")
+def queue(value: str) -> str:
+    """The address of a message queue, or "". No message repeats it: it may hold a password."""
+    if value and not _QUEUE.fullmatch(value):
+        raise ValueError(f"must be {_QUEUES}")
     return value
 
 
 def events(value: str) -> str:
-    """How a bucket's events are heard: a word, or a broker's queue."""
-    if value not in ("listing", "queue", "webhook") and not _BROKER.fullmatch(value):
-        raise ValueError(f"must be listing, queue, webhook, {_BROKERS}")
+    """`listing`, `queue`, `webhook`, or the address of a message queue, which no message repeats."""
+    if value not in ("listing", "queue", "webhook") and not _QUEUE.fullmatch(value):
+        raise ValueError(f"must be listing, queue, webhook, {_QUEUES}")
     return value
 
 
 def contract(value: str) -> str:
-    """The name of a contract, or none."""
+    """The name of a preprocessing contract, or ""."""
     if value and value not in CONTRACTS:
         raise ValueError(f"must be one of {', '.join(CONTRACTS)}, not {value!r}")
     return value
 
 
 def after(value: str) -> str:
-    """What becomes of an image whose output is durable."""
+    """`keep`, `tag`, `delete` or `move:PREFIX/`, with the slash added."""
     word, colon, prefix = value.partition(":")
     if word == "move" and prefix.strip("/") and not prefix.startswith("/"):
         return f"move:{prefix.rstrip('/')}/"
@@ -115,7 +147,7 @@ def after(value: str) -> str:
 
 
 def tags(value: str) -> str:
-    """`NAME=VALUE` pairs with commas between them."""
+    """`NAME=VALUE` pairs separated by commas; S3 allows ten."""
     pairs = [pair.partition("=") for pair in value.split(",")] if value else []
     if any(not name.strip() or not equals for name, equals, _ in pairs) or len(pairs) > 10:
         raise ValueError(f"must be at most ten pairs such as team=shop,kind=cutout, not {value!r}")
@@ -123,36 +155,36 @@ def tags(value: str) -> str:
 
 
 def endpoint(value: str) -> str:
-    """The http(s):// address of a service."""
+    """The http:// or https:// address of a service, without a trailing slash; or ""."""
     parts = urlsplit(value)
-    if "@" in value:  # not to be shown: it may be a key and its secret
-        raise ValueError("takes no user, key or password; credentials are found in boto3's own order")
+    if "@" in value:  # the message leaves the value out: it may hold a secret
+        raise ValueError(_CREDENTIALS)
     if value and not (parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/")):
         raise ValueError("must be an address such as https://minio.example:9000, without a path")
     return value.rstrip("/")
 
 
 def output_name(value: str) -> str:
-    """A pattern for `work.output_key`."""
+    """A pattern for `jobs.output_key`."""
     names = _placeholders(value)
     unknown = [name for name in names if name not in _PLACEHOLDERS]
     if unknown:
-        raise ValueError(f"knows {{dir}}, {{stem}}, {{ext}} and {{name}}, not {{{unknown[0]}}}")
+        raise ValueError(f"takes {{dir}}, {{stem}}, {{ext}} and {{name}}, not {{{unknown[0]}}}")
     if "stem" not in names and "name" not in names:
         raise ValueError("must contain {stem} or {name}, or all images of a folder would share one output")
     if not value.endswith(".png"):
-        raise ValueError(f"must end in .png, since that is what outputs are, not {value!r}")
+        raise ValueError(f"must end in .png, the format of every output, not {value!r}")
     if value.startswith("/") or ".." in value:
         raise ValueError(f"must stay inside the sink, without a leading slash and without '..', not {value!r}")
     return value
 
 
 def _placeholders(pattern: str) -> list[str]:
-    """What stands in braces, a conversion or format with it, so that `stem:>9` is no known name."""
+    """The texts in braces, each with its conversion and format, so that `stem:>9` is not taken for `stem`."""
     try:
         parsed = list(string.Formatter().parse(pattern))
     except ValueError as error:
-        raise ValueError(f"is no pattern ({error}); an example is {{dir}}{{stem}}.png") from None
+        raise ValueError(f"is not a valid pattern ({error}); an example is {{dir}}{{stem}}.png") from None
     return [
         f"{name}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}"
         for _, name, form, conversion in parsed

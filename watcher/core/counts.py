@@ -14,7 +14,7 @@ class Counts:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, name: str, label: str, amount: int = 1) -> None:
-        """Count, for example, `("store_throttled", "put")`; the names are those of `metrics.catalogue.COUNTS`."""
+        """Count, for example, `("throttled_requests", "put")`; names are the keys of `metrics.definitions.COUNTS`."""
         with self._lock:
             self._counts[name, label] += amount
 

@@ -16,11 +16,14 @@ WatcherError
 from __future__ import annotations
 
 from watcher.core.jobs import Rejection
+from watcher.core.reasons import Reason
 
 
 class WatcherError(Exception):
     """Base of all that the watcher raises on purpose."""
 
+    reason = "error"
+    """The name of this kind of error in log lines, traces and labels of metrics."""
     public = "something has failed; the log says what"
     """What strangers may read of it, on /readyz: names of objects and files are for the log alone."""
 
@@ -29,12 +32,13 @@ class ConfigurationError(WatcherError):
     """The settings cannot work; the message says what to change."""
 
     public = "a setting cannot work; the log says which"
+    reason = "configuration"
 
 
 class Rejected(WatcherError):
     """This image can never work."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.rejection = Rejection(reason, detail)
 
@@ -42,6 +46,7 @@ class Rejected(WatcherError):
 class Unavailable(WatcherError):
     """Storage, queue or disk is in trouble; the same call may work later."""
 
+    reason = "unavailable"
     public = "storage or queue is in trouble; the log says more"
 
     def __init__(self, text: str, public: str = "") -> None:
@@ -53,18 +58,21 @@ class Unavailable(WatcherError):
 class SourceMissing(Unavailable):
     """The source's root is not there, which never means that its images were deleted."""
 
+    reason = "source_missing"
     public = "the folder or bucket does not exist, or is not mounted"
 
 
 class Throttled(Unavailable):
     """The service asks for fewer requests."""
 
+    reason = "throttled"
     public = "the service asks for fewer requests"
 
 
 class Denied(Unavailable):
     """The service does not take these credentials, or not for this; somebody may mend that while we wait."""
 
+    reason = "denied"
     public = "access is denied; the log says to what"
 
 

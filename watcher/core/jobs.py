@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from watcher.core.reasons import Reason
+
 
 class Outcome(StrEnum):
     """What became of an image."""
@@ -120,16 +122,22 @@ def output_key(pattern: str, key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why an image can never work: `reason` is a short machine word, `detail` a sentence that says what to do."""
+    """Why an image can never work, and in `detail` what to do about it, as one or two sentences."""
 
-    reason: str
+    reason: Reason
     detail: str
+
+    @classmethod
+    def parse(cls, reason: str, detail: str) -> Rejection:
+        """A rejection as it was stored, by any version: where the reason is unknown, `detail` starts with its name."""
+        known = Reason.parse(reason)
+        return cls(known, detail if known == reason else f"{reason}: {detail}")
 
 
 DEATHS_TO_QUARANTINE = 3
 """A job that was alone in a worker when the worker died, this many times, is what kills it."""
 KILLS_WORKER = Rejection(
-    "kills_worker",
+    Reason.KILLS_WORKER,
     f"A worker died {DEATHS_TO_QUARANTINE} times while this image was the only one it held. "
     "See the worker's log for the cause; once it is removed, hand the image out again with `alphadrop retry`.",
 )

@@ -16,10 +16,10 @@ from enum import StrEnum
 
 import structlog
 
-from inference.device.environment import WORKER
 from watcher.core.backoff import backoff
-from watcher.core.protocol import DeviceReport, Ready, Report, decode_report
 from watcher.fleet.pipe_lines import Lines
+from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
+from watcher.protocol import HeartbeatReport, ReadyReport, Report, decode_report
 
 log = structlog.get_logger(__name__)
 
@@ -157,9 +157,9 @@ class Keeper(threading.Thread):
         except ValueError as error:
             log.warning("report_not_understood", device=self.device, problem=str(error))
             return
-        if isinstance(report, Ready):
+        if isinstance(report, ReadyReport):
             self._become(State.READY, "")
-        elif not isinstance(report, DeviceReport):
+        elif not isinstance(report, HeartbeatReport):
             self.failures = 0  # it does something, so it is worth restarting it quickly
         self._news.report(self.device, report)
 
@@ -199,7 +199,7 @@ def start_process() -> subprocess.Popen[str]:
 
 def environment() -> dict[str, str]:
     """A worker's: ours, and what it needs besides."""
-    return {**WORKER, **os.environ}
+    return {**WORKER_ENVIRONMENT, **os.environ}
 
 
 class Fleet:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from inference.models.entry import ModelEntry
 from watcher.core.errors import ConfigurationError
 
-_TRIAL = [sys.executable, "-m", "inference.models.load_check"]
+_TRIAL = [sys.executable, "-m", "inference.models.smoke_test"]
 
 
 def require_usable(entry: ModelEntry) -> None:

@@ -10,14 +10,14 @@ import structlog
 
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import Job, Outcome, Rejection
-from watcher.core.protocol import ImageReport, Ready, Report, TroubleReport
 from watcher.fleet.keeper import Fleet, FleetNews, State
+from watcher.protocol import ImageReport, ReadyReport, Report, UnavailableReport
 from watcher.queues.base import EmbeddedQueue
 from watcher.stores.base import Store
-from watcher.stores.error_records import quarantine
+from watcher.stores.error_records import write_error_record
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
-from watcher.telemetry.run_summary import Tally, log_image
+from watcher.telemetry.run_summary import RunSummary, log_image
 from watcher.telemetry.tracing import Trace
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ class Told:
 
     metrics: Metrics
     health: Health
-    tally: Tally
+    summary: RunSummary
     trace: Trace
 
 
@@ -53,7 +53,7 @@ class Crew:
         """`forget` takes keys of images that were gone or stale; `changed` is called when something has happened."""
         self.fleet = Fleet(devices, make_line, FleetNews(self._hear, self._bury, self._changed), silence)
         self._sink, self._embedded = sink, embedded
-        self._metrics, self._health, self._tally, self._trace = told.metrics, told.health, told.tally, told.trace
+        self._metrics, self._health, self._summary, self._trace = told.metrics, told.health, told.summary, told.trace
         self._forget, self._tell_changed = forget, changed
         self._troubled_until = 0.0
 
@@ -63,24 +63,24 @@ class Crew:
             self._calm()
 
     def _hear(self, device: str, report: Report) -> None:
-        """A worker's report: metrics, log, tally."""
+        """A worker's report: metrics, log line, run summary."""
         self._metrics.report(device, report)
         if isinstance(report, ImageReport):
-            self._tally.note(report)
+            self._summary.record(report)
             log_image(device, report, self._trace(device, report))
             if report.outcome in (Outcome.GONE, Outcome.STALE):
                 self._forget(report.key)
             elif self._troubled_until:
                 self._calm()
             self._tell_changed()
-        elif isinstance(report, TroubleReport):
+        elif isinstance(report, UnavailableReport):
             self._note_trouble(device, report)
-        elif isinstance(report, Ready):
+        elif isinstance(report, ReadyReport):
             log.info("worker_ready", device=device, name=report.device_name, seconds=report.warmup_seconds)
 
-    def _note_trouble(self, device: str, report: TroubleReport) -> None:
-        self._tally.troubles += 1
-        self._tally.last_trouble = f"{report.stage}: {report.detail}"
+    def _note_trouble(self, device: str, report: UnavailableReport) -> None:
+        self._summary.transient_errors += 1
+        self._summary.last_error = f"{report.stage}: {report.detail}"
         self._troubled_until = time.monotonic() + TROUBLED
         self._health.set("images", False, f"{report.stage}: {report.public}")
         fields = {"stage": report.stage, "reason": report.reason, "problem": report.detail}
@@ -97,7 +97,7 @@ class Crew:
         A broker sees to that by itself: what the worker held is delivered again.
         """
         device = owner.rsplit("-", 2)[0]
-        self._metrics.died(device, reason if blame else "")
+        self._metrics.worker_died(device, reason if blame else "")
         try:
             for job, rejection in self._embedded.abandon(owner, blame=blame) if self._embedded else ():
                 self._quarantine(device, job, rejection)
@@ -109,11 +109,21 @@ class Crew:
 
     def _quarantine(self, device: str, job: Job, rejection: Rejection) -> None:
         try:
-            quarantine(self._sink, job, rejection)
+            write_error_record(self._sink, job, rejection)
         except Unavailable as error:
             log.error("record_not_written", key=job.ref.key, problem=str(error))
-        words = (rejection.reason, rejection.detail)
-        self._hear(device, ImageReport(job.ref.key, job.id, Outcome.REJECTED, job.output, *words, stage="infer"))
+        self._hear(
+            device,
+            ImageReport(
+                key=job.ref.key,
+                job=job.id,
+                outcome=Outcome.REJECTED,
+                output=job.output,
+                reason=rejection.reason,
+                detail=rejection.detail,
+                stage="infer",
+            ),
+        )
 
     def _changed(self) -> None:
         states = self.fleet.states()

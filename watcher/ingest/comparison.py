@@ -17,7 +17,7 @@ from watcher.core.batches import in_batches
 from watcher.core.jobs import ImageRef, Job, Recipe
 from watcher.sources.base import Stop
 from watcher.sources.names import SourceFilter
-from watcher.stores.base import FAILED, Store, is_made_by
+from watcher.stores.base import FAILED_PREFIX, Store, is_output_of
 from watcher.stores.error_records import record_key
 
 CHUNK = 1000
@@ -92,7 +92,7 @@ class Comparison:
     def undone(self, stop: Stop) -> Iterator[tuple[ImageRef, Finding]]:
         """The images that are to be done, in the order of their keys; ends early on `stop`. Raises Unavailable."""
         outputs = Cursor(self.sink.list(), self.sink.stat)
-        records = Cursor(self.sink.list(FAILED), self.sink.stat)
+        records = Cursor(self.sink.list(FAILED_PREFIX), self.sink.stat)
         with ThreadPoolExecutor(self.requests, thread_name_prefix="compare") as pool:
             for chunk in in_batches(self._images(), CHUNK):
                 if stop.is_set():
@@ -117,7 +117,7 @@ class Comparison:
 
     def _by_listing(self, job: Job, output: ImageRef | None, records: Cursor) -> Finding | None:
         """What the listings say, None where the output itself must be asked."""
-        record = records.find(self.sink.recorded_at(record_key(job.ref.key))) if self.records else None
+        record = records.find(self.sink.record_location(record_key(job.ref.key))) if self.records else None
         if record is not None and record.modified >= job.ref.modified:
             return Finding.REJECTED
         if output is None:
@@ -131,7 +131,7 @@ class Comparison:
         return abs(output.modified - ref.modified) > self.doubt and "-" not in ref.version
 
     def _by_asking(self, job: Job) -> Finding:
-        if not is_made_by(self.sink.held(job.output), job):
+        if not is_output_of(self.sink.output_info(job.output), job):
             return Finding.OUTDATED
         self.asked.add(job.ref)
         return Finding.DONE

@@ -14,7 +14,7 @@ from watcher.sources.folder import FolderSource
 from watcher.sources.notices import Notices
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
-from watcher.telemetry.run_summary import Tally
+from watcher.telemetry.run_summary import RunSummary
 
 log = structlog.get_logger(__name__)
 
@@ -33,12 +33,12 @@ class Intake:
         notices: Notices,
         metrics: Metrics,
         health: Health,
-        tally: Tally,
+        summary: RunSummary,
         wake: Callable[[], None],
     ) -> None:
         """`sources` are made by the part of `health` that they are; `wake` is called when there is something to do."""
         self._reconciler, self._sources, self._notices = reconciler, sources, notices
-        self._metrics, self._health, self._tally, self._wake = metrics, health, tally, wake
+        self._metrics, self._health, self._summary, self._wake = metrics, health, summary, wake
         self._stop = threading.Event()
         self._folder: FolderSource | None = None
 
@@ -68,7 +68,8 @@ class Intake:
 
     def _watch(self, part: str, make: MakeSource) -> None:
         """A source's thread: it goes on whatever happens, until stopped."""
-        news = SourceNews(lambda ok, why: self._healthy(part, ok, why), self._overflowed, self._metrics.scanned)
+        healthy, metrics = self._healthy, self._metrics
+        news = SourceNews(lambda ok, why: healthy(part, ok, why), self._overflowed, metrics.listing_succeeded)
         failed = False
         while not self._stop.is_set():
             try:
@@ -82,10 +83,10 @@ class Intake:
                     self._accept(arrivals)
             except Exception as error:
                 failed = True
-                self._tally.troubles += 1
-                self._tally.last_trouble = f"{part}: {error}"
+                self._summary.transient_errors += 1
+                self._summary.last_error = f"{part}: {error}"
                 if part == "source":
-                    self._metrics.scan_failed()
+                    self._metrics.listing_failed()
                 self._healthy(part, False, public(error))
                 log.warning(f"{part}_failed", problem=str(error), exc_info=not isinstance(error, Unavailable))
                 self._stop.wait(PAUSE)
@@ -102,7 +103,7 @@ class Intake:
                 self._health.set("queue", False, error.public)
                 if str(error) != problem:  # once, not every second
                     problem = str(error)
-                    log.warning("trouble", stage="enqueue", reason=type(error).__name__, problem=problem)
+                    log.warning("trouble", stage="enqueue", reason=error.reason, problem=problem)
                 self._stop.wait(PAUSE)
 
     def _take(self, arrivals: list[Arrival]) -> None:
@@ -111,7 +112,7 @@ class Intake:
         elif self._reconciler.accept(arrivals):
             self._wake()
         for arrival in arrivals:
-            self._metrics.arrived(arrival.hint)
+            self._metrics.discovered(arrival.hint)
 
     def _listed(self) -> None:
         """The first listing is through."""
@@ -119,12 +120,12 @@ class Intake:
             self._reconciler.forget_vanished()
         except Unavailable as error:  # the next start will do
             log.warning("trouble", stage="reconcile", problem=str(error))
-        self._tally.listed = True
+        self._summary.listed = True
         self._wake()
 
     def _healthy(self, part: str, ok: bool, why: str) -> None:
         if part == "source":
-            self._metrics.source(ok)
+            self._metrics.source_health(ok)
         self._health.set(part, ok, why)
 
     def _overflowed(self) -> None:

@@ -13,8 +13,8 @@ from watcher.ingest.comparison import SAME_CLOCK, UNDONE, Comparison, Recent
 from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.sources.base import Arrival, Hint, Stop
 from watcher.sources.names import SourceFilter
-from watcher.stores.base import MARKS, Store, is_made_by
-from watcher.stores.error_records import release
+from watcher.stores.base import INTERNAL_PREFIX, Store, is_output_of
+from watcher.stores.error_records import delete_error_record
 
 """Below this prefix of the sink lies what alphadrop notes there for itself."""
 RESEND = 3600.0
@@ -47,7 +47,7 @@ class Reconciler:
             return 0
         vanished = [job for job, _ in self.embedded.rejected(1_000_000) if self.source.stat(job.ref.key) is None]
         for job in vanished:
-            release(self.sink, job)
+            delete_error_record(self.sink, job)
             self.embedded.forget_key(job.ref.key)
         return len(vanished)
 
@@ -66,8 +66,8 @@ def _missing(sink: Store, jobs: Sequence[Job]) -> list[Job]:
     if not jobs:
         return []
     with ThreadPoolExecutor(min(_REQUESTS, len(jobs)), thread_name_prefix="ask") as pool:
-        held = pool.map(lambda job: sink.held(job.output), jobs)
-        return [job for job, found in zip(jobs, held, strict=True) if not is_made_by(found, job)]
+        held = pool.map(lambda job: sink.output_info(job.output), jobs)
+        return [job for job, found in zip(jobs, held, strict=True) if not is_output_of(found, job)]
 
 
 class Patrol:
@@ -152,7 +152,7 @@ class _Mark:
         recipe = reconciler.recipe
         self._sink = reconciler.sink
         self._text = recipe.job_id(ImageRef("", "", 0)).encode()
-        self._key = f"{MARKS}recipe-{Recipe(recipe.source, '', {}).job_id(ImageRef('', '', 0))[:16]}"
+        self._key = f"{INTERNAL_PREFIX}recipe-{Recipe(recipe.source, '', {}).job_id(ImageRef('', '', 0))[:16]}"
 
     def stands(self) -> bool:
         ref = self._sink.stat(self._key)

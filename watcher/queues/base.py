@@ -23,6 +23,8 @@ class QueueStats:
     """Ended jobs by outcome, rejected among them."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Rejected jobs by reason."""
+    unknown: frozenset[str] = field(default=frozenset(), compare=False)
+    """The names of the fields above that this queue cannot know: they are 0 or empty here, and must not be shown."""
 
     @property
     def open(self) -> int:

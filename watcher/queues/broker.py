@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 LOCAL_RETRIES = 10
 """So often a job may be released, or a message prove unreadable for now, before somebody else is to try."""
 DEPTH_SECONDS = 1.0
+UNKNOWN = frozenset({"suspects", "pending_bytes", "oldest_pending", "ended", "reasons"})
+"""What a broker does not report of its queue; see `QueueStats.unknown`."""
 FLUSH_SECONDS = 5.0
 """So long closing may take to tell the broker what has ended."""
 BACKOFF, MOST_BACKOFF = 0.5, 30.0
@@ -92,7 +94,9 @@ class BrokerQueue:
             self._depth = now, self._broker.depth()
         depth = self._depth[1]
         with self._lock:
-            return QueueStats(depth.pending, depth.in_flight, self._hand.suspects)
+            suspects = self._hand.suspects
+        unknown = UNKNOWN if depth.in_flight_everywhere else UNKNOWN | {"in_flight"}
+        return QueueStats(depth.pending, depth.in_flight, suspects, unknown=unknown)
 
     def suspects(self) -> int:
         """See `Queue.suspects`: none waits for empty hands."""

@@ -99,7 +99,7 @@ class SqliteQueue:
     def rejected(self, limit: int = 1000) -> list[tuple[Job, Rejection]]:
         """See `EmbeddedQueue.rejected`."""
         rows = self._file.read("list_rejected", {"limit": max(0, limit)})
-        return [(_job(row), Rejection(row["reason"], to_text(row["detail"]))) for row in rows]
+        return [(_job(row), Rejection.parse(row["reason"], to_text(row["detail"]))) for row in rows]
 
     def forget_key(self, key: str) -> None:
         """See `EmbeddedQueue.forget_key`."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-EXTENSIONS = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "gif", "avif"})
+READ = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "gif", "avif"})
+RECOGNISED = frozenset({"heic", "heif", "hif", "jxl", "jp2", "j2k", "psd", "exr"})
+"""Extensions of picture formats that need a further package or are not read at all.
+
+They are processed like any other picture, so that a rejection names each of them: a folder of them is not empty."""
+EXTENSIONS = READ | RECOGNISED
 
 
 def is_picture(key: str) -> bool:

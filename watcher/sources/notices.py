@@ -20,7 +20,7 @@ _SHOWN = 300
 class Notices:
     """Reads messages for one source. Safe to use from any thread.
 
-    Counts every message that it could read or never will: `("messages", "accepted" | "ignored" | "invalid")`.
+    Counts every message that it could read or never will: `("event_messages", "accepted" | "ignored" | "invalid")`.
     """
 
     def __init__(self, store: Store, names: SourceFilter, counts: Counts | None = None) -> None:
@@ -35,10 +35,10 @@ class Notices:
         try:
             found = [self._ref(notice) for notice in newest(parse(body))]
         except NotAnEvent:
-            self._counts.add("messages", "invalid")
+            self._counts.add("event_messages", "invalid")
             raise
         refs = list(dict.fromkeys(ref for ref in found if ref))
-        self._counts.add("messages", "accepted" if refs else "ignored")
+        self._counts.add("event_messages", "accepted" if refs else "ignored")
         return refs
 
     def _ref(self, notice: Notice) -> ImageRef | None:

@@ -9,9 +9,9 @@ from watcher.aws.clients import is_amazon, make_client
 from watcher.core.counts import Counts
 from watcher.stores.base import Store
 from watcher.stores.local import LocalStore
-from watcher.stores.s3_config import NOTHING_ENFORCED, Conditions, PutOptions, S3Config
+from watcher.stores.s3_config import NO_CONDITIONAL_WRITES, ConditionalWrites, PutOptions, S3Config
 
-__all__ = ["Conditions", "PutOptions", "S3Config", "open_store"]
+__all__ = ["ConditionalWrites", "PutOptions", "S3Config", "open_store"]
 
 
 def open_store(uri: str, s3: S3Config | None = None, counts: Counts | None = None) -> Store:
@@ -25,5 +25,5 @@ def _open_bucket(uri: str, config: S3Config, counts: Counts) -> Store:
     from watcher.stores.s3 import S3Store  # loads boto3, which a folder does without
 
     client = make_client("s3", config.aws, counts)
-    assumed = Conditions() if is_amazon(client) else NOTHING_ENFORCED
-    return S3Store(uri, client, config.put, config.conditions or assumed)
+    assumed = ConditionalWrites() if is_amazon(client) else NO_CONDITIONAL_WRITES
+    return S3Store(uri, client, config.put, config.conditional_writes or assumed)

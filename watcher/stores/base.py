@@ -7,28 +7,29 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.stores.s3_config import ConditionalWrites
 
-FAILED = "_failed/"
+FAILED_PREFIX = "_failed/"
 """Error records live below this prefix of the sink, as `_failed/<source key>.json`."""
-MARKS = "_alphadrop/"
+INTERNAL_PREFIX = "_alphadrop/"
 """Small objects that alphadrop itself needs live below this prefix of the sink."""
 
-LARGEST = 512 * 2**20
+MAX_IMAGE_BYTES = 512 * 2**20
 """Bytes of an image that are read into memory; whoever may write into a source could fill that up otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class OutputInfo:
     """What an output says of itself; None where it does not (somebody else's file)."""
 
     job: str | None
     source_key: str | None
-    """As `stamp.source_text` writes it."""
+    """As `output_metadata.recorded_source` writes it."""
     version: str = field(default="", compare=False)
     """Which version of the output says so, where a `put` can be told to replace that one only."""
 
 
-def is_made_by(held: Held | None, job: Job) -> bool:
+def is_output_of(held: OutputInfo | None, job: Job) -> bool:
     """Whether an output, of which `held` was said, was made by that very job."""
     return held is not None and held.job == job.id
 
@@ -56,11 +57,11 @@ class Store(Protocol):
         """The bytes of exactly that version. Raises Gone or Stale."""
         ...
 
-    def held(self, key: str) -> Held | None:
+    def output_info(self, key: str) -> OutputInfo | None:
         """Which job the output at `key` was made by; None where there is no whole output."""
         ...
 
-    def put(self, job: Job, data: bytes, over: Held | None, facts: Facts | None = None) -> None:
+    def put(self, job: Job, data: bytes, over: OutputInfo | None, facts: Facts | None = None) -> None:
         """Make `data`, which carries the job's id and the facts, the output of the job: durable, whole or not at all.
 
         `over` is what `held` has said of the output. Raises Conflict where it is another one by now, if the store can
@@ -72,12 +73,16 @@ class Store(Protocol):
         """Write a small object (an error record), whole or not at all."""
         ...
 
-    def recorded_at(self, key: str) -> str:
+    def record_location(self, key: str) -> str:
         """The key at which `put_record(key)` puts a record: itself, or one close to it where that cannot be."""
         ...
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
+        ...
+
+    def probe_conditional_writes(self) -> ConditionalWrites | None:
+        """Find out which conditional writes the store enforces; None for a folder, which has only one writer."""
         ...
 
     def sweep(self) -> int:

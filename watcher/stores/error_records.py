@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from watcher.core.errors import Gone, Rejected, Stale, Unavailable
 from watcher.core.jobs import Job, Rejection
-from watcher.stores.base import FAILED, Store
+from watcher.stores.base import FAILED_PREFIX, Store
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ErrorRecord:
     """What an error record says."""
 
     key: str
@@ -23,10 +23,10 @@ class Record:
 
 def record_key(source_key: str) -> str:
     """Where the error record of an image lies in the sink."""
-    return f"{FAILED}{source_key}.json"
+    return f"{FAILED_PREFIX}{source_key}.json"
 
 
-def quarantine(sink: Store, job: Job, rejection: Rejection) -> None:
+def write_error_record(sink: Store, job: Job, rejection: Rejection) -> None:
     """Write the error record: what, why, which version, when, and how to try again. Raises Unavailable."""
     record = {
         "key": job.ref.key,
@@ -46,21 +46,21 @@ def quarantine(sink: Store, job: Job, rejection: Rejection) -> None:
         raise Unavailable(f"the error record of {job.ref.key} cannot be written: {error.rejection.detail}") from error
 
 
-def release(sink: Store, job: Job) -> None:
+def delete_error_record(sink: Store, job: Job) -> None:
     """The image works now (or is gone): its error record, if it has one, is history.
 
     Looked for first: in a versioned bucket, deleting what is not there leaves a marker.
     """
     key = record_key(job.ref.key)
-    if sink.stat(sink.recorded_at(key)) is not None:
+    if sink.stat(sink.record_location(key)) is not None:
         sink.delete(key)
 
 
-def read_records(sink: Store) -> Iterator[Record]:
+def read_error_records(sink: Store) -> Iterator[ErrorRecord]:
     """The error records of a sink, in the order of their keys; what is no record is passed over."""
-    for ref in sink.list(FAILED):
+    for ref in sink.list(FAILED_PREFIX):
         try:
             fields = json.loads(sink.read(ref))
-            yield Record(fields["key"], Rejection(fields["reason"], fields["detail"]))
+            yield ErrorRecord(fields["key"], Rejection.parse(fields["reason"], fields["detail"]))
         except (Gone, Stale, ValueError, KeyError, TypeError):
             continue

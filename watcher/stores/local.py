@@ -13,10 +13,11 @@ from urllib.parse import quote
 from inference.codec import HEAD_BYTES
 from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.reasons import Reason
 from watcher.stores import atomic
-from watcher.stores.base import FAILED, LARGEST, Held
+from watcher.stores.base import FAILED_PREFIX, MAX_IMAGE_BYTES, OutputInfo
 from watcher.stores.listing import VANISHED, Identity, Listing, OddNames, identity, is_text, linked_status, version_of
-from watcher.stores.stamp import TAIL_BYTES, read_stamp
+from watcher.stores.output_metadata import TAIL_BYTES, read_png_text
 
 # O_NONBLOCK: a pipe that has taken a file's place must not block the reader.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -71,8 +72,10 @@ class LocalStore:
         try:
             with open(self._open(ref.key), "rb", buffering=0) as file:
                 _require(ref, file.fileno())
-                if ref.size > LARGEST:
-                    raise Rejected("too_large", f"{ref.key} is larger than the {LARGEST >> 20} MiB that are read")
+                if ref.size > MAX_IMAGE_BYTES:
+                    raise Rejected(
+                        Reason.TOO_LARGE, f"{ref.key} is larger than the {MAX_IMAGE_BYTES >> 20} MiB that are read"
+                    )
                 data = file.read()
                 _require(ref, file.fileno())
         except OSError as error:
@@ -82,27 +85,27 @@ class LocalStore:
         self._device = self.identity()[0]
         return data
 
-    def held(self, key: str) -> Held | None:
+    def output_info(self, key: str) -> OutputInfo | None:
         """Which job the output at `key` was made by; None where there is no whole output. Raises Unavailable."""
         try:
             with open(self._open(key), "rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
                 head = os.pread(file.fileno(), HEAD_BYTES, 0)
                 tail = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
-                return read_stamp(head, tail)
+                return read_png_text(head, tail)
         except OSError as error:
             if error.errno in VANISHED or error.errno == errno.EISDIR:
                 self._require_root()
                 return None
             raise Unavailable(f"{self._top + key}: {error.strerror}; let this user read the outputs") from error
 
-    def put(self, job: Job, data: bytes, over: Held | None = None, facts: Facts | None = None) -> None:
+    def put(self, job: Job, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
         """Make `data` the output of the job. Raises Rejected where nothing can ever stand at its key, Unavailable.
 
         What it replaces is not looked at: one daemon at a time writes to a folder. The facts stand in the PNG alone.
         """
         if not _is_key(job.output):
-            raise Rejected("bad_name", f"{job.output!r} is no path below {self.root}; rename the image")
+            raise Rejected(Reason.BAD_NAME, f"{job.output!r} is no path below {self.root}; rename the image")
         self._write(self._top + job.output, data)
 
     def put_record(self, key: str, data: bytes) -> None:
@@ -112,7 +115,7 @@ class LocalStore:
             raise ValueError(f"{key!r} is no path below {self.root}")
         self._write(path, data)
 
-    def recorded_at(self, key: str) -> str:
+    def record_location(self, key: str) -> str:
         """The key of a record as a path: long or odd parts have other names."""
         path = self._record_path(key)
         return key if path is None else path.removeprefix(self._top)
@@ -123,13 +126,16 @@ class LocalStore:
         try:
             if path is None or not _unlinked(path):
                 return
-            if key.startswith(FAILED):
+            if key.startswith(FAILED_PREFIX):
                 self._remove_empty(os.path.dirname(path))
             else:
                 atomic.sync_directory(os.path.dirname(path))
         except OSError as error:
             if error.errno not in VANISHED:
                 raise Unavailable(f"{path}: {error.strerror}; let this user write there") from error
+
+    def probe_conditional_writes(self) -> None:
+        """A folder has only one writer."""
 
     def sweep(self) -> int:
         """Remove temporary files that dead writers have left; how many. To be called at start."""
@@ -188,7 +194,9 @@ class LocalStore:
     def _require_inside(self, directory: str) -> None:
         """A symlink out of the root is refused: what it leads to would not be found again."""
         if not (self._resolved(directory[len(self._top) :]) + "/").startswith(self._top):
-            raise Rejected("output_outside", f"{directory} leads out of {self.root}; replace the symlink, then retry")
+            raise Rejected(
+                Reason.OUTPUT_OUTSIDE, f"{directory} leads out of {self.root}; replace the symlink, then retry"
+            )
 
     def _make_durable(self, directory: str) -> None:
         """A directory, and its name in each one above it, once a process: a synced file in a lost one is lost."""
@@ -202,8 +210,12 @@ class LocalStore:
         self._durable.add(directory)
 
     def _record_path(self, key: str) -> str | None:
-        if key.startswith(FAILED):
-            return self._top + FAILED + "/".join(_fitting(part) for part in key.removeprefix(FAILED).split("/"))
+        if key.startswith(FAILED_PREFIX):
+            return (
+                self._top
+                + FAILED_PREFIX
+                + "/".join(_fitting(part) for part in key.removeprefix(FAILED_PREFIX).split("/"))
+            )
         return self._top + key if _is_key(key) else None
 
     def _remove_empty(self, directory: str) -> None:
@@ -253,9 +265,9 @@ def _read_trouble(error: OSError, path: str) -> WatcherError:
         case errno.ELOOP:
             return Stale(f"{path} has become a symlink")
         case errno.EACCES | errno.EPERM:
-            return Rejected("unreadable", f"this user may not read {path}; change its permissions, then retry")
+            return Rejected(Reason.UNREADABLE, f"this user may not read {path}; change its permissions, then retry")
         case errno.EISDIR:
-            return Rejected("is_directory", f"{path} is a directory now; move it away, then retry")
+            return Rejected(Reason.IS_DIRECTORY, f"{path} is a directory now; move it away, then retry")
     return Unavailable(f"{path}: {error.strerror}", public=error.strerror or "")
 
 
@@ -272,12 +284,14 @@ _CURES = {
 def _write_trouble(error: OSError, path: str) -> WatcherError:
     match error.errno:
         case errno.EISDIR:
-            return Rejected("output_is_directory", f"{path} is a directory; move it away, then retry")
+            return Rejected(Reason.OUTPUT_IS_DIRECTORY, f"{path} is a directory; move it away, then retry")
         case errno.ENOTDIR | errno.EEXIST:
-            return Rejected("output_blocked", f"a file is where a directory above {path} must be; move it, then retry")
+            return Rejected(
+                Reason.OUTPUT_BLOCKED, f"a file is where a directory above {path} must be; move it, then retry"
+            )
         case errno.ENAMETOOLONG:
-            return Rejected("name_too_long", f"{path} is too long for this file system; rename the image")
+            return Rejected(Reason.NAME_TOO_LONG, f"{path} is too long for this file system; rename the image")
         case errno.EILSEQ:
-            return Rejected("bad_name", f"this file system does not allow the name {path}; rename the image")
+            return Rejected(Reason.BAD_NAME, f"this file system does not allow the name {path}; rename the image")
     why = f"{error.strerror}; {_CURES.get(error.errno or 0, 'trying again')}"
     return Unavailable(f"cannot write {path}: {why}", public=why)

@@ -1,8 +1,9 @@
-"""A bucket, or what lies below a prefix of one, as a store."""
+"""A bucket, or the objects below a prefix of one, as a store."""
 
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -12,46 +13,57 @@ from urllib.parse import quote
 import structlog
 from botocore.exceptions import ClientError
 
-from inference.codec import HEAD_BYTES, read_text
+from inference.codec import HEAD_BYTES
 from watcher.aws.clients import translated
 from watcher.aws.errors import code_of, status_of
-from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
+from watcher.core.errors import Conflict, Denied, Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job
-from watcher.stores import stamp
-from watcher.stores.base import LARGEST, Held
-from watcher.stores.s3_answers import head_trouble, read_trouble, write_trouble
-from watcher.stores.s3_config import Conditions, PutOptions
-from watcher.stores.s3_keys import etag_of, held_of, metadata_of, problem, record_key, ref_of, split_uri
+from watcher.core.reasons import Reason
+from watcher.stores.base import MAX_IMAGE_BYTES, OutputInfo
+from watcher.stores.output_metadata import (
+    TAIL_BYTES,
+    object_metadata,
+    read_object_metadata,
+    read_png_source,
+    read_png_text,
+)
+from watcher.stores.s3_config import ConditionalWrites, PutOptions
+from watcher.stores.s3_keys import etag_of, fitted_record_key, key_problem, ref_of, split_uri
+from watcher.stores.s3_probe import PROBE_PREFIX, ConditionProbe
 
 log = structlog.get_logger(__name__)
 
-MOST_TAGS = 10
-"""That S3 lets an object have."""
-READS = 4
-"""So often an object is read whose body breaks off."""
-PAUSE = 0.2
-"""Seconds before the second time at most; twice as long before each further one."""
-BUCKET_IS_THERE = 5.0
-"""Seconds for which a bucket that was seen is taken to be there."""
+MAX_TAGS = 10
+"""Tags that S3 allows an object to have."""
+READ_ATTEMPTS = 4
+"""How often an object is read if its body breaks off."""
+READ_PAUSE = 0.2
+"""Longest pause before the second attempt, in seconds; it doubles for each further one."""
+BUCKET_CHECK_SECONDS = 5.0
+"""How long a bucket that was seen is assumed to exist."""
 
 Answer = Mapping[str, Any]
 
 
 class S3Store:
-    """The objects below `s3://bucket/prefix/`. Keys are relative to the prefix; those that end in a slash do not count.
+    """The objects below `s3://bucket/prefix/`. Keys are relative to the prefix; keys that end in a slash are ignored.
 
-    A version is an ETag without its quotes. Listings come in order, except from directory buckets (S3 Express).
+    A version is an ETag without its quotes. Listings are ordered, except those of directory buckets (S3 Express).
     """
 
     def __init__(
-        self, uri: str, client: Any, put: PutOptions | None = None, conditions: Conditions | None = None
+        self,
+        uri: str,
+        client: Any,
+        put: PutOptions | None = None,
+        conditional_writes: ConditionalWrites | None = None,
     ) -> None:
-        """`uri` is percent-encoded; `client` is boto3's. By default the store enforces what Amazon's does."""
+        """`uri` is percent-encoded; `client` is boto3's; by default, the service enforces what Amazon S3 does."""
         self.client = client
         self.bucket, self._prefix = split_uri(uri)
         self.options = put or PutOptions()
-        self._conditions = conditions or Conditions()
-        self._bucket_there_until = float("-inf")
+        self._conditional_writes = conditional_writes or ConditionalWrites()
+        self._bucket_seen_until = float("-inf")
 
     @property
     def uri(self) -> str:
@@ -59,15 +71,15 @@ class S3Store:
         return f"s3://{self.bucket}/{quote(self._prefix)}"
 
     def place(self, key: str) -> dict[str, str]:
-        """Bucket and key, as every request needs them."""
+        """Bucket and key as arguments of a request."""
         return {"Bucket": self.bucket, "Key": self._prefix + key}
 
     def address(self, key: str) -> str:
-        """Where an object is, for messages."""
+        """The object's address, for messages."""
         return f"s3://{self.bucket}/{self._prefix}{key}"
 
     def list(self, below: str = "") -> Iterator[ImageRef]:
-        """Every object, a page of a thousand at a time. Raises SourceMissing or Unavailable."""
+        """Every object, in pages of a thousand. Raises SourceMissing or Unavailable."""
         pages = self.client.get_paginator("list_objects_v2")
         with translated(f"listing {self.address(below)}"):
             for page in pages.paginate(Bucket=self.bucket, Prefix=self._prefix + below):
@@ -76,7 +88,7 @@ class S3Store:
                         yield ref_of(entry["Key"][len(self._prefix) :], entry, entry["Size"])
 
     def stat(self, key: str) -> ImageRef | None:
-        """The object's present version. Raises SourceMissing or Unavailable."""
+        """The object's current version. Raises SourceMissing or Unavailable."""
         head = self._head(key)
         if head is None:
             self._require_bucket()
@@ -84,80 +96,93 @@ class S3Store:
         return ref_of(key, head, head["ContentLength"])
 
     def read(self, ref: ImageRef) -> bytes:
-        """The bytes of that version; of any where `ref.version` is empty.
+        """The bytes of that version; of any version if `ref.version` is empty.
 
         Raises Gone, Stale, Rejected (too large, archived), SourceMissing or Unavailable.
         """
-        for attempt in range(1, READS + 1):
+        for attempt in range(1, READ_ATTEMPTS + 1):
             answer = self._get(ref)
             try:
-                return self._whole(ref.key, answer)
+                return self._read_body(ref.key, answer)
             except Unavailable:
-                if attempt == READS:
+                if attempt == READ_ATTEMPTS:
                     raise
-            time.sleep(random.uniform(0, PAUSE * 2 ** (attempt - 1)))
+            time.sleep(random.uniform(0, READ_PAUSE * 2 ** (attempt - 1)))
         raise AssertionError("unreachable")
 
-    def held(self, key: str) -> Held | None:
-        """Which job the output was made by: its metadata tells, or else the PNG itself. Raises Unavailable.
+    def output_info(self, key: str) -> OutputInfo | None:
+        """Which job made the output, from its metadata or else from the PNG. Raises Unavailable.
 
-        An object that is no whole PNG is held all the same, by whoever it names: a put must know which version to
-        replace. That the bucket is missing is left for the put to tell.
+        An incomplete PNG is not None, as in a folder: a put must know which version it replaces. A missing bucket is
+        None: the put will report it.
         """
         head = self._head(key)
         if head is None:
             return None
-        return held_of(head) or self._stamped(key, head)
+        return read_object_metadata(head.get("Metadata", {}), etag_of(head)) or self._read_png(key, head)
 
-    def put(self, job: Job, data: bytes, over: Held | None = None, facts: Facts | None = None) -> None:
+    def put(self, job: Job, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
         """Make `data` the output of the job, in one request. Raises Conflict, Rejected (its key) or Unavailable.
 
-        Where the answer to a put is lost, boto3 sends it again, and that one conflicts with the first: whoever looks
-        again will find this very job.
+        If the answer to a put is lost, boto3 repeats it, and the second one conflicts with the first: `output_info`
+        then names this job.
         """
-        reason = problem(self._prefix + job.output)
+        reason = key_problem(self._prefix + job.output)
         if reason:
-            raise Rejected(reason, f"{job.output!r} can be no key below {self.uri}; rename the image")
-        condition = self._conditions.for_version(over.version) if over else self._conditions.for_nothing()
-        arguments = {"ContentType": "image/png", "Metadata": metadata_of(job, facts)} | self.options.of_output()
+            raise Rejected(reason, f"{job.output!r} cannot be a key below {self.uri}; rename the image")
+        conditions = self._conditional_writes
+        condition = conditions.for_version(over.version) if over else conditions.for_new_object()
+        arguments = {"ContentType": "image/png", "Metadata": object_metadata(job, facts)} | self.options.for_output()
         self._write(job.output, data, arguments, condition)
 
     def put_record(self, key: str, data: bytes) -> None:
-        """Write a small object; any key works, if need be under a name that is close to it. Raises Unavailable."""
-        arguments = {"ContentType": "application/json"} | self.options.of_record()
-        self._write(self.recorded_at(key), data, arguments, {})
+        """Write a small object at `record_location(key)`. Raises Unavailable."""
+        arguments = {"ContentType": "application/json"} | self.options.for_record()
+        self._write(self.record_location(key), data, arguments, {})
 
-    def recorded_at(self, key: str) -> str:
-        """The key of a record in listings: what S3 cannot hold is shortened, with a digest. Its own key is itself."""
-        return record_key(self._prefix, key)
+    def record_location(self, key: str) -> str:
+        """The key of a record in listings: one that S3 does not allow is shortened and gets a digest."""
+        return fitted_record_key(self._prefix, key)
 
     def delete(self, key: str) -> None:
         """Remove an object. Raises Unavailable."""
-        at = self.recorded_at(key)
-        if not problem(self._prefix + at):
-            self._delete(at, {})
+        location = self.record_location(key)
+        if not key_problem(self._prefix + location):
+            self._delete(location, {})
 
     def sweep(self) -> int:
-        """There is never anything: an object appears whole or not at all."""
+        """Does nothing: an object appears complete or not at all."""
         return 0
 
+    def probe_conditional_writes(self) -> ConditionalWrites:
+        """Find out what the service enforces, with a few small puts that have the options of an output.
+
+        Raises Unavailable, also if outputs cannot be written with these options.
+        """
+        key = PROBE_PREFIX + secrets.token_hex(8)
+        with translated(f"probing {self.address(key)}"):
+            try:
+                return ConditionProbe(self.client, self.place(key), self.options.for_output()).run()
+            finally:
+                self._delete_probe(key)
+
     def tag(self, ref: ImageRef, name: str, value: str) -> None:
-        """Add a tag to that version, and keep the others. Raises Gone, Stale or Unavailable."""
+        """Add a tag to that version and keep its other tags. Raises Gone, Stale or Unavailable."""
         self._require(ref)
         with translated(f"tagging {self.address(ref.key)}"):
             found = self.client.get_object_tagging(**self.place(ref.key))["TagSet"]
             tags = {tag["Key"]: tag["Value"] for tag in found} | {name: value}
-            if len(tags) > MOST_TAGS:
-                log.warning("tags_full", key=ref.key, tag=name, cure="remove one of the object's tags")
+            if len(tags) > MAX_TAGS:
+                log.warning("too_many_tags", key=ref.key, tag=name, remedy="remove one of the object's tags")
                 return
             tag_set = [{"Key": key, "Value": text} for key, text in tags.items()]
             self.client.put_object_tagging(**self.place(ref.key), Tagging={"TagSet": tag_set})
 
     def move(self, ref: ImageRef, prefix: str) -> None:
-        """Move that version to a prefix that begins at the bucket's root. Raises Gone, Stale or Unavailable."""
+        """Move that version to a prefix of the bucket. Raises Gone, Stale or Unavailable."""
         self._require(ref)
-        if problem(prefix + ref.key):
-            log.warning("cannot_be_moved", key=ref.key, prefix=prefix, cure="choose a shorter prefix")
+        if key_problem(prefix + ref.key):
+            log.warning("move_impossible", key=ref.key, prefix=prefix, remedy="choose a shorter prefix")
             return
         source, target = self.place(ref.key), {"Bucket": self.bucket, "Key": prefix + ref.key}
         match = {"CopySourceIfMatch": f'"{ref.version}"'} if ref.version else {}
@@ -165,21 +190,21 @@ class S3Store:
             try:
                 self.client.copy_object(**target, CopySource=source, **match)
             except ClientError as error:
-                raise read_trouble(error, self.address(ref.key)) or error from error
+                raise _read_error(error, self.address(ref.key)) or error from error
         self.remove(ref)
 
     def remove(self, ref: ImageRef) -> None:
-        """Remove that version; it is all right if it is gone already. Raises Stale or Unavailable."""
+        """Delete that version; nothing happens if the object is gone. Raises Stale or Unavailable."""
         try:
             self._require(ref)
         except Gone:
             return
-        # Between look and request another version may come: only a store that takes conditions can keep that one.
-        self._delete(ref.key, self._conditions.for_version(ref.version))
+        # A new version may arrive after the check: only a service that enforces conditions keeps it.
+        self._delete(ref.key, self._conditional_writes.for_version(ref.version))
 
     def _head(self, key: str) -> Answer | None:
-        """None where there is no object, or no bucket: the answer has no body that would tell."""
-        if problem(self._prefix + key):
+        """None if there is no object or no bucket: the answer has no body that says which."""
+        if key_problem(self._prefix + key):
             return None
         with translated(f"looking at {self.address(key)}"):
             try:
@@ -187,7 +212,7 @@ class S3Store:
             except ClientError as error:
                 if status_of(error.response) == 404:
                     return None
-                raise head_trouble(error, self.address(key)) or error from error
+                raise _head_error(error, self.address(key)) or error from error
         return answer
 
     def _require(self, ref: ImageRef) -> None:
@@ -198,8 +223,8 @@ class S3Store:
             raise Stale(f"{ref.key} has changed since it was found")
 
     def _require_bucket(self) -> None:
-        """Nothing is gone while the bucket is. Raises SourceMissing or Unavailable."""
-        if time.monotonic() < self._bucket_there_until:
+        """A missing bucket does not mean that its objects were deleted. Raises SourceMissing or Unavailable."""
+        if time.monotonic() < self._bucket_seen_until:
             return
         with translated(f"looking for s3://{self.bucket}"):
             try:
@@ -210,65 +235,116 @@ class S3Store:
                         f"the bucket {self.bucket} does not exist; create it, or correct its name"
                     ) from error
                 raise
-        self._bucket_there_until = time.monotonic() + BUCKET_IS_THERE
+        self._bucket_seen_until = time.monotonic() + BUCKET_CHECK_SECONDS
 
     def _get(self, ref: ImageRef, **arguments: str) -> Answer:
-        if problem(self._prefix + ref.key):
-            raise Gone(f"{ref.key!r} can be no key below {self.uri}")
+        if key_problem(self._prefix + ref.key):
+            raise Gone(f"{ref.key!r} cannot be a key below {self.uri}")
         match = {"IfMatch": f'"{ref.version}"'} if ref.version else {}
         with translated(f"reading {self.address(ref.key)}"):
             try:
                 answer: Answer = self.client.get_object(**self.place(ref.key), **match, **arguments)
             except ClientError as error:
-                if status_of(error.response) == 404 and code_of(error.response) == "404":  # no body that would tell
+                if (
+                    status_of(error.response) == 404 and code_of(error.response) == "404"
+                ):  # no body that says what is missing
                     self._require_bucket()
-                raise read_trouble(error, self.address(ref.key)) or error from error
+                raise _read_error(error, self.address(ref.key)) or error from error
         return answer
 
-    def _whole(self, key: str, answer: Answer) -> bytes:
-        """The body to its end. Raises Rejected, or Unavailable where it breaks off."""
+    def _read_body(self, key: str, answer: Answer) -> bytes:
+        """Read the body to its end. Raises Rejected, or Unavailable if it breaks off."""
         size = answer.get("ContentLength")
         with closing(answer["Body"]) as body, translated(f"reading {self.address(key)}"):
-            # In one piece: chunks that are joined afterwards take twice the memory.
-            data = b"" if size and size > LARGEST else body.read(LARGEST + 1)
-        if max(size or 0, len(data)) > LARGEST:
-            raise Rejected("too_large", f"{key} is larger than the {LARGEST >> 20} MiB that are read of an image")
+            # In one piece: joining chunks would take twice the memory.
+            data = b"" if size and size > MAX_IMAGE_BYTES else body.read(MAX_IMAGE_BYTES + 1)
+        if max(size or 0, len(data)) > MAX_IMAGE_BYTES:
+            raise Rejected(
+                Reason.TOO_LARGE, f"{key} is larger than the {MAX_IMAGE_BYTES >> 20} MiB that are read of an image"
+            )
         if size not in (None, len(data)):
-            raise Unavailable(f"reading {self.address(key)}: it broke off after {len(data)} of {size} bytes")
+            raise Unavailable(f"reading {self.address(key)}: the answer broke off after {len(data)} of {size} bytes")
         return bytes(data)
 
-    def _stamped(self, key: str, head: Answer) -> Held | None:
-        """What the PNG says itself: it was copied from a folder, or its source's key is too long for metadata."""
+    def _read_png(self, key: str, head: Answer) -> OutputInfo | None:
+        """Ask the PNG: it was copied from a folder, or its source key is too long for metadata."""
         version, size = etag_of(head), int(head["ContentLength"])
         try:
-            start = self._part(key, version, f"bytes=0-{HEAD_BYTES - 1}") if size else b""
-            end = start if size <= HEAD_BYTES else self._part(key, version, f"bytes=-{stamp.TAIL_BYTES}")
+            start = self._read_range(key, version, f"bytes=0-{HEAD_BYTES - 1}") if size else b""
+            end = start if size <= HEAD_BYTES else self._read_range(key, version, f"bytes=-{TAIL_BYTES}")
         except Gone:
             return None
         except Stale as error:
-            raise Unavailable(f"{self.address(key)} is changed while it is looked at; trying again") from error
-        found = stamp.read_stamp(start, end[-stamp.TAIL_BYTES :])
-        if found is None:  # no whole PNG, but whose it was to be is known
-            return Held(None, read_text(start).get(stamp.SOURCE), version)
-        return Held(found.job, found.source_key, version)
+            raise Unavailable(f"{self.address(key)} has changed while it was read; trying again") from error
+        found = read_png_text(start, end[-TAIL_BYTES:])
+        if found is None:  # an incomplete PNG, which may still name its source
+            return OutputInfo(None, read_png_source(start), version)
+        return OutputInfo(found.job, found.source_key, version)
 
-    def _part(self, key: str, version: str, span: str) -> bytes:
+    def _read_range(self, key: str, version: str, span: str) -> bytes:
         answer = self._get(ImageRef(key, version, 0), Range=span)
-        return self._whole(key, answer)
+        return self._read_body(key, answer)
 
     def _write(self, key: str, data: bytes, arguments: Mapping[str, Any], condition: Mapping[str, str]) -> None:
         with translated(f"writing {self.address(key)}"):
             try:
                 self.client.put_object(**self.place(key), Body=data, **arguments, **condition)
             except ClientError as error:
-                raise write_trouble(error, self.address(key), bool(condition)) or error from error
+                raise _write_error(error, self.address(key), bool(condition)) or error from error
 
     def _delete(self, key: str, condition: Mapping[str, str]) -> None:
-        """Raises Stale where the condition does not hold; that nothing is there is all right."""
+        """Delete an object if there is one. Raises Stale if the condition is not met."""
         with translated(f"deleting {self.address(key)}"):
             try:
                 self.client.delete_object(**self.place(key), **condition)
             except ClientError as error:
                 if status_of(error.response) == 404 and code_of(error.response) != "NoSuchBucket":
                     return
-                raise read_trouble(error, self.address(key)) or error from error
+                raise _read_error(error, self.address(key)) or error from error
+
+    def _delete_probe(self, key: str) -> None:
+        try:
+            self.delete(key)
+        except Unavailable as error:
+            log.warning("probe_not_deleted", key=key, problem=str(error), remedy="delete it by hand; it is not needed")
+
+
+_HEAD_REMEDIES = {
+    400: "expired credentials are refused like this: renew them",
+    403: "allow s3:GetObject, and s3:ListBucket, without which a missing object is refused like this too",
+}
+
+
+def _head_error(error: ClientError, address: str) -> WatcherError | None:
+    """A failed HEAD as one of our errors; None leaves it to `translate`. Its answers have no body with a reason."""
+    status = status_of(error.response)
+    if status not in _HEAD_REMEDIES:
+        return None
+    why = f"refused ({status}); {_HEAD_REMEDIES[status]}"
+    return Denied(f"{address}: {why}", public=why)
+
+
+def _read_error(error: ClientError, address: str) -> WatcherError | None:
+    """The failed read or copy of a version as one of our errors; None leaves it to `translate`."""
+    code, status = code_of(error.response), status_of(error.response)
+    if status == 412:
+        return Stale(f"{address} has changed since it was found")
+    if status == 404 and code != "NoSuchBucket":
+        return Gone(f"{address} is not there any more")
+    if code == "InvalidObjectState":
+        remedy = "restore it or change its storage class, then retry"
+        return Rejected(Reason.ARCHIVED, f"{address} is in an archive; {remedy}")
+    return None
+
+
+def _write_error(error: ClientError, address: str, conditional: bool) -> WatcherError | None:
+    """A failed put as one of our errors; None leaves it to `translate`."""
+    code, status = code_of(error.response), status_of(error.response)
+    if code == "NoSuchBucket":
+        missing = "the bucket does not exist; create it, or correct its name, endpoint or region"
+        return Unavailable(f"{address}: {missing}", public=missing)
+    if conditional and (status in (404, 412) or code == "ConditionalRequestConflict"):  # 404: nothing to replace
+        return Conflict(f"{address} has changed since it was checked")
+    if code == "KeyTooLongError":
+        return Rejected(Reason.NAME_TOO_LONG, f"{address} is too long for this store; rename the image")
+    return None

@@ -1,4 +1,4 @@
-"""How a bucket is reached and written to: plain values that travel as JSON. Needs no boto3."""
+"""How to reach a bucket and how to write to it, as plain values that travel between processes. Needs no boto3."""
 
 from __future__ import annotations
 
@@ -11,48 +11,49 @@ from watcher.aws.clients import AwsOptions
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """Which conditions of a put the store enforces; the default is what Amazon's does."""
+class ConditionalWrites:
+    """Which conditional writes a service enforces. The defaults are those of Amazon S3."""
 
     if_none_match: bool = True
-    """A put of a new key fails where there is one already."""
+    """A put with `If-None-Match: *` fails if the key exists."""
     if_match: Literal["", "quoted", "unquoted"] = "quoted"
-    """A put over a version fails where it is another one by now, if its ETag is written like this; "": never."""
+    """How to write an ETag so that a put with `If-Match` fails if the object has another one; "": never enforced."""
 
     def for_version(self, version: str) -> dict[str, str]:
-        """Arguments of a request that is to meet this version and no other; none where that cannot be told."""
+        """Arguments of a request that must find this version; none if the service cannot check it."""
         if not version or not self.if_match:
             return {}
         return {"IfMatch": f'"{version}"' if self.if_match == "quoted" else version}
 
-    def for_nothing(self) -> dict[str, str]:
-        """Arguments of a put that is to meet no object at its key."""
+    def for_new_object(self) -> dict[str, str]:
+        """Arguments of a put that must find no object at its key; none if the service cannot check it."""
         return {"IfNoneMatch": "*"} if self.if_none_match else {}
 
 
-NOTHING_ENFORCED = Conditions(False, "")
+NO_CONDITIONAL_WRITES = ConditionalWrites(False, "")
 
 
 @dataclass(frozen=True)
 class PutOptions:
-    """What outputs are stored with; empty is the bucket's default."""
+    """What outputs are stored with; an empty value leaves it to the bucket's default."""
 
     storage_class: str = ""
     kms_key: str = ""
     tags: str = ""
-    """NAME=VALUE pairs with commas between them."""
+    """NAME=VALUE pairs, separated by commas."""
     acl: str = ""
-    """The name of a canned ACL."""
+    """Name of a canned ACL."""
 
-    def of_output(self) -> dict[str, str]:
+    def for_output(self) -> dict[str, str]:
         """Arguments of an output's put."""
         arguments = {"StorageClass": self.storage_class, "ACL": self.acl, "Tagging": _encoded(self.tags)}
         return {name: value for name, value in arguments.items() if value} | self._encryption()
 
-    def of_record(self) -> dict[str, str]:
-        """Arguments of a record's put: what the bucket's policy may demand of every object, and no more.
+    def for_record(self) -> dict[str, str]:
+        """Arguments of a record's put: only what the bucket's policy may demand of every object.
 
-        Records are small, which some storage classes make dear, and not for everyone who may see outputs.
+        Not the storage class, because some make small objects expensive; no public ACL, because a record is not for
+        everybody who may see outputs.
         """
         return ({"ACL": self.acl} if self.acl.startswith("bucket-owner") else {}) | self._encryption()
 
@@ -67,19 +68,19 @@ def _encoded(tags: str) -> str:
 
 @dataclass(frozen=True)
 class S3Config:
-    """All that a bucket is opened with."""
+    """Everything that a bucket is opened with."""
 
     aws: AwsOptions = field(default_factory=AwsOptions)
     put: PutOptions = field(default_factory=PutOptions)
-    conditions: Conditions | None = None
-    """What `s3_probe.probe` has found out; None is what Amazon's store enforces, and nothing of any other."""
+    conditional_writes: ConditionalWrites | None = None
+    """What `Store.probe_conditional_writes` found; None assumes the defaults for Amazon S3, and nothing for others."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> S3Config:
-        """What `dataclasses.asdict` has made of one."""
-        conditions = values["conditions"]
+        """The inverse of `dataclasses.asdict`."""
+        conditional_writes = values["conditional_writes"]
         return cls(
             AwsOptions(**values["aws"]),
             PutOptions(**values["put"]),
-            Conditions(**conditions) if conditions is not None else None,
+            ConditionalWrites(**conditional_writes) if conditional_writes is not None else None,
         )

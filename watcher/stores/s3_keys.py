@@ -1,27 +1,20 @@
-"""Addresses and keys of objects, and what their metadata says."""
+"""S3 addresses, keys and versions."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.jobs import ImageRef
+from watcher.core.reasons import Reason
 from watcher.stores.atomic import shortened
-from watcher.stores.base import FAILED, Held
+from watcher.stores.base import FAILED_PREFIX
 from watcher.stores.listing import is_text
-from watcher.stores.stamp import source_text
 
-LONGEST_KEY = 1024
-"""Bytes of UTF-8."""
-JOB = "alphadrop-job"
-SOURCE = "alphadrop-source"
-VERSION = "alphadrop-version"
-MATTE_COVERAGE = "alphadrop-matte-coverage"
-"""With hyphens, since some proxies drop headers that have an underscore in their names."""
-_LONGEST_SOURCE = 1600
-"""Bytes of a source's key in metadata, percent-encoded: S3 takes 2 KiB of metadata in all, names included."""
+MAX_KEY_BYTES = 1024
+"""Longest key that S3 allows, in bytes of UTF-8."""
 _RECORD_END = ".json"
 
 
@@ -32,47 +25,34 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, prefix + "/" if prefix else ""
 
 
-def problem(key: str) -> str | None:
-    """Why a whole key, prefix and all, cannot be an object's, as a word for a rejection; None where it can.
+def key_problem(key: str) -> Reason | None:
+    """Why no object can have this key, prefix included; None if one can.
 
-    What ends in a slash is what consoles show as a folder.
+    A key that ends in a slash is what consoles show as a folder.
     """
     if not key or key.endswith("/") or not is_text(key):
-        return "bad_name"
-    return "name_too_long" if len(key.encode()) > LONGEST_KEY else None
+        return Reason.BAD_NAME
+    return Reason.NAME_TOO_LONG if len(key.encode()) > MAX_KEY_BYTES else None
 
 
-def record_key(prefix: str, key: str) -> str:
-    """The key of a record below a prefix: itself, or for one below `_failed/` that is too long its start and digest."""
-    room = LONGEST_KEY - len(prefix.encode())
+def fitted_record_key(prefix: str, key: str) -> str:
+    """The key below `prefix` at which a record is stored: `key`, or its start and a digest if S3 does not allow it.
+
+    Only keys of error records are changed.
+    """
+    room = MAX_KEY_BYTES - len(prefix.encode())
     raw = key.encode(errors="backslashreplace")
-    if not key.startswith(FAILED) or (is_text(key) and len(raw) <= room):
+    if not key.startswith(FAILED_PREFIX) or (is_text(key) and len(raw) <= room):
         return key
     ending = "-" + hashlib.sha256(raw).hexdigest()[:16] + _RECORD_END
     return shortened(raw.decode(), room - len(ending)) + ending
 
 
 def etag_of(answer: Mapping[str, Any]) -> str:
-    """The version of an object, without the quotes that some stores leave out."""
+    """The ETag of an answer as a version: without the quotes, which some stores leave out."""
     return str(answer["ETag"]).strip('"')
 
 
 def ref_of(key: str, answer: Mapping[str, Any], size: int) -> ImageRef:
-    """What a listing or a HEAD says of an object."""
+    """The image that an entry of a listing, or an answer to a HEAD, describes."""
     return ImageRef(key, etag_of(answer), size, answer["LastModified"].timestamp())
-
-
-def metadata_of(job: Job, facts: Facts | None = None) -> dict[str, str]:
-    """What an output's metadata says, in ASCII. A source's key that does not fit is left out: the PNG has it too."""
-    said = {JOB: job.id, SOURCE: quote(source_text(job.ref.key)), VERSION: quote(job.ref.version)}
-    if len(said[SOURCE]) > _LONGEST_SOURCE:
-        del said[SOURCE]
-    return said | {MATTE_COVERAGE: facts.matte_coverage_text} if facts else said
-
-
-def held_of(answer: Mapping[str, Any]) -> Held | None:
-    """What an output's metadata says of its job; None where it does not say all of it."""
-    said = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-    if JOB not in said or SOURCE not in said:
-        return None
-    return Held(said[JOB], unquote(said[SOURCE]), etag_of(answer))

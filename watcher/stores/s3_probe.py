@@ -1,69 +1,53 @@
-"""What a store makes of conditions, found out by trying: some refuse them, and some ignore them without a word."""
+"""Finds out by trying which conditional writes an S3 service enforces: some refuse them, some silently ignore them."""
 
 from __future__ import annotations
 
-import secrets
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import structlog
 from botocore.exceptions import ClientError
 
-from watcher.aws.clients import translated
 from watcher.aws.errors import status_of
-from watcher.core.errors import Unavailable
-from watcher.stores.base import MARKS, Store
-from watcher.stores.s3 import S3Store
-from watcher.stores.s3_config import Conditions
+from watcher.stores.base import INTERNAL_PREFIX
+from watcher.stores.s3_config import ConditionalWrites
 from watcher.stores.s3_keys import etag_of
 
-PROBES = f"{MARKS}probe-"
-"""What the keys of probes start with, below the store's prefix."""
+PROBE_PREFIX = f"{INTERNAL_PREFIX}probe-"
+"""Probe objects have keys that start with this, below the store's prefix."""
 _REFUSALS = (400, 404, 405, 409, 412, 501)
-"""What a condition may be answered with that does not hold, or that the store does not know."""
+"""Statuses with which services answer a condition that is not met, or that they do not support."""
 _NO_ETAG = "0" * 32
 _STYLES: tuple[Literal["quoted"], Literal["unquoted"]] = ("quoted", "unquoted")
 
-log = structlog.get_logger(__name__)
 
+class ConditionProbe:
+    """Tests conditions at one key: one is enforced if a put that meets it succeeds and one that does not is refused."""
 
-def probe(store: Store) -> Conditions:
-    """Find out what a bucket's store enforces, by a few small puts with the options of an output.
-
-    Raises Unavailable, which it is too when outputs cannot be written like that.
-    """
-    assert isinstance(store, S3Store)
-    key = PROBES + secrets.token_hex(8)
-    with translated(f"probing {store.address(key)}"):
-        prober = _Prober(store, key)
-        try:
-            return Conditions(prober.knows_absence(), prober.match_style())
-        finally:
-            _clean_up(store, key)
-
-
-class _Prober:
-    """A condition is enforced if a put is let through that meets it, and one refused that does not."""
-
-    def __init__(self, store: S3Store, key: str) -> None:
-        self._client, self._place, self._options = store.client, store.place(key), store.options.of_output()
+    def __init__(self, client: Any, place: Mapping[str, str], options: Mapping[str, str]) -> None:
+        """`client` is boto3's; `place` is the bucket and a free key; `options` are arguments of every put."""
+        self._client, self._place, self._options = client, place, options
         self._etag = ""
 
-    def knows_absence(self) -> bool:
-        """Whether `If-None-Match: *` is enforced. Afterwards there is an object, at any rate."""
-        if self._passes(IfNoneMatch="*"):
-            return not self._passes(IfNoneMatch="*")
+    def run(self) -> ConditionalWrites:
+        """Test every condition. Leaves an object at the key. Raises what boto3 raises."""
+        return ConditionalWrites(self._enforces_absence(), self._match_style())
+
+    def _enforces_absence(self) -> bool:
+        """Whether `If-None-Match: *` is enforced. Afterwards the object exists, whatever the answer."""
+        if self._put_succeeds(IfNoneMatch="*"):
+            return not self._put_succeeds(IfNoneMatch="*")
         self._put()
         return False
 
-    def match_style(self) -> Literal["", "quoted", "unquoted"]:
-        """How an ETag must be written for `If-Match` to be enforced: Ceph 16 finds the quotes that it gave unlike."""
+    def _match_style(self) -> Literal["", "quoted", "unquoted"]:
+        """How an ETag must be written for `If-Match` to be enforced: Ceph 16 rejects the quotes that it sends."""
         for style in _STYLES:
-            condition = Conditions(if_match=style).for_version
-            if not self._passes(**condition(_NO_ETAG)) and self._passes(**condition(self._etag)):
+            condition = ConditionalWrites(if_match=style).for_version
+            if not self._put_succeeds(**condition(_NO_ETAG)) and self._put_succeeds(**condition(self._etag)):
                 return style
         return ""
 
-    def _passes(self, **condition: str) -> bool:
+    def _put_succeeds(self, **condition: str) -> bool:
         try:
             self._put(**condition)
         except ClientError as error:
@@ -74,11 +58,4 @@ class _Prober:
 
     def _put(self, **condition: str) -> None:
         answer = self._client.put_object(**self._place, Body=b"probe", **self._options, **condition)
-        self._etag = etag_of(answer)  # encrypted objects get another one each time
-
-
-def _clean_up(store: S3Store, key: str) -> None:
-    try:
-        store.delete(key)
-    except Unavailable as error:
-        log.warning("probe_left", key=key, problem=str(error), cure="remove it by hand; it holds nothing")
+        self._etag = etag_of(answer)  # an encrypted object gets a new ETag at each put

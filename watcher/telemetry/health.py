@@ -1,4 +1,4 @@
-"""Which parts of the daemon are ready, and whether its supervisor is alive: what the probes show."""
+"""Readiness of the daemon's parts and liveness of its supervisor, for `/readyz` and `/livez`."""
 
 from __future__ import annotations
 
@@ -6,37 +6,40 @@ import threading
 import time
 from collections.abc import Callable
 
-FRESH = 30.0
-"""Seconds: a supervisor whose main loop has not come round for longer is stuck, and to be restarted."""
+HEARTBEAT_TIMEOUT = 30.0
+"""Seconds without a heartbeat of the supervisor's main loop after which the process counts as hung."""
 
 
 class Health:
-    """Which parts are well, and when the supervisor last came round. Safe to use from any thread."""
+    """Which parts are not ready and why, and when the supervisor's main loop last ran. Thread-safe."""
 
     def __init__(self, *parts: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """`parts` are not ready until they are set."""
+        """Each of `parts` counts as not ready until `set` reports it."""
         self.clock = clock
         self._lock = threading.Lock()
         self._unready = dict.fromkeys(parts, "starting")
-        self._beat = clock()
+        self._last_beat = clock()
 
     def set(self, part: str, ok: bool, why: str = "") -> None:
-        """Say whether a part can do its work; `why` not, in a few words."""
+        """Record whether a part is ready.
+
+        `why` says briefly why not. `/readyz` shows it to anyone, so it must not contain keys, addresses or credentials.
+        """
         with self._lock:
             if ok:
                 self._unready.pop(part, None)
             else:
                 self._unready[part] = why
 
-    def ready(self) -> dict[str, str]:
-        """The parts that are not ready, and why; {} when all are."""
+    def unready(self) -> dict[str, str]:
+        """The parts that are not ready, sorted by name, each with the reason; empty when the daemon is ready."""
         with self._lock:
             return dict(sorted(self._unready.items()))
 
     def beat(self) -> None:
-        """The supervisor's loop has come round."""
-        self._beat = self.clock()
+        """Record that the supervisor's main loop is running."""
+        self._last_beat = self.clock()
 
     def alive(self, now: float | None = None) -> bool:
-        """Whether the last beat is fresh; `now` is the clock's."""
-        return (self.clock() if now is None else now) - self._beat <= FRESH
+        """Whether the last heartbeat is recent enough; `now` is a reading of `clock`."""
+        return (self.clock() if now is None else now) - self._last_beat <= HEARTBEAT_TIMEOUT

@@ -1,4 +1,4 @@
-"""What has happened in a run: for the log, the summary and the progress bar."""
+"""Counts of one run, for the summary and the progress bar, and the log line of each finished image."""
 
 from __future__ import annotations
 
@@ -8,47 +8,50 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from watcher.core.protocol import STAGES, ImageReport
+from watcher.protocol import STAGES, ImageReport
 
-NAMED = 3
-"""So many keys of a kind are kept: a daemon runs for months."""
+EXAMPLES = 3
+"""How many keys of empty cut-outs are kept as examples; a daemon runs for months, so the list must not grow."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass
-class Tally:
-    """What has happened in this run, for the summary and the progress bar."""
+class RunSummary:
+    """Counts of one run."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    """Rejected images by reason."""
     empty: int = 0
-    """Outputs that show hardly anything."""
+    """Cut-outs that are almost entirely transparent."""
     first_empty: list[str] = field(default_factory=list)
-    """The keys of the first of them, NAMED at the most."""
-    troubles: int = 0
-    last_trouble: str = ""
-    last_end: float = field(default_factory=time.monotonic)
+    """Keys of the first empty cut-outs, at most EXAMPLES."""
+    transient_errors: int = 0
+    last_error: str = ""
+    """The text of the last transient error."""
+    last_finished: float = field(default_factory=time.monotonic)
+    """When the last image finished, or the start of the run, as a monotonic time."""
     listed: bool = False
-    """The first listing of the source has been handed over whole."""
+    """Whether everything that the first listing of the source found is in the queue."""
 
-    def note(self, report: ImageReport) -> None:
-        """An image has ended."""
+    def record(self, report: ImageReport) -> None:
+        """Count a finished image."""
         self.outcomes[report.outcome] += 1
         if report.reason:
             self.reasons[report.reason] += 1
         if report.empty:
-            self._note_empty(report.key)
-        self.last_end = time.monotonic()
+            self._record_empty(report.key)
+        self.last_finished = time.monotonic()
 
-    def _note_empty(self, key: str) -> None:
+    def _record_empty(self, key: str) -> None:
         self.empty += 1
-        if len(self.first_empty) < NAMED:
+        if len(self.first_empty) < EXAMPLES:
             self.first_empty.append(key)
 
 
 def log_image(device: str, report: ImageReport, trace_id: str = "") -> None:
-    """One line per image, with its stages' durations in seconds. Its key stands in it, and none of its bytes."""
+    """Log one line for a finished image, with the duration of each stage in seconds."""
     stages = {stage: round(report.stages[stage], 4) for stage in STAGES if stage in report.stages}
     fields: dict[str, object] = {
         "key": report.key,

@@ -1,1 +1,1 @@
-"""What the daemon shows over HTTP: metrics and probes."""
+"""The HTTP server: metrics, probes and posted events."""

@@ -1,4 +1,4 @@
-"""The pages: metrics for Prometheus, probes for Kubernetes."""
+"""The HTTP application: metrics for Prometheus, probes for Kubernetes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from watcher.telemetry.metrics import Metrics
 
 INDEX = """alphadrop
 
-/metrics  for Prometheus
-/livez    200 while the supervisor's loop comes round
-/readyz   200 while images are being worked on, else what is missing
+/metrics  metrics for Prometheus
+/livez    200 while the supervisor's main loop runs
+/readyz   200 while every part is ready; otherwise 503 and the parts that are not
 """
 
 
 def create_app(metrics: Metrics, health: Health, extra: Sequence[Route] = ()) -> Starlette:
-    """The application, with `extra` routes. Its own pages wait for nothing, least of all for storage."""
-    text = INDEX + "".join(f"{route.path:<9} takes {', '.join(sorted(route.methods or ()))}\n" for route in extra)
+    """The application, with `extra` routes. Its own pages never wait for storage or for the queue."""
+    text = INDEX + "".join(f"{route.path:<9} accepts {', '.join(sorted(route.methods or ()))}\n" for route in extra)
 
     async def index(_: Request) -> Response:
         return PlainTextResponse(text)
 
-    def show_metrics(request: Request) -> Response:  # in a thread of the pool: it reads /proc
-        metrics.readiness(health.ready())  # now, not when it was last looked at
+    def show_metrics(request: Request) -> Response:  # not async: it reads /proc, so it runs in the thread pool
+        metrics.readiness(health.unready())
         content, kind = metrics.render(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": kind})
 
@@ -37,7 +37,7 @@ def create_app(metrics: Metrics, health: Health, extra: Sequence[Route] = ()) ->
         return PlainTextResponse("ok\n" if alive else "the supervisor is stuck\n", 200 if alive else 503)
 
     async def readyz(_: Request) -> Response:
-        missing = [{"part": part, "why": why} for part, why in health.ready().items()]
+        missing = [{"part": part, "why": why} for part, why in health.unready().items()]
         return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
     pages = {"/": index, "/metrics": show_metrics, "/livez": livez, "/readyz": readyz}

@@ -1,4 +1,4 @@
-"""Where a bucket, or any program, says over HTTP what has arrived: POST /events."""
+"""POST /events: a bucket, or any other program, announces new images."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ from starlette.routing import Route
 from watcher.core.errors import NotAnEvent, Unavailable
 from watcher.sources.events import LIMIT
 
-RETRY_SECONDS = 5
-ACCEPTING = 8
-"""Messages that are accepted at a time. Less than the pool's threads, so that /metrics never waits for storage."""
+RETRY_AFTER = 5
+"""Seconds after which a sender should retry a message that was not accepted."""
+MAX_CONCURRENT = 8
+"""Messages handled at a time: fewer than the threads of the pool, so that /metrics never waits for storage."""
+BODY_TIMEOUT = 10.0
+"""Seconds in which a message's body must arrive: it occupies one of the slots for that long."""
 
-SLOWEST = 10.0
-"""Seconds that a message's body may take to come: nobody else has its slot until then."""
-
-# SNS sends its password only when it is asked for it.
+# SNS sends its password only after a challenge.
 _CHALLENGE = {"www-authenticate": 'Basic realm="alphadrop", Bearer realm="alphadrop"'}
-_TOO_LONG = f"it is longer than {LIMIT} bytes"
-_RETRY = {"retry-after": str(RETRY_SECONDS)}
+_TOO_LONG = f"the body is longer than {LIMIT} bytes"
+_RETRY = {"retry-after": str(RETRY_AFTER)}
 
 
 def events_route(token: str, accept: Callable[[bytes], None]) -> Route:
-    """POST /events for whoever knows the token, as a bearer's or as a password with any user's name.
+    """The route POST /events. It requires `token`, as a bearer token or as the password of any user.
 
-    `accept` is called in a thread with the message's body, at most LIMIT bytes. The answer is 204 when it has returned:
-    the message must be safe by then. It may raise NotAnEvent (400: do not send that again) or Unavailable (503: do).
-    Raises ValueError for a token that a header cannot carry, the empty one above all.
+    `accept` is called in a thread with the message's body, at most LIMIT bytes. When it returns, the message must be
+    stored: the response is 204. It may raise NotAnEvent (400: do not send it again) or Unavailable (503: retry).
+    Raises ValueError for an empty token, and for one with spaces around it, which a header cannot carry.
     """
     if not token or token != token.strip():
         raise ValueError("the token is empty, or has spaces around it")
-    secret, slots = token.encode(), asyncio.Semaphore(ACCEPTING)
+    secret, slots = token.encode(), asyncio.Semaphore(MAX_CONCURRENT)
 
     async def events(request: Request) -> Response:
         if not hmac.compare_digest(_credential(request.headers.get("authorization", "")), secret):
-            return _refusal(401, "the token is missing or wrong", _CHALLENGE)
+            return _error(401, "the token is missing or wrong", _CHALLENGE)
         if int(request.headers.get("content-length", 0)) > LIMIT:
-            return _refusal(413, _TOO_LONG)
-        async with slots:  # before the body is read: what waits takes up no memory
+            return _error(413, _TOO_LONG)
+        async with slots:  # before the body is read, so that waiting requests take up no memory
             body = await _read(request)
-            return body if isinstance(body, Response) else await run_in_threadpool(_answer, accept, body)
+            return body if isinstance(body, Response) else await run_in_threadpool(_accept, accept, body)
 
     return Route("/events", events, methods=["POST"])
 
 
-def _answer(accept: Callable[[bytes], None], body: bytes) -> Response:
+def _accept(accept: Callable[[bytes], None], body: bytes) -> Response:
     try:
         accept(body)
     except NotAnEvent as error:
-        return _refusal(400, str(error))
+        return _error(400, str(error))
     except Unavailable as error:
-        return _refusal(503, str(error), _RETRY)
+        return _error(503, str(error), _RETRY)
     return Response(status_code=204)
 
 
 def _credential(header: str) -> bytes:
-    """The token in an Authorization header, b"" where there is none."""
+    """The token in an Authorization header; empty if there is none."""
     scheme, _, value = header.partition(" ")
-    # Starlette has read the header as Latin-1, which loses nothing.
+    # Starlette decodes headers as Latin-1, which is lossless.
     credential = value.strip().encode("latin-1")
     match scheme.lower():
         case "bearer":
@@ -82,20 +82,20 @@ def _password(credential: bytes) -> bytes:
 
 
 async def _read(request: Request) -> bytes | Response:
-    """The body, or what is answered where it is too long, too slow or not coming."""
+    """The body, or the error response if it is too long, too slow or incomplete."""
     body = bytearray()
     try:
-        async with asyncio.timeout(SLOWEST):
+        async with asyncio.timeout(BODY_TIMEOUT):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > LIMIT:
-                    return _refusal(413, _TOO_LONG)
+                    return _error(413, _TOO_LONG)
     except TimeoutError:
-        return _refusal(408, f"it has not come within {SLOWEST:g} seconds", {"connection": "close"})
+        return _error(408, f"the body did not arrive within {BODY_TIMEOUT:g} seconds", {"connection": "close"})
     except ClientDisconnect:
-        return Response(status_code=400)  # nobody is there to read it
+        return Response(status_code=400)  # nobody reads it
     return bytes(body)
 
 
-def _refusal(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
+def _error(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"error": error}, status, headers)

@@ -19,11 +19,12 @@ from inference.errors import PictureError
 from inference.picture import Cutout, Picture
 from watcher.core.errors import ConfigurationError, Conflict, Gone, Rejected, Stale, Unavailable, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job, Lease, Outcome, Rejection
-from watcher.core.protocol import ImageReport, Report, TroubleReport
-from watcher.stores.base import Held, Store, is_made_by
-from watcher.stores.crash_markers import Peril, Perils
-from watcher.stores.error_records import quarantine, release
-from watcher.stores.stamp import source_text, stamp
+from watcher.core.reasons import Reason
+from watcher.protocol import ImageReport, Report, UnavailableReport
+from watcher.stores.base import OutputInfo, Store, is_output_of
+from watcher.stores.error_records import delete_error_record, write_error_record
+from watcher.stores.output_metadata import png_text, recorded_source
+from watcher.worker.crash_markers import CrashMarker, CrashMarkers
 from watcher.worker.stage_timer import Occupancy, Trip
 
 EVERYTHING = sys.maxsize
@@ -43,10 +44,10 @@ class Submit(Protocol):
 class Coming(Protocol):
     """What the path needs of an engine."""
 
-    turns: AbstractContextManager[None]
+    core_lock: AbstractContextManager[None]
     """To be held by whoever computes."""
 
-    def coming(self) -> AbstractContextManager[Submit]: ...
+    def announce(self) -> AbstractContextManager[Submit]: ...
 
 
 class PixelBudget:
@@ -87,7 +88,7 @@ class ImagePath:
     sink: Store
     engine: Coming
     budget: PixelBudget
-    perils: Perils
+    crash_markers: CrashMarkers
     max_pixels: int
     png_level: int
     tell: Callable[[Report], None]
@@ -120,7 +121,7 @@ class ImagePath:
         except Stale:
             outcome = Outcome.STALE
         except PictureError as error:
-            self._reject(lease, Rejection(error.reason, str(error)), trip)
+            self._reject(lease, Rejection(Reason(error.reason), str(error)), trip)
             return
         except Rejected as error:
             self._reject(lease, error.rejection, trip)
@@ -129,11 +130,11 @@ class ImagePath:
 
     def _make(self, lease: Lease, trip: Trip) -> Outcome:
         job = lease.job
-        held = self.sink.held(job.output)
-        if is_made_by(held, job):  # the put has happened, its acknowledgement has not
+        held = self.sink.output_info(job.output)
+        if is_output_of(held, job):  # the put has happened, its acknowledgement has not
             return Outcome.ALREADY_DONE
         self._own_output(job, held)
-        peril = self.perils.of(job) if lease.suspect else None
+        peril = self.crash_markers.of(job) if lease.suspect else None
         with trip.timed("read"):
             data = self.source.read(job.ref)
         trip.bytes_in = len(data)
@@ -141,19 +142,19 @@ class ImagePath:
         with self._room(data, peril):
             cutout = self._cut_out(data, job, trip)
             del data
-            with self.engine.turns, trip.timed("encode"):
+            with self.engine.core_lock, trip.timed("encode"):
                 facts = Facts(cutout.coverage)
-                png = encode(cutout, text=stamp(job, facts), level=self.png_level)
+                png = encode(cutout, text=png_text(job, facts), level=self.png_level)
             trip.coverage, trip.bytes_out = facts.matte_coverage, len(png)
             del cutout
         with trip.timed("put"):
             return self._put(job, png, facts, held)
 
     @contextmanager
-    def _room(self, data: bytes, peril: Peril | None) -> Iterator[None]:
+    def _room(self, data: bytes, peril: CrashMarker | None) -> Iterator[None]:
         """Wait until the picture may be in memory; one in peril has the worker to itself."""
         if peril:
-            with self.budget.hold(EVERYTHING), self.perils.entered(peril):
+            with self.budget.hold(EVERYTHING), self.crash_markers.entered(peril):
                 probe(data)
                 yield
         else:
@@ -161,7 +162,7 @@ class ImagePath:
             with self.budget.hold(info.width * info.height):
                 yield
 
-    def _put(self, job: Job, png: bytes, facts: Facts, held: Held | None) -> Outcome:
+    def _put(self, job: Job, png: bytes, facts: Facts, held: OutputInfo | None) -> Outcome:
         """Write the output, and look again where somebody was faster: a newer version's output stays."""
         for _ in range(_RACES):
             try:
@@ -171,8 +172,8 @@ class ImagePath:
                         self._require_current(job.ref)
                 return Outcome.WRITTEN
             except Conflict:
-                held = self.sink.held(job.output)
-                if is_made_by(held, job):  # by another worker, or by us, and the answer was lost
+                held = self.sink.output_info(job.output)
+                if is_output_of(held, job):  # by another worker, or by us, and the answer was lost
                     return Outcome.ALREADY_DONE
                 self._own_output(job, held)
                 self._require_current(job.ref)
@@ -187,9 +188,9 @@ class ImagePath:
 
     def _cut_out(self, data: bytes, job: Job, trip: Trip) -> Cutout:
         """Decode and infer. The engine knows from the start that a picture is on its way."""
-        with self.engine.coming() as submit:
+        with self.engine.announce() as submit:
             self._trip_wire(job)
-            with self.engine.turns, trip.timed("decode"):
+            with self.engine.core_lock, trip.timed("decode"):
                 picture = decode(data, max_pixels=self.max_pixels)
             trip.pixels = picture.width * picture.height
             with trip.timed("infer"):
@@ -200,19 +201,19 @@ class ImagePath:
             trip.split("infer", "batch_wait", cutout.stats.infer_seconds)
         return cutout
 
-    def _own_output(self, job: Job, held: Held | None) -> None:
+    def _own_output(self, job: Job, held: OutputInfo | None) -> None:
         """Refuse to overwrite what another image (that still exists) or somebody else has made."""
-        if held is None or held.source_key == source_text(job.ref.key):
+        if held is None or held.source_key == recorded_source(job.ref.key):
             return
         if held.source_key is None:
             raise Rejected(
-                "output_exists",
+                Reason.OUTPUT_EXISTS,
                 f"{job.output} in the sink was not made by alphadrop; move it away, or "
                 "choose other names with --output-name, for example '{dir}{stem}.cutout.png'.",
             )
         if self.source.stat(held.source_key) is not None:
             raise Rejected(
-                "output_taken",
+                Reason.OUTPUT_TAKEN,
                 f"{job.output} is made from {held.source_key} already; --output-name "
                 "'{dir}{name}.png' gives each its own output.",
             )
@@ -221,7 +222,7 @@ class ImagePath:
         if outcome is Outcome.STALE:  # nothing is known yet of what it is now
             self._renew(lease.job.ref)
         else:
-            release(self.sink, lease.job)
+            delete_error_record(self.sink, lease.job)
         if outcome in (Outcome.WRITTEN, Outcome.ALREADY_DONE):
             with contextlib.suppress(Gone, Stale):
                 self.after(lease.job.ref)
@@ -240,44 +241,43 @@ class ImagePath:
         if now is None or now.version != job.ref.version:
             self._end(lease, Outcome.GONE if now is None else Outcome.STALE, trip)
             return
-        quarantine(self.sink, job, rejection)
+        write_error_record(self.sink, job, rejection)
         lease.reject(rejection)
         self._tell(job, Outcome.REJECTED, trip, rejection)
 
     def _give_back(self, lease: Lease, error: WatcherError, trip: Trip) -> None:
         """The world is in trouble, which is never the image's fault."""
         lease.release(RETRY_DELAY)
-        job, reason = lease.job, type(error).__name__
-        what = (job.ref.key, trip.stage, reason, str(error), job.id)
-        self.tell(TroubleReport(*what, *_times(trip), public=error.public))
+        self.tell(
+            UnavailableReport(
+                key=lease.job.ref.key,
+                job=lease.job.id,
+                stage=trip.stage,
+                reason=error.reason,
+                detail=str(error),
+                public=error.public,
+                **trip.times(),
+            )
+        )
 
     def _tell(self, job: Job, outcome: Outcome, trip: Trip, why: Rejection | None = None) -> None:
         self.tell(
             ImageReport(
-                job.ref.key,
-                job.id,
-                outcome,
-                job.output,
-                why.reason if why else "",
-                why.detail if why else "",
-                *_times(trip),
-                trip.bytes_in,
-                trip.bytes_out,
-                trip.pixels,
-                round(trip.coverage, 4),
-                trip.stage,
+                key=job.ref.key,
+                job=job.id,
+                outcome=outcome,
+                output=job.output,
+                reason=why.reason if why else "",
+                detail=why.detail if why else "",
+                bytes_in=trip.bytes_in,
+                bytes_out=trip.bytes_out,
+                pixels=trip.pixels,
+                coverage=round(trip.coverage, 4),
+                stage=trip.stage,
+                **trip.times(),
             )
         )
 
     def _trip_wire(self, job: Job) -> None:
         if self.test_hook.startswith("kill:") and self.test_hook[5:] in job.ref.key:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _times(trip: Trip) -> tuple[dict[str, float], dict[str, float], float]:
-    """How long each stage took, when it began, and now; to the microsecond."""
-    return _rounded(trip.stages), _rounded(trip.starts), round(trip.now(), 6)
-
-
-def _rounded(seconds: dict[str, float]) -> dict[str, float]:
-    return {stage: round(value, 6) for stage, value in seconds.items()}

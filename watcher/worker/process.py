@@ -33,13 +33,13 @@ from watcher.core.backoff import backoff
 from watcher.core.counts import Counts
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import ImageRef, Lease
-from watcher.core.protocol import BatchReport, CountsReport, DeviceReport, Ready, Report, TroubleReport, encode_report
 from watcher.core.workerconfig import WorkerConfig
+from watcher.protocol import BatchReport, CountsReport, HeartbeatReport, ReadyReport, Report, UnavailableReport, encode
 from watcher.queues.base import Queue
-from watcher.stores.crash_markers import Perils
 from watcher.telemetry.logs import configure
 from watcher.wiring import Links
 from watcher.worker.after_success import aftercare
+from watcher.worker.crash_markers import CrashMarkers
 from watcher.worker.image_path import ImagePath, PixelBudget
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ class Reporter:
         self._lock = threading.Lock()
 
     def __call__(self, report: Report) -> None:
-        line = encode_report(report) + "\n"
+        line = encode(report) + "\n"
         with self._lock:
             try:
                 self._stream.write(line)
@@ -138,7 +138,11 @@ class Worker:
             self._refusals = 0
             return leases
         except Unavailable as error:
-            self.tell(TroubleReport("", "queue_wait", type(error).__name__, str(error), public=error.public))
+            self.tell(
+                UnavailableReport(
+                    key="", stage="queue_wait", reason=error.reason, detail=str(error), public=error.public
+                )
+            )
             self._back_off()
             return []
 
@@ -187,7 +191,7 @@ def in_flight(engine: Engine) -> int:
 
 def warn(engine: Engine) -> None:
     """What the device could not have, once."""
-    for note in engine.notes:
+    for note in engine.slowdowns:
         log.warning("device_slower", device=engine.options.device, problem=note)
 
 
@@ -201,13 +205,13 @@ def make_path(
         sink,
         engine,
         PixelBudget(config.pixels_in_flight),
-        Perils(sink),
+        CrashMarkers(sink),
         config.max_pixels,
         config.png_level,
         tell,
         after=aftercare(config.after, source),
         renew=renewal(links, queue),
-        recheck=links.source_is_bucket or (links.shared and not links.sink_refuses_races),
+        recheck=links.source_is_bucket or (links.shared and not links.sink_has_conditional_writes),
         test_hook=config.test_hook,
     )
 
@@ -228,20 +232,20 @@ def beat(config: WorkerConfig, engine: Engine, worker: Worker, counts: Counts, t
     while True:
         stats = engine.stats()
         tell(
-            DeviceReport(
-                config.device,
-                stats.memory,
-                engine.batch_limit,
-                stats.out_of_memory,
-                round(stats.busy_seconds, 3),
-                worker.flying,
-                worker.path.occupancy.snapshot(stats.running),
-                stats.card,
-                round(time.process_time(), 3),
-                resident_bytes(),
+            HeartbeatReport(
+                device=config.device,
+                memory=stats.memory,
+                batch_limit=engine.batch_limit,
+                out_of_memory=stats.out_of_memory,
+                busy_seconds=round(stats.busy_seconds, 3),
+                in_flight=worker.flying,
+                stages=worker.path.occupancy.snapshot(stats.running),
+                gpu=stats.gpu,
+                cpu_seconds=round(time.process_time(), 3),
+                resident_bytes=resident_bytes(),
             )
         )
-        tell(CountsReport(counts.snapshot()))
+        tell(CountsReport(counts=counts.snapshot()))
         if stats.busy_since and time.monotonic() - stats.busy_since > config.device_timeout:
             log.error("device_stuck", device=config.device, seconds=config.device_timeout)
             os._exit(EXIT_STUCK)
@@ -272,7 +276,15 @@ def serve(config: WorkerConfig, commands: TextIO, tell: Reporter) -> int:
     """Start the engine, work until drained; the exit code."""
 
     def on_batch(stats: BatchStats) -> None:
-        tell(BatchReport(config.device, stats.size, stats.slots, stats.trigger, stats.infer_seconds))
+        tell(
+            BatchReport(
+                device=config.device,
+                size=stats.size,
+                slots=stats.slots,
+                trigger=stats.trigger,
+                seconds=stats.infer_seconds,
+            )
+        )
 
     entry = ModelEntry.from_dict(config.model)
     options = EngineOptions(
@@ -296,13 +308,21 @@ def serve(config: WorkerConfig, commands: TextIO, tell: Reporter) -> int:
     queue = links.open_queue(counts, capacity=most)
     worker = Worker(config, make_path(config, links, engine, queue, counts, tell), queue, most, tell)
     signal.signal(signal.SIGTERM, lambda *_: worker.drain())
-    tell(Ready(config.device, engine.device_name, entry.name, round(warm, 3), engine.uuid))
+    tell(
+        ReadyReport(
+            device=config.device,
+            device_name=engine.device_name,
+            model=entry.name,
+            warmup_seconds=round(warm, 3),
+            uuid=engine.uuid,
+        )
+    )
     for target, args in ((obey, (worker, commands)), (beat, (config, engine, worker, counts, tell))):
         threading.Thread(target=target, args=args, daemon=True, name=target.__name__).start()
     gc.freeze()  # torch's objects stay; to look at them again and again takes longer than what an image leaves
     worker.run()
     queue.close()
-    tell(CountsReport(counts.snapshot()))
+    tell(CountsReport(counts=counts.snapshot()))
     engine.close()
     return 0
 

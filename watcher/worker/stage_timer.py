@@ -7,7 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Self, TypedDict
+
+
+class Times(TypedDict):
+    """The fields of a report that say how long its image took; all to the microsecond."""
+
+    stages: dict[str, float]
+    """Seconds by stage."""
+    starts: dict[str, float]
+    """When each stage began, as Unix times."""
+    ended: float
+    """When the report was made, as a Unix time."""
 
 
 class Occupancy:
@@ -75,9 +86,17 @@ class Trip:
         self.starts[first], self.stages[first] = began, max(0.0, whole - seconds)
         self.starts[stage], self.stages[stage] = began + self.stages[first], seconds
 
+    def times(self) -> Times:
+        """What has been measured so far."""
+        return {"stages": _rounded(self.stages), "starts": _rounded(self.starts), "ended": round(self.now(), 6)}
+
     def __enter__(self) -> Self:
         self.enter("queue_wait")
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._occupancy.move(self.stage, "")
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {stage: round(value, 6) for stage, value in seconds.items()}

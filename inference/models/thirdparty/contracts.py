@@ -1,7 +1,7 @@
-"""What other people's models want to be given, and what they give back. Imports no torch.
+"""Preprocessing contracts of third-party models: what each family takes and what it returns. Imports no torch.
 
-A file of such a model holds weights and a graph, but not how its input is to be normalised or what its output means.
-That is a contract, one for each family; `signature` finds it where the file leaves no doubt.
+A model file holds a graph and weights. It does not say how a picture must be resized and normalised, or what the output
+means. A contract does, one for each family of models; `detection` chooses it where a file leaves no doubt.
 """
 
 from __future__ import annotations
@@ -13,38 +13,40 @@ from typing import Literal
 
 from inference.canvas import detail_size
 
-Fit = Literal["stretched", "short", "native"]
+Fit = Literal["stretch", "short_side", "native"]
+"""How a picture is resized: stretched to a square; in proportion, by its short side; or not (native size)."""
 Triple = tuple[float, float, float]
+"""Red, green, blue."""
 
-PLAIN: Triple = (0.0, 0.0, 0.0)
+ZEROS: Triple = (0.0, 0.0, 0.0)
 ONES: Triple = (1.0, 1.0, 1.0)
-HALF: Triple = (0.5, 0.5, 0.5)
+HALVES: Triple = (0.5, 0.5, 0.5)
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 STEP = 32
-"""Sides of a picture that keeps its proportions are multiples of this."""
+"""With `short_side`, both sides of the canvas are multiples of this."""
 LONGEST = 4
-"""So many short sides is the longest canvas; panoramas are squeezed into it."""
+"""With `short_side`, the longer side is at most this many shorter sides; longer panoramas are stretched."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """How a family of models is fed. The input is `(x / highest - mean) / std`, with x in 0..1."""
+    """Preprocessing and output of a family of models. The input is `(x / maximum - mean) / std` with x in 0..1."""
 
     name: str
     about: str
     side: int
-    """Of the canvas in pixels, where the file does not say; 0 for the picture's own."""
-    fit: Fit = "stretched"
-    mean: Triple = PLAIN
+    """Side of the canvas in pixels, where the file does not fix it (`short_side`: the shorter one); 0 with `native`."""
+    fit: Fit = "stretch"
+    mean: Triple = ZEROS
     std: Triple = ONES
-    by_highest: bool = False
-    """Whether the picture is divided by its own highest value."""
+    divide_by_maximum: bool = False
+    """Whether `maximum` is the highest value in the picture; otherwise it is 1."""
     logits: bool = False
-    """Whether the sigmoid is still to be applied."""
+    """Whether the model returns logits, to which the sigmoid has still to be applied."""
     channels_last: bool = False
-    """H x W x 3 in 0..255 to H x W x 4 in 0..255, one picture at a time."""
+    """Whether the model takes one picture, H x W x 3 in 0..255, and returns H x W x 4 (RGBA) in 0..255."""
 
 
 CONTRACTS: Mapping[str, Contract] = MappingProxyType(
@@ -57,9 +59,9 @@ CONTRACTS: Mapping[str, Contract] = MappingProxyType(
                 320,
                 mean=IMAGENET_MEAN,
                 std=IMAGENET_STD,
-                by_highest=True,
+                divide_by_maximum=True,
             ),
-            Contract("isnet", "IS-Net, DIS: 1024 x 1024, first matte", 1024, mean=HALF),
+            Contract("isnet", "IS-Net, DIS: 1024 x 1024, first matte", 1024, mean=HALVES),
             Contract(
                 "birefnet",
                 "BiRefNet and its variants: 1024 x 1024 or 2048 x 2048, logits",
@@ -69,7 +71,9 @@ CONTRACTS: Mapping[str, Contract] = MappingProxyType(
                 logits=True,
             ),
             Contract("rmbg", "RMBG 2.0: 1024 x 1024", 1024, mean=IMAGENET_MEAN, std=IMAGENET_STD),
-            Contract("modnet", "MODNet: short side 512, multiples of 32", 512, fit="short", mean=HALF, std=HALF),
+            Contract(
+                "modnet", "MODNet: short side 512, multiples of 32", 512, fit="short_side", mean=HALVES, std=HALVES
+            ),
             Contract(
                 "cvunet-modelscope",
                 "CV-UNet Universal Matting of ModelScope: the picture's own size, RGBA out",
@@ -80,6 +84,7 @@ CONTRACTS: Mapping[str, Contract] = MappingProxyType(
         )
     }
 )
+"""By name, which is what `--model-contract` takes."""
 
 REMBG: Mapping[str, str] = MappingProxyType(
     {
@@ -98,22 +103,22 @@ REMBG: Mapping[str, str] = MappingProxyType(
         "bria-rmbg": "rmbg",
     }
 )
-"""The models that rembg keeps as NAME.onnx in its folder, with their contracts."""
+"""Models that rembg keeps as NAME.onnx in its folder, and their contracts."""
 
 
-def canvas_of(contract: Contract, fixed: tuple[int, int], side: int, width: int, height: int) -> tuple[int, int]:
-    """The (height, width) that a picture is brought to; `fixed` is what the file insists on, 0 where it does not."""
+def canvas_for(contract: Contract, fixed: tuple[int, int], side: int, width: int, height: int) -> tuple[int, int]:
+    """Return the (height, width) to which a picture is resized. `fixed` is what the file fixes, 0 where it does not."""
     if contract.fit == "native":
         return detail_size(width, height)
-    if contract.fit == "stretched" or all(fixed):
+    if contract.fit == "stretch" or all(fixed):
         return fixed[0] or side, fixed[1] or side
     longer = min(LONGEST * side, round(side * max(width, height) / min(width, height) / STEP) * STEP)
     return (side, longer) if width >= height else (longer, side)
 
 
-def warm_up(contract: Contract, fixed: tuple[int, int], side: int) -> list[tuple[int, int]]:
-    """Canvases to try at start: the usual one, and the largest where there are many."""
+def warmup_canvases(contract: Contract, fixed: tuple[int, int], side: int) -> list[tuple[int, int]]:
+    """List the canvases to run at start: the usual one and, where there are many, the largest ones."""
     if contract.fit == "native":
         return [detail_size(512, 512), detail_size(2048, 2048)]
-    pictures = [(1, 1)] if contract.fit == "stretched" or all(fixed) else [(1, 1), (LONGEST, 1), (1, LONGEST)]
-    return [canvas_of(contract, fixed, side, width, height) for width, height in pictures]
+    pictures = [(1, 1)] if contract.fit == "stretch" or all(fixed) else [(1, 1), (LONGEST, 1), (1, LONGEST)]
+    return [canvas_for(contract, fixed, side, width, height) for width, height in pictures]

@@ -1,9 +1,9 @@
-"""PyTorch's archives, TorchScript and `torch.export`, as copies that hold nothing a loader would execute.
+"""Sanitised copies of PyTorch archives, TorchScript and `torch.export`, in which nothing is executed while loading.
 
-Both are zip files. So is what `torch.save` writes, which is a pickle and is refused. `torch.jit.load` unpickles in C++,
-where only tensors and TorchScript's own types can come of it; its graph is looked at before it runs.
-`torch.export.load` unpickles and evaluates several parts of a file in Python: those are left out or held against lists
-of what is harmless. Imports no torch.
+Both formats are zip files. So is the output of `torch.save`, which is a pickle and is refused. `torch.jit.load`
+unpickles in C++, where only tensors and TorchScript types can result; the graph is checked before it runs.
+`torch.export.load` unpickles and evaluates several parts of a file in Python: these are removed, or checked against
+allow-lists. Imports no torch.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _PLAIN_FILES = frozenset(
 )
 _SAMPLE = "data/sample_inputs/model.pt"
 
-_AT_LOAD = b"__setstate__"
-"""What TorchScript runs while it is loaded, before anybody can look at its graph."""
+_RUN_BY_LOADER = b"__setstate__"
+"""A method that TorchScript runs while loading, before its graph can be checked."""
 _TARGET = re.compile(
     r"torch\.ops\.aten\.(?!from_file\b|save\b)_?[a-z]\w*\.\w+|math\.(?:trunc|ceil|floor)"
     r"|_operator\.(?:add|sub|mul|neg|pow|mod|floordiv|truediv|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_)"
@@ -46,13 +46,13 @@ _TREES = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 _KEYS = re.compile(r'\[("\w+"(, )?)*\]|null', re.ASCII)
 
 
-def kind_of(path: Path) -> Kind | None:
-    """What a zip file of PyTorch's is; None for any other file. Raises ModelError for one that is cut short."""
+def archive_kind(path: Path) -> Kind | None:
+    """Identify a PyTorch file; None for any other file. Raises ModelError for a truncated archive."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             head = file.read(4)
         if head == b"PK\3\4":
-            raise ModelError(f"{path} ends early: copy or export it again.")
+            raise ModelError(f"{path} is truncated: copy or export it again.")
         return "pickle" if head[:1] == b"\x80" else None
     with _opened(path) as archive:
         names = {name.partition("/")[2] for name in archive.namelist()}
@@ -63,35 +63,41 @@ def kind_of(path: Path) -> Kind | None:
     return "pickle" if any(name.endswith(".pkl") for name in names) else None
 
 
-def torchscript(path: Path) -> io.BytesIO:
-    """The archive for `torch.jit.load`. Raises ModelError where loading it would run its code."""
+def checked_torchscript(path: Path) -> io.BytesIO:
+    """Copy an archive for `torch.jit.load`. Raises ModelError if loading would run the file's code."""
     files = _files(path)
-    if any(_AT_LOAD in content for name, content in files.items() if name.startswith("code/")):
-        raise ModelError(f"{path} runs code of its own while it is loaded: it is not loaded.")
+    if any(_RUN_BY_LOADER in content for name, content in files.items() if name.startswith("code/")):
+        raise ModelError(f"{path} contains code that runs while loading (__setstate__): it is not loaded.")
     return _archive(files)
 
 
-def only_computes(operation: str) -> bool:
-    """Whether an operation of a TorchScript graph, such as aten::add, does nothing else."""
-    space, _, name = operation.partition("::")
-    return space in ("aten", "prim") and name not in ("save", "from_file", "PythonOp", "IgnoredPythonOp", "CallMethod")
+def is_pure(operation: str) -> bool:
+    """Whether an operation of a TorchScript graph, such as aten::add, only computes: no files, no Python code."""
+    namespace, _, name = operation.partition("::")
+    return namespace in ("aten", "prim") and name not in (
+        "save",
+        "from_file",
+        "PythonOp",
+        "IgnoredPythonOp",
+        "CallMethod",
+    )
 
 
-def exported(path: Path) -> io.BytesIO:
-    """The archive for `torch.export.load`, without what that would unpickle or execute. Raises ModelError."""
+def checked_export(path: Path) -> io.BytesIO:
+    """Copy an archive for `torch.export.load`, without what that would unpickle or execute. Raises ModelError."""
     files = _files(path)
     unknown = [n for n in files if n not in {*_PLAIN_FILES, *_CONFIGS, _PROGRAM, _SAMPLE} and not _TENSOR.fullmatch(n)]
     if unknown:
-        raise ModelError(f"{path} holds {unknown[0]}, which would be executed or unpickled: it is not loaded.")
+        raise ModelError(f"{path} contains {unknown[0]}, which would be executed or unpickled: it is not loaded.")
     for config in _CONFIGS:
         _require_tensors(path, _json(path, files, config))
-    files[_PROGRAM] = json.dumps(_harmless(path, _json(path, files, _PROGRAM))).encode()
-    files[_SAMPLE] = b""  # a pickle, of which nothing is needed
+    files[_PROGRAM] = json.dumps(_sanitised(path, _json(path, files, _PROGRAM))).encode()
+    files[_SAMPLE] = b""  # a pickle that is not needed
     return _archive(files)
 
 
 def exported_signature(path: Path) -> Signature:
-    """Inputs and outputs of a `torch.export` archive. Raises ModelError."""
+    """Read inputs and outputs of a `torch.export` archive. Raises ModelError."""
     graph = _json(path, _files(path, _PROGRAM), _PROGRAM)["graph_module"]
     try:
         specs, tensors = graph["signature"], graph["graph"]["tensor_values"]
@@ -99,7 +105,7 @@ def exported_signature(path: Path) -> Signature:
         outputs = [s["user_output"]["arg"]["as_tensor"]["name"] for s in specs["output_specs"] if "user_output" in s]
         taken, given = (tuple(Port(n, _dims(tensors[n])) for n in names) for names in (inputs, outputs))
     except (KeyError, TypeError) as error:
-        raise ModelError(f"{path} takes or gives something that is no tensor: a matting model does not.") from error
+        raise ModelError(f"{path} takes or returns something other than tensors: a matting model does not.") from error
     return Signature(taken, given)
 
 
@@ -108,12 +114,12 @@ def _dims(tensor: dict[str, Any]) -> Dims:
 
 
 def _files(path: Path, *only: str) -> dict[str, bytes]:
-    """Name, without the archive's own folder, and content. Raises ModelError."""
+    """Read files by name, without the archive's top-level folder. Raises ModelError."""
     with _opened(path) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
         inner = [name.partition("/")[2] for name in names]
         if len(set(inner)) != len(inner):
-            raise ModelError(f"{path} holds two files of one name: it is not loaded.")
+            raise ModelError(f"{path} contains two files with the same name: it is not loaded.")
         try:
             return {i: archive.read(name) for i, name in zip(inner, names, strict=True) if not only or i in only}
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
@@ -128,7 +134,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 def _archive(files: dict[str, bytes]) -> io.BytesIO:
-    """Written anew: what was checked is what is loaded, however a zip file may be read in two ways."""
+    """Write a new archive, so that what was checked is what is loaded, even where zip readers disagree."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
@@ -141,7 +147,9 @@ def _json(path: Path, files: dict[str, bytes], name: str) -> Any:
     try:
         return json.loads(files[name])
     except (KeyError, ValueError) as error:
-        raise ModelError(f"{path} is no archive that this version can read: {name} is missing or no JSON.") from error
+        raise ModelError(
+            f"{path} is not an archive that this version can read: {name} is missing or is not JSON."
+        ) from error
 
 
 def _require_tensors(path: Path, config: Any) -> None:
@@ -149,35 +157,35 @@ def _require_tensors(path: Path, config: Any) -> None:
         name = entry["path_name"]
         raw = any(_TENSOR.fullmatch(folder + name) for folder in (_WEIGHTS, _CONSTANTS))
         if entry.get("use_pickle") or not raw:
-            raise ModelError(f"{path} holds the pickle {name}: it is not loaded.")
+            raise ModelError(f"{path} contains the pickle {name}: it is not loaded.")
 
 
-def _harmless(path: Path, program: Any) -> Any:
-    """The program without guards (source code) and notes on nodes, every text in it checked. Raises ModelError."""
+def _sanitised(path: Path, program: Any) -> Any:
+    """Remove guards (source code) and node metadata, and check every string. Raises ModelError."""
     program["guards_code"] = []
     graph = program["graph_module"]
     graph["module_call_graph"] = graph["module_call_graph"][:1]
     for node in graph["graph"]["nodes"]:
         node["metadata"] = {}
         if not _TARGET.fullmatch(node["target"]):
-            raise ModelError(f"{path} calls {node['target']}: only operations of ATen are run.")
-    for key, text in _texts(program, ""):
+            raise ModelError(f"{path} calls {node['target']}: only ATen operations are run.")
+    for key, text in _strings(program, ""):
         if not _is_harmless(key, text):
-            raise ModelError(f"{path} holds the text {text[:80]!r}, which might be executed: it is not loaded.")
+            raise ModelError(f"{path} contains {text[:80]!r}, which might be executed: it is not loaded.")
     return program
 
 
-def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every text with the key that it stands under, and every key."""
+def _strings(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield every string with its key, and every key as a string without one."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, dict):
         for name, inner in value.items():
             yield "", name
-            yield from _texts(inner, name)
+            yield from _strings(inner, name)
     elif isinstance(value, list):
         for inner in value:
-            yield from _texts(inner, key)
+            yield from _strings(inner, key)
 
 
 def _is_harmless(key: str, text: str) -> bool:
@@ -191,13 +199,13 @@ def _is_harmless(key: str, text: str) -> bool:
 
 
 def _is_arithmetic(text: str) -> bool:
-    """An expression over sizes, as sympy evaluates it."""
+    """Whether sympy would evaluate nothing but arithmetic over sizes."""
     words = re.findall(r"\w+", text)
     return bool(_EXPRESSION.fullmatch(text)) and all(_EXPRESSION_WORDS.fullmatch(word) for word in words)
 
 
 def _is_plain_tree(text: str) -> bool:
-    """Tuples, lists and dictionaries, whose context names nothing to import."""
+    """Whether a pytree consists of tuples, lists and dictionaries, and names nothing to import."""
 
     def plain(tree: Any) -> bool:
         known = tree["type"] in _TREES and bool(_KEYS.fullmatch(tree["context"] or "null"))

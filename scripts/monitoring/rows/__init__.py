@@ -1,4 +1,4 @@
-"""What the dashboard shows, from the top."""
+"""The rows of the dashboard, from top to bottom."""
 
 from __future__ import annotations
 

@@ -1,25 +1,25 @@
-"""Is the GPU full?"""
+"""Is the GPU the limit? And what each process uses."""
 
 from __future__ import annotations
 
 from scripts.monitoring.panels import Panel, Query, Row
 
 DEVICES = Row(
-    "Devices: is the GPU full",
+    "Devices: is the GPU the limit",
     (
         Panel(
             "Memory",
-            "used: by whomever, of total. process: by the worker. allocated: by its tensors, peak: the most of it. "
-            "reserved: kept by torch for reuse, which is no leak.",
+            "total, used: the whole GPU, all programs. process: this worker. allocated: its tensors; peak: their "
+            "maximum. reserved: kept by torch for reuse, which is not a leak.",
             "bytes",
             (Query("max by (device, kind) (alphadrop_device_memory_bytes)", "{{device}} {{kind}}"),),
             width=12,
-            least=0,
+            min=0,
             runbook="AlphadropMemoryNearlyFull",
         ),
         Panel(
             "Busy with batches",
-            "Share of the time in which a batch was on the device. Low beside a backlog: CPU or storage is the limit.",
+            "Share of time in which the device ran a batch. Low while images are pending: CPU or storage is the limit.",
             "percentunit",
             (
                 Query(
@@ -29,57 +29,57 @@ DEVICES = Row(
                 ),
             ),
             width=6,
-            least=0,
-            most=1,
+            min=0,
+            max=1,
         ),
         Panel(
-            "Utilisation",
-            "Share of the time in which the card did anything, for whomever, as its driver tells.",
+            "Utilization",
+            "Share of time in which the GPU ran a kernel of any program, as NVML reports it.",
             "percentunit",
             (Query("max by (device) (alphadrop_device_utilization_ratio)", "{{device}}"),),
             width=6,
-            least=0,
-            most=1,
+            min=0,
+            max=1,
         ),
         Panel(
             "Power",
-            "What each card draws.",
+            "Power draw of each GPU.",
             "watt",
             (Query("max by (device) (alphadrop_device_power_watts)", "{{device}}"),),
             width=6,
-            least=0,
+            min=0,
         ),
         Panel(
             "Temperature",
-            "Cards slow themselves down when they are hot, most of them from 85 to 90 degrees on.",
+            "Most GPUs throttle at 85 to 90 degrees.",
             "celsius",
             (Query("max by (device) (alphadrop_device_temperature_celsius)", "{{device}}"),),
             width=6,
-            least=20,
-            steps=((None, "green"), (85, "yellow"), (90, "red")),
+            min=20,
+            thresholds=((None, "green"), (85, "yellow"), (90, "red")),
         ),
         Panel(
-            "Images in hand, by worker",
-            "What each worker reads, decodes, infers, encodes and writes now. 0 beside a backlog: it is stuck.",
+            "In flight by worker",
+            "Images that each worker is processing. 0 while images are pending: the worker is stuck.",
             "short",
             (Query("sum by (device) (alphadrop_worker_images_in_flight)", "{{device}}"),),
             width=6,
-            least=0,
+            min=0,
             runbook="AlphadropStalled",
         ),
         Panel(
             "Out of memory",
-            "Batches that did not fit and were done in pieces, within ten minutes. A few are how the limit is found.",
+            "Batches in the last ten minutes that did not fit and were split. A few are normal: so the limit is found.",
             "short",
-            (Query("sum by (device) (increase(alphadrop_out_of_memory_total[10m]))", "{{device}}"),),
+            (Query("sum by (device) (increase(alphadrop_device_out_of_memory_total[10m]))", "{{device}}"),),
             width=6,
-            least=0,
-            steps=((None, "green"), (0.001, "yellow")),
+            min=0,
+            thresholds=((None, "green"), (0.001, "yellow")),
             runbook="AlphadropOutOfMemory",
         ),
         Panel(
             "Devices",
-            "What each worker runs on, and with which model.",
+            "The device and the model of each worker.",
             "none",
             (Query("max by (instance, device, name, model) (alphadrop_device_info)"),),
             kind="table",
@@ -87,8 +87,8 @@ DEVICES = Row(
             height=6,
         ),
         Panel(
-            "What runs",
-            "Versions, models and the digests of their weights: more than one line for long is a rollout that hangs.",
+            "Versions and models",
+            "Versions, models and the digests of their weights. More than one line for long: a rollout is stuck.",
             "none",
             (Query("count by (version, model, digest) (alphadrop_build_info)"),),
             kind="table",
@@ -103,7 +103,7 @@ PROCESSES = Row(
     (
         Panel(
             "Main memory",
-            "Of supervisors, and of the worker processes by device. It does not grow with the number of images.",
+            "Of supervisors, and of worker processes by device. It does not grow with the number of images.",
             "bytes",
             (
                 Query(
@@ -112,11 +112,11 @@ PROCESSES = Row(
                 ),
                 Query("alphadrop_worker_resident_memory_bytes", "{{instance}} {{device}}"),
             ),
-            least=0,
+            min=0,
         ),
         Panel(
             "Cores in use",
-            "By supervisors, and by the worker processes. All of the allowed ones are in use: the CPU is the limit.",
+            "By supervisors and worker processes. When all allowed cores are in use, the CPU is the limit.",
             "short",
             (
                 Query(
@@ -126,11 +126,11 @@ PROCESSES = Row(
                 ),
                 Query("rate(alphadrop_worker_cpu_seconds_total[$__rate_interval])", "{{instance}} {{device}}"),
             ),
-            least=0,
+            min=0,
         ),
         Panel(
-            "Running for",
-            "Time since each supervisor has started. A saw is a process that is killed again and again.",
+            "Uptime",
+            "Time since each supervisor started. A sawtooth is a process that keeps restarting.",
             "s",
             (
                 Query(
@@ -138,7 +138,7 @@ PROCESSES = Row(
                     "{{instance}}",
                 ),
             ),
-            least=0,
+            min=0,
             runbook="AlphadropRestarts",
         ),
     ),

@@ -1,4 +1,4 @@
-"""Is it working, how fast, how far behind?"""
+"""Is it working, how fast, how far behind, what failed?"""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from scripts.monitoring.panels import Panel, Query, Row
 
 _WRITTEN = 'sum(rate(alphadrop_images_processed_total{outcome="written"}[$__rate_interval]))'
 _PENDING = 'max(alphadrop_queue_images{state="pending"})'
-_BROKER = "Processes on one broker's queue all see the same queue, so the largest number is taken, not the sum."
+_BROKER = "Processes that share a broker's queue all report the same queue, so this is their maximum, not their sum."
 
 OVERVIEW = Row(
     "Overview",
     (
         Panel(
             "Ready",
-            "Whether every process can do its work. If not, its page /readyz says which part is missing, and why.",
+            "Whether every process is ready. If not, the process's /readyz page says which part is not, and why.",
             "none",
             (Query("min(alphadrop_ready)"),),
             kind="stat",
             width=2,
             height=4,
-            steps=((None, "red"), (1, "green")),
-            words=((0, "no"), (1, "yes")),
-            nothing="no process",
+            thresholds=((None, "red"), (1, "green")),
+            value_texts=((0, "no"), (1, "yes")),
+            no_value="no process",
             runbook="AlphadropNotReady",
         ),
         Panel(
             "Alerts",
-            "Alerts that fire now. Also 0 where Prometheus has not loaded deploy/prometheus/alerts.yaml.",
+            "Number of firing alerts. Also 0 if Prometheus has not loaded deploy/prometheus/alerts.yaml.",
             "none",
             (Query('sum(ALERTS{alertname=~"Alphadrop.*", alertstate="firing"}) or vector(0)'),),
             kind="stat",
             width=2,
             height=4,
-            steps=((None, "green"), (1, "red")),
+            thresholds=((None, "green"), (1, "red")),
         ),
         Panel(
-            "Cut-outs written",
-            "Outputs that became durable, a second.",
+            "Throughput",
+            "Cut-outs written per second.",
             "suffix: /s",
             (Query(_WRITTEN),),
             kind="stat",
@@ -45,53 +45,55 @@ OVERVIEW = Row(
             decimals=2,
         ),
         Panel(
-            "Waiting",
-            f"Images in the queue that nobody has in hand. {_BROKER}",
+            "Pending",
+            f"Images in the queue that no worker has leased. {_BROKER}",
             "short",
             (Query(_PENDING),),
             kind="stat",
             width=3,
             height=4,
+            no_value="unknown",
             runbook="AlphadropBacklogGrows",
         ),
         Panel(
-            "Time to empty it",
-            f"What waits, at the speed of the last five minutes. Empty while nothing is done. {_BROKER}",
+            "Time to finish backlog",
+            f"How long the pending images take at the current throughput. {_BROKER}",
             "s",
-            (Query(f"{_PENDING} / (sum(rate(alphadrop_images_processed_total[5m])) > 0)"),),
+            (Query(f"{_PENDING} / (sum(rate(alphadrop_images_processed_total[$__rate_interval])) > 0)"),),
             kind="stat",
             width=3,
             height=4,
-            steps=((None, "green"), (3600, "yellow"), (14400, "red")),
-            nothing="nothing ends",
+            thresholds=((None, "green"), (3600, "yellow"), (14400, "red")),
+            no_value="idle",
             runbook="AlphadropBacklogGrows",
         ),
         Panel(
-            "Oldest waiting",
-            "How long the oldest image has waited. Brokers do not tell: look at the time to output.",
+            "Oldest pending",
+            "Age of the oldest pending image. Brokers do not report it: see the latency instead.",
             "s",
-            (Query("max(time() - (alphadrop_queue_oldest_pending_timestamp_seconds > 0))"),),
+            (Query(f"max(time() - alphadrop_queue_oldest_pending_timestamp_seconds) or {_PENDING} == 0"),),
             kind="stat",
             width=3,
             height=4,
-            steps=((None, "green"), (900, "yellow"), (3600, "red")),
-            nothing="none",
+            thresholds=((None, "green"), (900, "yellow"), (3600, "red")),
+            value_texts=((0, "none"),),
+            no_value="unknown",
             runbook="AlphadropBacklogOld",
         ),
         Panel(
             "Workers ready",
-            "Worker processes that take images now; one for each device.",
+            "Worker processes that are ready, one for each device.",
             "none",
             (Query('sum(alphadrop_workers{state="ready"})'),),
             kind="stat",
             width=3,
             height=4,
-            steps=((None, "red"), (1, "green")),
+            thresholds=((None, "red"), (1, "green")),
             runbook="AlphadropNoWorkers",
         ),
         Panel(
             "Fullest GPU",
-            "The largest share of a card's memory that is in use, by whomever.",
+            "Largest share of a GPU's memory that is in use, by any program.",
             "percentunit",
             (
                 Query(
@@ -102,25 +104,26 @@ OVERVIEW = Row(
             kind="stat",
             width=3,
             height=4,
-            steps=((None, "green"), (0.9, "yellow"), (0.97, "red")),
-            nothing="no GPU",
+            thresholds=((None, "green"), (0.9, "yellow"), (0.97, "red")),
+            no_value="no GPU",
             runbook="AlphadropMemoryNearlyFull",
         ),
         Panel(
             "Rejected",
-            "Images that can never work, within the time shown. Each has a record below _failed/ in the sink.",
+            "Images rejected in the time range shown. Each has an error record in _failed/ in the sink.",
             "short",
             (Query('sum(increase(alphadrop_images_processed_total{outcome="rejected"}[$__range]))'),),
             kind="stat",
             width=2,
             height=4,
-            steps=((None, "green"), (1, "yellow"), (100, "red")),
+            thresholds=((None, "green"), (1, "yellow"), (100, "red")),
             decimals=0,
             runbook="AlphadropRejecting",
         ),
         Panel(
-            "Images that end",
-            "By outcome, a second. already_done: the output was there. stale, gone: the image has changed or vanished.",
+            "Finished images",
+            "Per second, by outcome. already_done: the output existed. stale, gone: the image has changed or was "
+            "deleted.",
             "suffix: /s",
             (
                 Query(
@@ -128,22 +131,33 @@ OVERVIEW = Row(
                     "{{outcome}}",
                 ),
             ),
+            width=6,
             stacked=True,
-            least=0,
+            min=0,
             colours={"written": "green", "rejected": "red"},
             runbook="AlphadropStalled",
         ),
         Panel(
+            "Failures by reason",
+            "Rejected images and transient errors in the last ten minutes. The row Failures shows their stages.",
+            "short",
+            (Query("sum by (reason) (increase(alphadrop_failures_total[10m])) > 0", "{{reason}}"),),
+            width=6,
+            min=0,
+            runbook="AlphadropRejecting",
+        ),
+        Panel(
             "Backlog",
-            f"Images that have not ended. {_BROKER} RabbitMQ does not tell what others have in hand.",
+            f"Unfinished images in the queue. RabbitMQ does not report how many are in flight. {_BROKER}",
             "short",
             (Query("max by (state) (alphadrop_queue_images)", "{{state}}"),),
-            least=0,
+            width=6,
+            min=0,
             runbook="AlphadropBacklogGrows",
         ),
         Panel(
-            "From arrival to durable output",
-            "How long images take, the time in the queue included: half of them, 95 % and 99 % are faster than this.",
+            "Latency",
+            "Time from discovery to the durable output, of the median, 95 % and 99 % of the images.",
             "s",
             tuple(
                 Query(
@@ -151,9 +165,10 @@ OVERVIEW = Row(
                     " sum by (le) (rate(alphadrop_image_duration_seconds_bucket[$__rate_interval])))",
                     name,
                 )
-                for share, name in ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
+                for share, name in ((0.5, "median"), (0.95, "95 %"), (0.99, "99 %"))
             ),
-            least=0,
+            width=6,
+            min=0,
             runbook="AlphadropBacklogOld",
         ),
     ),

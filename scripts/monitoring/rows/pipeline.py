@@ -8,8 +8,8 @@ PIPELINE = Row(
     "Pipeline: what is slow",
     (
         Panel(
-            "Where an image's time goes",
-            "Mean seconds of an image in each stage. The thickest band is what to work on; queue_wait is load.",
+            "Mean time per stage",
+            "Mean seconds that an image spends in each stage. Work on the largest one; queue_wait only shows the load.",
             "s",
             (
                 Query(
@@ -19,11 +19,11 @@ PIPELINE = Row(
                 ),
             ),
             stacked=True,
-            least=0,
+            min=0,
         ),
         Panel(
-            "Each stage, 95 %",
-            "95 % of the images pass each stage in less than this.",
+            "95th percentile per stage",
+            "95 % of the images spend less than this in each stage.",
             "s",
             (
                 Query(
@@ -32,39 +32,39 @@ PIPELINE = Row(
                     "{{stage}}",
                 ),
             ),
-            least=0,
+            min=0,
         ),
         Panel(
-            "Images in hand, by stage",
-            "Where images are now. A stage in which they pile up is the narrowest one.",
+            "In flight by stage",
+            "Images in each stage now. The stage in which they pile up is the bottleneck.",
             "short",
             (Query("sum by (stage) (alphadrop_images_in_flight)", "{{stage}}"),),
             stacked=True,
-            least=0,
+            min=0,
         ),
         Panel(
-            "Arrival to output, all images",
-            "Each column is a moment; the brighter, the more images took so long.",
+            "Latency distribution",
+            "Time from discovery to output. The brighter a cell, the more images took that long.",
             "s",
             (Query("sum by (le) (increase(alphadrop_image_duration_seconds_bucket[$__rate_interval]))", "{{le}}"),),
             kind="heatmap",
         ),
         Panel(
             "Bytes",
-            "Bytes of images read and of outputs written, a second.",
+            "Bytes of images read and of outputs written, per second.",
             "Bps",
             (
                 Query("sum(rate(alphadrop_read_bytes_total[$__rate_interval]))", "read"),
                 Query("sum(rate(alphadrop_written_bytes_total[$__rate_interval]))", "written"),
             ),
-            least=0,
+            min=0,
         ),
         Panel(
             "Pixels",
-            "Pixels of outputs written, a second: what the work really amounts to when sizes differ.",
+            "Pixels of outputs written per second: a throughput that does not depend on the sizes of the images.",
             "suffix: px/s",
-            (Query("sum(rate(alphadrop_pixels_total[$__rate_interval]))", "written"),),
-            least=0,
+            (Query("sum(rate(alphadrop_written_pixels_total[$__rate_interval]))", "written"),),
+            min=0,
         ),
     ),
 )
@@ -73,8 +73,8 @@ BATCHES = Row(
     "Batches",
     (
         Panel(
-            "Images in a batch",
-            "The mean, and the most that the device allows now: halved when memory runs out, raised again later.",
+            "Batch size",
+            "Mean number of images in a batch, and the current limit: halved when memory runs out, raised again later.",
             "short",
             (
                 Query(
@@ -82,15 +82,15 @@ BATCHES = Row(
                     " / sum by (device) (rate(alphadrop_batch_size_count[$__rate_interval]))",
                     "{{device}} mean",
                 ),
-                Query("max by (device) (alphadrop_batch_limit)", "{{device}} limit"),
+                Query("max by (device) (alphadrop_batch_size_limit)", "{{device}} limit"),
             ),
             width=6,
-            least=0,
+            min=0,
             runbook="AlphadropOutOfMemory",
         ),
         Panel(
-            "How full batches are",
-            "Images to places in a batch, padding among them. Low where load is low; else images come too slowly.",
+            "Batch fill",
+            "Images per slot, padding included. Low under high load: images reach the device too slowly.",
             "percentunit",
             (
                 Query(
@@ -100,21 +100,21 @@ BATCHES = Row(
                 ),
             ),
             width=6,
-            least=0,
-            most=1,
+            min=0,
+            max=1,
         ),
         Panel(
-            "Why batches are closed",
-            "full: as many as allowed. idle: nothing more was on its way. timeout: more was, and did not come in time.",
+            "Batches by trigger",
+            "full: the limit was reached. idle: no image was on its way. timeout: an image was, but came too late.",
             "suffix: /s",
             (Query("sum by (trigger) (rate(alphadrop_batches_total[$__rate_interval]))", "{{trigger}}"),),
             width=6,
             stacked=True,
-            least=0,
+            min=0,
         ),
         Panel(
-            "Batch sizes",
-            "Each column is a moment; the brighter, the more batches had so many images.",
+            "Batch size distribution",
+            "The brighter a cell, the more batches had that many images.",
             "short",
             (Query("sum by (le) (increase(alphadrop_batch_size_bucket[$__rate_interval]))", "{{le}}"),),
             kind="heatmap",

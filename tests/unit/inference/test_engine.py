@@ -56,7 +56,7 @@ def test_many_threads_get_their_own_results() -> None:
 def test_what_is_announced_is_batched_together() -> None:
     seen: list[BatchStats] = []
     engine = Engine(EngineOptions(max_wait=30, batch=4), model=FakeModel(), on_batch=seen.append)
-    with engine, engine.coming() as first, engine.coming() as second, engine.coming() as third:
+    with engine, engine.announce() as first, engine.announce() as second, engine.announce() as third:
         wait([submit(picture()) for submit in (first, second, third)])
     assert [(s.size, s.trigger) for s in seen] == [(3, "idle")]
 
@@ -139,7 +139,7 @@ def test_pictures_on_the_device_are_told_until_they_are_done() -> None:
         wait(promises)
         assert seen[-1] == 3
         wait_until(lambda: engine.stats().running == 0)
-        assert (engine.uuid, engine.stats().card, engine.stats().memory) == ("", {}, {})
+        assert (engine.uuid, engine.stats().gpu, engine.stats().memory) == ("", {}, {})
 
 
 def test_a_cancelled_promise_harms_nobody() -> None:
@@ -177,7 +177,7 @@ def test_the_fakes_options_are_read_and_unknown_ones_refused() -> None:
 
 def test_an_engine_with_one_core_computes_when_it_is_its_turn() -> None:
     with Engine(EngineOptions(threads=1), model=FakeModel(FakeOptions())) as engine:
-        with engine.turns:
+        with engine.core_lock:
             promise = engine.submit(picture())
             with pytest.raises(TimeoutError):
                 promise.result(0.2)
@@ -185,5 +185,5 @@ def test_an_engine_with_one_core_computes_when_it_is_its_turn() -> None:
 
 
 def test_an_engine_with_several_cores_waits_for_nobody() -> None:
-    with Engine(EngineOptions(threads=2), model=FakeModel(FakeOptions())) as engine, engine.turns:
+    with Engine(EngineOptions(threads=2), model=FakeModel(FakeOptions())) as engine, engine.core_lock:
         engine.submit(picture()).result()

@@ -7,14 +7,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference import foreground
-from inference.foreground import box_sum, resize
-from inference.models.base import as_bytes
-from inference.rgba import widen
+from inference.resampling import box_sum, resize
+from inference.rgba import as_bytes, rgb_to_rgbx
 
 
 def cut_out(pixels: Tensor, alpha: Tensor) -> Tensor:
     """Not in place."""
-    picture = widen(pixels)
+    picture = rgb_to_rgbx(pixels)
     foreground.cut_out(picture, alpha)
     return picture
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from inference import rgba
-from inference.rgba import channels, half_transparent, widen, words
+from inference.rgba import channels, rgb_to_rgbx, semitransparent_indices, words
 
 SHAPES = [(1, 1), (1, 7), (9, 1), (3, 5), (8, 8), (301, 257)]
 
@@ -29,7 +29,7 @@ def picture(height: int, width: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_widened_no_colour_is_lost(shape: tuple[int, int]) -> None:
     pixels, _ = picture(*shape)
-    result = widen(pixels)
+    result = rgb_to_rgbx(pixels)
     assert result.is_contiguous() and result.shape == (*shape, 4)
     assert torch.equal(result[..., :3], pixels)
 
@@ -37,13 +37,13 @@ def test_widened_no_colour_is_lost(shape: tuple[int, int]) -> None:
 @pytest.mark.usefixtures("road")
 def test_parts_of_larger_pictures_can_be_widened() -> None:
     pixels, _ = picture(40, 50)
-    assert torch.equal(widen(pixels[3:, 5:-1])[..., :3], pixels[3:, 5:-1])
+    assert torch.equal(rgb_to_rgbx(pixels[3:, 5:-1])[..., :3], pixels[3:, 5:-1])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_words_hold_red_green_and_blue(shape: tuple[int, int]) -> None:
     pixels, _ = picture(*shape)
-    assert torch.equal(torch.stack(channels(words(widen(pixels))), -1), pixels.float())
+    assert torch.equal(torch.stack(channels(words(rgb_to_rgbx(pixels))), -1), pixels.float())
 
 
 @pytest.mark.usefixtures("road")
@@ -52,4 +52,4 @@ def test_half_transparent_pixels_are_found_wherever_they_are(shape: tuple[int, i
     _, alpha = picture(*shape)
     for some in (alpha, alpha.flatten()[3:], torch.full(shape, 7, dtype=torch.uint8), alpha // 255 * 255):
         wanted = ((some > 0) & (some < 255)).flatten().nonzero()[:, 0]
-        assert torch.equal(half_transparent(some), wanted)
+        assert torch.equal(semitransparent_indices(some), wanted)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from watcher.aws.clients import AwsOptions
 from watcher.core.jobs import ImageRef, Recipe
-from watcher.stores import Conditions, PutOptions, S3Config
+from watcher.stores import ConditionalWrites, PutOptions, S3Config
 from watcher.wiring import Links
 
 RECIPE = Recipe("s3://box/in/", "digest", {"canvas": 320, "pipeline": 1}, "{dir}{name}.png")
@@ -18,7 +18,7 @@ LINKS = Links(
     "amqp://me:secret@rabbit/?queue=q",
     RECIPE,
     S3Config(AWS),
-    S3Config(AWS, PutOptions(tags="a=b"), Conditions(True, "unquoted")),
+    S3Config(AWS, PutOptions(tags="a=b"), ConditionalWrites(True, "unquoted")),
     AwsOptions(region="here"),
     30.0,
     ("done/",),
@@ -39,11 +39,11 @@ def test_a_worker_computes_the_same_jobs() -> None:
     assert there_and_back(LINKS).recipe.job(ref) == RECIPE.job(ref)
 
 
-def test_a_sink_refuses_races_only_if_it_was_found_to_enforce_both_conditions() -> None:
-    assert LINKS.sink_refuses_races
-    for conditions in (None, Conditions(False, "quoted"), Conditions(True, "")):
-        assert not replace(LINKS, sink_s3=S3Config(AWS, conditions=conditions)).sink_refuses_races
-    assert not replace(LINKS, sink="file:///out").sink_refuses_races
+def test_a_sink_has_conditional_writes_only_if_the_probe_found_both_conditions_enforced() -> None:
+    assert LINKS.sink_has_conditional_writes
+    for conditions in (None, ConditionalWrites(False, "quoted"), ConditionalWrites(True, "")):
+        assert not replace(LINKS, sink_s3=S3Config(AWS, conditional_writes=conditions)).sink_has_conditional_writes
+    assert not replace(LINKS, sink="file:///out").sink_has_conditional_writes
 
 
 def test_there_are_connections_for_all_threads_and_never_fewer_than_before() -> None:

@@ -1,9 +1,9 @@
-"""The options of `alphadrop bench`, and what runs it. Loads nothing that measures until it is to."""
+"""The options of `alphadrop bench` and `alphadrop bench peers`. Imports what measures only when it runs."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,85 +20,89 @@ if TYPE_CHECKING:
 EXAMPLES = f"""\
 examples:
   alphadrop bench --quick                          under 3 minutes on 2 idle cores
-  alphadrop bench --devices cuda:0,cuda:1          the first card alone, then both
+  alphadrop bench --devices cuda:0,cuda:1          the first GPU alone, then both
   alphadrop bench --only encoders,daemon
   alphadrop bench peers                            the same network in other pipelines
   alphadrop bench peers --images photos --count 100
 
 sections for --only:
-{chr(10).join(f"  {key:<12}{what}" for key, what in SECTIONS.items())}
+{chr(10).join(f"  {name:<12}{what}" for name, what in SECTIONS.items())}
 
-Keep the machine idle meanwhile; the report says how busy others were. docs/bench/README.md explains it."""
-NEEDED = {"torch": "bench", "matplotlib": "bench", "cv2": "bench"}
-NEEDED_BY_PEERS = NEEDED | {"onnxscript": "bench"}
+Keep the machine idle while it runs; the report states how busy other processes were. docs/bench/README.md explains
+the sections."""
+PACKAGES = ("torch", "matplotlib", "cv2")
+PACKAGES_FOR_PEERS = (*PACKAGES, "onnxscript")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`bench` and, below it, `bench peers`."""
+    """Add the options of `bench` and, as a subcommand, of `bench peers`."""
     parser.set_defaults(run_command=run_bench)
-    parser.add_argument("--quick", action="store_true", help="fewer and smaller pictures, fewer repeats")
+    parser.add_argument("--quick", action="store_true", help="measure fewer and smaller pictures, with fewer repeats")
     _add_common(parser)
     parser.add_argument(
         "--devices",
         default="auto",
         metavar="LIST",
-        help="what is compared: cpu,cpu:2 is one worker, then two on the same cores; cuda:0,cuda:1 is the first card, "
-        "then both (default: auto)",
+        help="devices to compare: cpu,cpu:2 is one worker, then two on the same cores; cuda:0,cuda:1 is the first "
+        "GPU, then both (default: auto)",
     )
-    parser.add_argument("--canvas", type=int, metavar="PIXELS", help="as for `run`")
-    parser.add_argument("--only", default="", metavar="SECTION,...", help="measure these alone, see below")
+    parser.add_argument("--canvas", type=int, metavar="PIXELS", help="longer side of the coarse canvas, as for `run`")
+    parser.add_argument("--only", default="", metavar="SECTION,...", help="measure only these sections, listed below")
     commands = parser.add_subparsers(metavar="peers")
-    _add_peers(commands.add_parser("peers", help="the same network in a plain script and in rembg, see its --help"))
+    _add_peers(commands.add_parser("peers", help="compare with a plain script and with rembg, on the same network"))
 
 
 def _add_peers(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run_command=run_peers)
     parser.description = (
-        "The same pictures and the same network through alphadrop, a plain sequential script and rembg, in turn, on "
-        "equally many cores. rembg is installed into an environment of its own where it is not to be found."
+        "Runs the same pictures and the same network through alphadrop, a plain sequential script and rembg, in turn, "
+        "on the same cores. Where rembg is not installed, it is installed into a virtual environment of its own."
     )
     _add_common(parser)
     parser.add_argument(
         "--images", type=Path, metavar="FOLDER", help="pictures to use (default: drawn photos, 1920x1080)"
     )
     parser.add_argument("--count", type=int, default=40, metavar="N", help="images in each run (default: 40)")
-    parser.add_argument("--repeats", type=int, default=3, metavar="R", help="runs of each (default: 3)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="R", help="runs of each pipeline (default: 3)")
     parser.add_argument(
         "--rembg",
         type=Path,
         default=Path(".venv-rembg"),
         metavar="FOLDER",
-        help="environment for rembg (default: .venv-rembg)",
+        help="virtual environment for rembg (default: .venv-rembg)",
     )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="the report (default: bench-DATE-TIME)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder for the report (default: bench-DATE-TIME)")
     parser.add_argument("--model", default="nano", metavar="NAME", help="name of a model, or path of its weights")
 
 
 def run_bench(args: argparse.Namespace) -> int:
-    """`alphadrop bench`."""
-    _require(NEEDED)
-    from watcher.commands.bench.command import Options, bench
-    from watcher.commands.bench.plan import FULL, QUICK
+    """Run `alphadrop bench`."""
+    _require(PACKAGES)
+    _require_drawing_code()
+    from watcher.commands.bench.command import BenchOptions, bench
+    from watcher.commands.bench.workload import FULL, QUICK
 
     only = tuple(filter(None, (word.strip() for word in args.only.split(","))))
-    plan = QUICK if args.quick else FULL
-    options = Options(plan, _out(args), args.devices, args.model, args.canvas, only)
+    workload = QUICK if args.quick else FULL
+    options = BenchOptions(workload, _out(args), args.devices, args.model, args.canvas, only)
     return _finish(lambda: bench(options), options.out)
 
 
 def run_peers(args: argparse.Namespace) -> int:
-    """`alphadrop bench peers`."""
-    _require(NEEDED_BY_PEERS)
-    from watcher.commands.bench.command import bench_peers
-    from watcher.commands.bench.peers.race import PeerOptions
-
+    """Run `alphadrop bench peers`."""
+    _require(PACKAGES_FOR_PEERS)
     if args.count < 1 or args.repeats < 1:
         raise ConfigurationError("--count and --repeats must be 1 or more.")
     if args.images and not args.images.is_dir():
         raise ConfigurationError(f"--images {args.images}: there is no such folder.")
+    if not args.images:
+        _require_drawing_code()
+    from watcher.commands.bench.command import bench_peers
+    from watcher.commands.bench.peers.section import PeerOptions
+
     options = PeerOptions(args.model, args.images, args.count, args.repeats, args.rembg)
     out = _out(args)
     return _finish(lambda: bench_peers(options, out), out)
@@ -108,24 +112,32 @@ def _out(args: argparse.Namespace) -> Path:
     return Path(args.out) if args.out else Path(f"bench-{datetime.now():%Y%m%d-%H%M%S}")
 
 
-def _require(needed: Mapping[str, str]) -> None:
-    missing = [module for module in needed if find_spec(module) is None]
+def _require(packages: Sequence[str]) -> None:
+    missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise ConfigurationError(f"`bench` needs {missing[0]}, not installed here: pip install 'alphadrop[bench]'.")
 
 
+def _require_drawing_code() -> None:
+    if find_spec("inference.synthetic") is None:
+        raise ConfigurationError(
+            "`bench` draws its pictures with inference.synthetic, which the installed package does not contain. "
+            "Run it from a checkout of the repository, or give `bench peers` pictures of your own with --images FOLDER."
+        )
+
+
 def _finish(measure: Callable[[], Report], out: Path) -> int:
-    """Run it; what comes out, in a few lines."""
+    """Measure, and print the findings and the path of the report."""
     from inference.errors import ModelError
-    from watcher.commands.bench.children import ChildDied
-    from watcher.commands.bench.daemon.process_log import CommandFailed
+    from watcher.commands.bench.engine.engine_process import EngineProcessFailed
+    from watcher.commands.bench.process_monitor import CommandFailed
 
     try:
         report = measure()
     except ModelError as error:
         raise ConfigurationError(str(error)) from error
-    except (ChildDied, CommandFailed) as error:
-        raise Unavailable(f"not all could be measured: {error}") from error
+    except (EngineProcessFailed, CommandFailed) as error:
+        raise Unavailable(f"the measurement could not be finished: {error}") from error
     console = Console(highlight=False)
     for section in report.sections:
         for finding in section.findings:

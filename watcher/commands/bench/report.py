@@ -1,4 +1,4 @@
-"""The report: plain values, written as JSON (which they are checked against) and as Markdown."""
+"""The report as a pydantic model, written as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from watcher.commands.bench.stats import Spread, number
 
 Cell = int | float | str | Spread | None
-"""None: it does not apply here."""
+"""None where a value does not apply."""
 
 
 class _Value(BaseModel):
-    # Infinity and NaN have no JSON: a report that holds one is wrong, and fails here.
+    # JSON has no infinity and no NaN, so a value like that is refused when the report is made.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Table(_Value):
-    """Rows under named columns."""
+    """Rows of cells under named columns."""
 
     name: str
     title: str
@@ -37,7 +37,7 @@ class Table(_Value):
 
 
 class Series(_Value):
-    """One line, or the bars of one colour."""
+    """One line of a chart, or the bars of one colour."""
 
     label: str
     values: tuple[float | None, ...]
@@ -45,61 +45,61 @@ class Series(_Value):
     high: tuple[float | None, ...] = ()
 
     @classmethod
-    def of(cls, label: str, found: Sequence[Spread]) -> Series:
-        """Medians, with how far they reach."""
+    def of(cls, label: str, spreads: Sequence[Spread]) -> Series:
+        """A series of medians with lowest and highest values."""
         return cls(
             label=label,
-            values=tuple(one.median for one in found),
-            low=tuple(one.low for one in found),
-            high=tuple(one.high for one in found),
+            values=tuple(one.median for one in spreads),
+            low=tuple(one.low for one in spreads),
+            high=tuple(one.high for one in spreads),
         )
 
 
 class Chart(_Value):
-    """What a chart shows; `charts.draw` makes the picture."""
+    """The data of a chart; `charts.draw` draws it."""
 
     name: str
     title: str
     kind: Literal["line", "bar", "stack"]
-    """`stack`: horizontal bars, the series side by side in each; `bar`: vertical ones; `line`: over numbers."""
+    """`stack` is horizontal bars, each made of all series; `bar` is vertical bars; `line` is lines over numbers."""
     x: tuple[str, ...]
     x_label: str
     y_label: str
     series: tuple[Series, ...]
     ideal: Series | None = None
-    """Drawn dashed: what would be perfect."""
+    """The optimum, drawn as a dashed line."""
     log: bool = False
 
     @property
     def file(self) -> str:
-        """The picture's name in the report's folder."""
+        """Name of the PNG file in the report's folder."""
         return f"{self.name}.png"
 
 
 class Section(_Value):
-    """One thing that was measured."""
+    """The results of one measurement."""
 
     key: str
     title: str
     text: tuple[str, ...] = ()
     """Paragraphs: what was measured and how."""
     findings: tuple[str, ...] = ()
-    """What came out, a sentence each."""
+    """Results, one sentence each."""
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    """What it took to measure."""
+    """CPU seconds that the measurement took."""
 
 
 class Machine(_Value):
-    """What was measured on."""
+    """The machine that was measured on."""
 
     cpu: str
     cores: float
-    """Those that this process may use: affinity and the cgroup's quota, whichever is less."""
+    """Cores that this process may use: its affinity or the cgroup's quota, whichever is lower."""
     quota: str
-    """The quota in words."""
+    """Why it may use that many, as text."""
     memory_gib: float
     gpus: tuple[str, ...]
     driver: str
@@ -108,7 +108,7 @@ class Machine(_Value):
 
 
 class Report(_Value):
-    """All of it."""
+    """A whole report, the schema of report.json."""
 
     schema_: Literal["alphadrop.bench/1"] = "alphadrop.bench/1"
     title: str
@@ -118,11 +118,11 @@ class Report(_Value):
     options: dict[str, str]
     machine: Machine
     others: float | None = None
-    """Cores that other processes of this machine kept busy meanwhile; None where the system does not say."""
+    """Mean number of cores that other processes kept busy meanwhile; None where it is not known."""
     sections: tuple[Section, ...]
 
     def section(self, key: str) -> Section:
-        """The section of that key. Raises KeyError."""
+        """The section with this key. Raises KeyError."""
         for section in self.sections:
             if section.key == key:
                 return section
@@ -130,24 +130,24 @@ class Report(_Value):
 
 
 def write(report: Report, folder: Path) -> None:
-    """`report.json` and `report.md`; the charts are `charts.draw_all`'s."""
+    """Write `report.json` and `report.md`; `charts.draw_all` draws the charts."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(report.model_dump_json(indent=1) + "\n", "utf-8")
     (folder / "report.md").write_text("\n".join(markdown(report)), "utf-8")
 
 
 def read(folder: Path) -> Report:
-    """What `write` has written. Raises pydantic's ValidationError for anything else."""
+    """Read a report that `write` has written. Raises pydantic's ValidationError for any other content."""
     return Report.model_validate_json((folder / "report.json").read_text("utf-8"))
 
 
 def markdown(report: Report) -> Iterator[str]:
-    """The lines of the page."""
+    """Lines of the report as Markdown."""
     yield from (f"# {report.title}", "", *_head(report), "")
     for section in report.sections:
         yield from _section(section)
-    took = tuple((section.title, section.seconds, section.cpu_seconds) for section in report.sections)
-    yield from ("## What it took", "", *_table(("section", "seconds", "CPU seconds"), took), "")
+    durations = tuple((section.title, section.seconds, section.cpu_seconds) for section in report.sections)
+    yield from ("## Duration of the measurements", "", *_table(("section", "seconds", "CPU seconds"), durations), "")
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -167,7 +167,7 @@ def _head(report: Report) -> Iterator[str]:
     if report.others is None:
         return
     shared = report.others > 0.05 * machine.cores
-    warning = " **The machine was shared: trust ratios, not seconds.**" if shared else ""
+    warning = " **The machine was shared: trust ratios, not absolute times.**" if shared else ""
     yield from ("", f"Other processes kept {report.others:.2f} cores busy meanwhile.{warning}")
 
 
@@ -198,7 +198,7 @@ def _table(columns: tuple[str, ...], rows: tuple[tuple[Cell, ...], ...]) -> Iter
 
 
 def show(cell: Cell) -> str:
-    """A cell as people read it."""
+    """Format a cell for readers."""
     if cell is None:
         return "-"
     if isinstance(cell, float):

@@ -1,4 +1,4 @@
-"""Medians and spreads, and ratios that hold because both sides were measured in one run."""
+"""Medians, spreads and ratios of repeated measurements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Spread(BaseModel):
-    """Several measurements of one thing: their median, the lowest, the highest, and how many there were."""
+    """Several measurements of one quantity: median, lowest, highest and their number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,19 +25,19 @@ class Spread(BaseModel):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Raises ValueError where nothing was measured."""
+    """Summarise measurements. Raises ValueError for an empty sequence."""
     if not values:
         raise ValueError("nothing was measured")
     return Spread(median=median(values), low=min(values), high=max(values), count=len(values))
 
 
-def ratios(those: Sequence[float], these: Sequence[float]) -> Spread:
-    """How many times as much those are as these, repeat by repeat: what disturbed both at a time cancels out."""
-    return spread([that / this for that, this in zip(those, these, strict=True)])
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
+    """Spread of the ratios, repeat by repeat, in which a disturbance of a whole repeat cancels out."""
+    return spread([upper / lower for upper, lower in zip(numerators, denominators, strict=True)])
 
 
 def number(value: float) -> str:
-    """Three digits that count, and no more: `1234`, `12.3`, `0.0123`.
+    """Format with three significant digits, but with all digits before the decimal point.
 
     >>> number(1234.5), number(12.34), number(0.012345), number(2)
     ('1234', '12.3', '0.0123', '2')

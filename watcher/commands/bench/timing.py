@@ -1,4 +1,4 @@
-"""Time honestly: warm up, repeat, and keep wall time and CPU time apart."""
+"""Repeated measurements of wall time and CPU time, after warm-up runs that do not count."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from watcher.commands.bench.stats import Spread, spread
 
 @dataclass
 class Times:
-    """Seconds by the monotonic clock, and seconds of CPU time of all threads of this process, one of each a repeat."""
+    """Seconds of each repeat: wall time by the monotonic clock, and CPU time of all threads of this process."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Measure what is done inside. Nothing else may run in this process meanwhile."""
+    def measure(self) -> Iterator[None]:
+        """Measure the block as one repeat. CPU time of other threads that run meanwhile is included."""
         cpu, wall = time.process_time(), time.perf_counter()
         yield
         self.wall.append(time.perf_counter() - wall)
@@ -27,20 +27,20 @@ class Times:
 
     @property
     def wall_spread(self) -> Spread:
-        """Of the wall time, in seconds."""
+        """Spread of the wall times, in seconds."""
         return spread(self.wall)
 
 
 def repeat(
-    run: Callable[[], object], repeats: int, *, warmups: int = 1, done: Callable[[], object] = lambda: None
+    run: Callable[[], object], repeats: int, *, warmups: int = 1, synchronize: Callable[[], object] = lambda: None
 ) -> Times:
-    """Run it so often, after so many times that do not count; `done` waits for what a device still does."""
+    """Call `run` `warmups` times untimed, then `repeats` times timed; `synchronize` waits for work on a device."""
     for _ in range(warmups):
         run()
-    done()
+    synchronize()
     times = Times()
     for _ in range(repeats):
-        with times.one():
+        with times.measure():
             run()
-            done()
+            synchronize()
     return times

@@ -92,7 +92,8 @@ class AmqpBroker:
                     session.end(error)  # the next one declares it
                 raise
             channel.raw.close()
-            return Depth(answer.method.message_count, len(self._taker_of(session).held))
+            held = len(self._taker_of(session).held)
+            return Depth(answer.method.message_count, held, in_flight_everywhere=False)
 
         return self._line.call(depth)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -28,6 +28,8 @@ class Depth:
     """Waiting to be handed out."""
     in_flight: int
     """Handed out and not acknowledged."""
+    in_flight_everywhere: bool = field(default=True, compare=False)
+    """Whether `in_flight` includes what other connections hold."""
 
 
 class Broker(Protocol):

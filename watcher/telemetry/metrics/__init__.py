@@ -1,4 +1,4 @@
-"""All that /metrics shows: `catalogue` has every series and bucket, `recorder` counts, `board` is the machinery."""
+"""All metrics: `definitions` lists them, `labels` their label values, `recorder` records, `registry` holds values."""
 
 from watcher.telemetry.metrics.recorder import Metrics
 

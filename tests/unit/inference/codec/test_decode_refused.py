@@ -45,7 +45,6 @@ def test_what_is_no_picture_is_called_so(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"8BPS\0\x01", "Photoshop"),
         (b"\xff\x0a\0\0", "JPEG XL"),
         (b"%PDF-1.7", "PDF"),

@@ -6,16 +6,16 @@ from functools import partial
 
 import pytest
 
-from inference.device.core_lock import Turns
+from inference.device.core_lock import FifoLock
 from tests.equipment.support import wait_until
 
 
 def test_one_at_a_time() -> None:
-    turns, inside, most = Turns(), [0], [0]
+    lock, inside, most = FifoLock(), [0], [0]
 
     def work(_: int) -> None:
         for _ in range(200):
-            with turns:
+            with lock:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 inside[0] -= 1
@@ -26,17 +26,17 @@ def test_one_at_a_time() -> None:
 
 
 def test_first_come_first_served() -> None:
-    turns, served = Turns(), list[int]()
+    lock, served = FifoLock(), list[int]()
 
     def work(number: int) -> None:
-        with turns:
+        with lock:
             served.append(number)
 
     def waiting(count: int) -> bool:
-        return len(turns._waiting) == count
+        return len(lock._waiting) == count
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
-    with turns:
+    with lock:
         for count, thread in enumerate(threads, 1):
             thread.start()
             wait_until(partial(waiting, count))
@@ -46,8 +46,8 @@ def test_first_come_first_served() -> None:
 
 
 def test_whoever_fails_passes_it_on() -> None:
-    turns = Turns()
-    with pytest.raises(KeyError), turns:
+    lock = FifoLock()
+    with pytest.raises(KeyError), lock:
         raise KeyError
-    with turns:
+    with lock:
         pass

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference import Engine, EngineOptions, Picture
-from inference.device.cuda_graphs import CudaRecorder, Graphs, pattern
+from inference.device.cuda_graphs import CudaGraphs, CudaRecorder, pattern
 from inference.device.hardware import Cuda
 from inference.device.pinned_memory import pinned_arena
 from inference.device.transfers import CudaLanes, StreamedTransfers
@@ -22,10 +22,10 @@ from inference.models.fake import FakeModel, FakeOptions
 from inference.models.native import CVUNetModel
 from inference.models.registry import resolve
 from inference.synthetic import render_sample
-from watcher.commands.bench.children import ChildConfig
-from watcher.commands.bench.engine.child import Child
-from watcher.commands.bench.engine.stages import medians
-from watcher.commands.bench.pictures import photo
+from watcher.commands.bench.engine.engine_process import EngineProcessConfig
+from watcher.commands.bench.engine.stage_times import medians
+from watcher.commands.bench.engine.tasks import TaskRunner
+from watcher.commands.bench.photos import draw_photo
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 CARD = torch.device("cuda", 0)
@@ -65,7 +65,7 @@ def recorded() -> Iterator[Engine]:
 
 
 def test_nothing_has_to_be_done_without(recorded: Engine) -> None:
-    assert recorded.notes == ()
+    assert recorded.slowdowns == ()
     assert len(recorded._thread.graphs) > 0
 
 
@@ -126,7 +126,7 @@ def test_graphs_give_what_the_network_gives() -> None:
     model = CVUNetModel(resolve("nano"))
     torch.cuda.set_device(CARD)
     model.load(CARD)
-    graphs, shapes = Graphs(model), [(count, size) for size in model.canvases() for count in (4, 1)]
+    graphs, shapes = CudaGraphs(model), [(count, size) for size in model.canvases() for count in (4, 1)]
     batches = [pattern(count, size, model.dtype, CARD) for count, size in shapes]
     assert graphs.record(CudaRecorder(CARD), batches) == ""
     with torch.inference_mode():
@@ -171,22 +171,22 @@ def test_a_fake_model_runs_on_a_card_too() -> None:
 
 
 def test_the_bench_measures_a_card(tmp_path: Path) -> None:
-    files = [str(photo(tmp_path, (1920, 1080), seed)) for seed in range(2)]
-    child = Child(ChildConfig("cuda:0", 2, "nano"))
-    assert child.answer("facts", {})["memory"] > 1 << 30
-    single = child.answer("single", {"files": files, "repeats": 3})
+    files = [str(draw_photo(tmp_path, (1920, 1080), seed)) for seed in range(2)]
+    runner = TaskRunner(EngineProcessConfig("cuda:0", 2, "nano"))
+    assert runner.answer("facts", {})["memory"] > 1 << 30
+    single = runner.answer("single", {"files": files, "repeats": 3})
     assert min(single["wall"]) > 0 and 10e6 < single["peak"] < torch.cuda.mem_get_info(CARD)[1]
     for cuda_graphs in (True, False):
         options = {"files": files, "batch": 2, "repeats": 2, "cuda_graphs": cuda_graphs}
-        assert medians(child.answer("stages", options)["runs"], 0)["coarse"] > 0
-    assert child.answer("stream", {"files": files, "count": 40, "batch": 16})["out_of_memory"] == 0
-    line = child.answer("roofline", {"file": files[0], "repeats": 3})
+        assert medians(runner.answer("stages", options)["runs"], 0)["coarse"] > 0
+    assert runner.answer("stream", {"files": files, "count": 40, "batch": 16})["out_of_memory"] == 0
+    line = runner.answer("roofline", {"file": files[0], "repeats": 3})
     assert line["dtype"] == "torch.float16" and line["flops"]["coarse"] > 1e8
     assert line["rates"]["matmul"] > 1e12 and line["rates"]["copy"] > 1e10
     every = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     options = {"files": files, "count": 8, "devices": every, "threads": 1, "batch": 2, "cores": []}
-    assert all(child.answer(way, options)["seconds"] > 0 for way in ("together", "lockstep"))
-    child.close()
+    assert all(runner.answer(way, options)["seconds"] > 0 for way in ("together", "lockstep"))
+    runner.close()
 
 
 class Waits(FakeModel):
@@ -203,5 +203,5 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_says_so() -> None:
     """The last one: torch keeps more memory to itself in a process in which a recording has failed."""
     with Engine(EngineOptions(device="cuda"), model=Waits()) as engine:
         assert engine.submit(pictures(1)[0]).result().pixels.shape == (*SIZES[0], 4)
-        [note] = engine.notes
+        [note] = engine.slowdowns
     assert "recording CUDA graphs failed" in note

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from inference.device import hardware as hardware_module
 from inference.device.batch_fitting import Memory
-from inference.device.cuda_graphs import WARM_UPS, CudaRecorder, Graphs, pattern
+from inference.device.cuda_graphs import WARM_UPS, CudaGraphs, CudaRecorder, pattern
 from inference.device.hardware import Cuda
 from inference.device.pinned_memory import Arena
 from inference.device.transfers import CudaLanes, StreamedTransfers, Transfers
@@ -147,7 +147,7 @@ class Steps(FakeModel):
 
 
 def test_a_step_is_warmed_up_and_recorded_on_a_stream_of_its_own_and_replayed_on_the_one_that_computes(stand: Stand):
-    graphs = Graphs(Steps(stand))
+    graphs = CudaGraphs(Steps(stand))
     batch = pattern(2, (64, 64), torch.float32, CPU)
     assert graphs.record(CudaRecorder(CPU), [batch]) == ""
     assert stand.notes == [
@@ -168,7 +168,7 @@ def test_a_step_is_warmed_up_and_recorded_on_a_stream_of_its_own_and_replayed_on
 
 def test_where_recording_fails_what_is_computed_stays_on_its_stream(stand: Stand):
     stand.refuses = True
-    graphs = Graphs(Steps(stand))
+    graphs = CudaGraphs(Steps(stand))
     problem = graphs.record(CudaRecorder(CPU), [pattern(2, (64, 64), torch.float32, CPU)])
     assert "previous error during capture" in problem and len(graphs) == 0
     assert stand.current == "compute"
@@ -189,7 +189,7 @@ class Opened:
             "reset_peak_memory_stats": lambda device: None,
         }.items():
             monkeypatch.setattr(torch.cuda, name, answer)
-        monkeypatch.setattr(hardware_module, "open_card", lambda uuid: None)
+        monkeypatch.setattr(hardware_module, "open_gpu", lambda uuid: None)
         monkeypatch.setattr(hardware_module, "device_uuid", lambda device: "")
 
     def _set(self, device: object) -> None:
@@ -204,7 +204,7 @@ def test_a_card_is_opened_with_streams_and_memory_and_with_graphs_if_they_are_wa
     stand.names = iter(["first", "second", "third"])
     monkeypatch.setattr(hardware_module, "pinned_arena", lambda: Arena(torch.zeros(1 << 16, dtype=torch.uint8)))
     card.open()
-    assert opened.device == CPU and isinstance(card.transfers, StreamedTransfers) and card.notes == []
+    assert opened.device == CPU and isinstance(card.transfers, StreamedTransfers) and card.slowdowns == []
     assert (card.recorder is not None) is graphs
     assert isinstance(card.memory, Memory) and (card.memory.free(), card.memory.most_during(lambda: None)) == (7, 30)
     assert [card.slots(count) for count in (1, 2, 3, 5, 16, 17)] == [1, 2, 4, 8, 16, 32]
@@ -216,5 +216,5 @@ def test_without_pinned_memory_it_goes_on_and_says_so(stand: Stand, monkeypatch:
     card = Cuda(CPU, graphs=False)
     card.open()  # where there is no GPU, nothing can be pinned
     assert type(card.transfers) is Transfers
-    assert ["pinned" in note for note in card.notes] == [True]
+    assert ["pinned" in note for note in card.slowdowns] == [True]
     assert np.array_equal(card.transfers.down(torch.ones(2, 2, 4)).pixels, np.ones((2, 2, 4)))

@@ -1,4 +1,4 @@
-"""What the driver tells of a card, asked with the real pynvml: of a library of ours that answers as a driver does.
+"""GPU readings from the real pynvml, which loads a stand-in for the driver library.
 
 Each test asks in a process of its own, since a process loads such a library once.
 """
@@ -6,7 +6,6 @@ Each test asks in a process of its own, since a process loads such a library onc
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,8 @@ import pytest
 import torch
 
 from inference.device.hardware import device_memory, device_uuid
-from inference.device.nvml import Card, open_card
+from inference.device.nvml import Gpu, open_gpu
+from tests.equipment.requirements import require_program
 from tests.equipment.support import ROOT, STUCK, clean_environment
 
 UUID = "5c1d9b9e-0000-4000-8000-000000000001"
@@ -24,12 +24,12 @@ FIGURES = {"utilization": 0.42, "power": 250.5, "temperature": 61.0}
 MEMORY = {"total": 80 << 30, "used": 10 << 30, "process": 1 << 30}
 ASK = """
 import json, os, sys
-from inference.device.nvml import open_card
-card = open_card(sys.argv[1])
-answers = [None] if card is None else [card.figures(), card.memory()]
-if card:
+from inference.device.nvml import open_gpu
+gpu = open_gpu(sys.argv[1])
+answers = [None] if gpu is None else [gpu.readings(), gpu.memory()]
+if gpu:
     os.environ["FAKE_NVML_LOST"] = "1"
-    answers += [card.figures(), card.memory()]
+    answers += [gpu.readings(), gpu.memory()]
 print(json.dumps(answers))
 """
 ON_CPU = """
@@ -37,16 +37,15 @@ import json, pynvml
 from inference import Engine, EngineOptions
 from inference.models.fake import FakeModel
 with Engine(EngineOptions(), model=FakeModel()) as engine:
-    card = engine.stats().card
-print(json.dumps([card, pynvml.nvmlLib is None]))
+    gpu = engine.stats().gpu
+print(json.dumps([gpu, pynvml.nvmlLib is None]))
 """
 
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a driver's library."""
-    if shutil.which("gcc") is None:
-        pytest.skip("there is no gcc")
+    require_program("gcc", "install a C compiler.")
     folder = tmp_path_factory.mktemp("driver")
     library = folder / "libnvidia-ml.so.1"
     source = ROOT / "tests" / "equipment" / "fake_nvml.c"
@@ -78,8 +77,8 @@ def test_a_card_is_found_by_its_uuid_and_tells_how_it_is_until_it_is_lost(driver
 
 def test_what_a_card_does_not_support_is_left_out(driver: Path) -> None:
     variables = {"FAKE_NVML_UUID": f"GPU-{UUID}", "FAKE_NVML_WITHOUT": "utilization,processes"}
-    figures, memory, *_ = ask(ASK, UUID, libraries=driver, **variables)
-    assert figures == {"power": 250.5, "temperature": 61.0}
+    readings, memory, *_ = ask(ASK, UUID, libraries=driver, **variables)
+    assert readings == {"power": 250.5, "temperature": 61.0}
     assert memory == {"total": 80 << 30, "used": 10 << 30}
 
 
@@ -105,7 +104,7 @@ def test_on_a_cpu_no_driver_is_loaded(driver: Path) -> None:
 
 
 def test_the_drivers_word_on_the_whole_card_goes_before_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Told(Card):
+    class Told(Gpu):
         def memory(self) -> dict[str, int]:
             return {"total": 100, "used": 60, "process": 30}
 
@@ -122,7 +121,7 @@ def test_the_drivers_word_on_the_whole_card_goes_before_torchs(monkeypatch: pyte
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_real_card_is_found_and_is_the_same_as_torchs() -> None:
     device = torch.device("cuda")
-    card = open_card(device_uuid(device))
-    assert card is not None
-    assert card.memory()["total"] == pytest.approx(torch.cuda.mem_get_info(device)[1], rel=0.1)
-    assert 0 <= card.figures()["utilization"] <= 1
+    gpu = open_gpu(device_uuid(device))
+    assert gpu is not None
+    assert gpu.memory()["total"] == pytest.approx(torch.cuda.mem_get_info(device)[1], rel=0.1)
+    assert 0 <= gpu.readings()["utilization"] <= 1

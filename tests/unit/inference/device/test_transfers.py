@@ -13,7 +13,7 @@ from inference import Engine, EngineOptions, Picture
 from inference.device.pinned_memory import Arena
 from inference.device.transfers import StreamedTransfers, Transfers
 from inference.models.fake import FakeModel, FakeOptions
-from tests.equipment.fakecard import FakeCard, LateCopy, LateLanes
+from tests.equipment.fake_gpu import FakeGpu, LateCopy, LateLanes
 
 CPU = torch.device("cpu")
 
@@ -34,7 +34,7 @@ def cut_out_on_the_cpu(pictures: list[Picture]) -> list[NDArray[np.uint8]]:
 @pytest.mark.parametrize("pinned", [1 << 22, 1 << 16, 1 << 12])
 def test_cut_outs_are_the_same_with_much_little_or_no_pinned_memory(pinned: int):
     pictures = [picture(number, 40 + 7 * (number % 4)) for number in range(24)]
-    card = FakeCard(model := FakeModel(), pinned=pinned)
+    card = FakeGpu(model := FakeModel(), pinned=pinned)
     with Engine(EngineOptions(), model=model, hardware=card) as engine:
         found = [promise.result().pixels for promise in [engine.submit(p) for p in pictures]]
         for pixels, wanted in zip(found, cut_out_on_the_cpu(pictures), strict=True):
@@ -43,7 +43,7 @@ def test_cut_outs_are_the_same_with_much_little_or_no_pinned_memory(pinned: int)
 
 
 def test_a_cut_out_stays_as_it_is_whatever_comes_after_it():
-    card = FakeCard(model := FakeModel(), pinned=1 << 17)
+    card = FakeGpu(model := FakeModel(), pinned=1 << 17)
     with Engine(EngineOptions(), model=model, hardware=card) as engine:
         first = engine.submit(picture(0)).result().pixels
         before = first.copy()
@@ -52,7 +52,7 @@ def test_a_cut_out_stays_as_it_is_whatever_comes_after_it():
 
 
 def test_pinned_memory_is_used_again_when_pictures_and_cut_outs_are_gone():
-    card = FakeCard(model := FakeModel(), pinned=1 << 17)
+    card = FakeGpu(model := FakeModel(), pinned=1 << 17)
     with Engine(EngineOptions(), model=model, hardware=card) as engine:
         for number in range(30):
             engine.submit(picture(number)).result()
@@ -62,7 +62,7 @@ def test_pinned_memory_is_used_again_when_pictures_and_cut_outs_are_gone():
 
 
 def test_the_next_picture_is_worked_on_while_a_cut_out_comes_down():
-    card = FakeCard(model := FakeModel())
+    card = FakeGpu(model := FakeModel())
     engine = Engine(EngineOptions(batch=4, max_wait=30), model=model, hardware=card)
     promises = [engine.submit(picture(number)) for number in range(4)]
     with engine:
@@ -72,7 +72,7 @@ def test_the_next_picture_is_worked_on_while_a_cut_out_comes_down():
 
 def test_what_was_cut_out_before_memory_ran_out_is_delivered_and_not_done_again():
     model = FakeModel(FakeOptions(oom_pixels=20_000))
-    card = FakeCard(model)
+    card = FakeGpu(model)
     engine = Engine(EngineOptions(batch=4, max_wait=30), model=model, hardware=card)
     sizes = [(60, 80), (60, 80), (150, 200), (60, 80)]
     promises = [engine.submit(picture(number, *size)) for number, size in enumerate(sizes)]

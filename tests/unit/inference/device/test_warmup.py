@@ -12,10 +12,10 @@ from torch import Tensor
 
 from inference import Engine, EngineOptions, Picture
 from inference.device.batch_fitting import FEW, RESERVE, SHARE, fitting
-from inference.device.cuda_graphs import Coarse, Graphs, agree, pattern
+from inference.device.cuda_graphs import Coarse, CudaGraphs, agree, pattern
 from inference.errors import DeviceLost
 from inference.models.fake import FakeModel, FakeOptions
-from tests.equipment.fakecard import FakeCard, Tape
+from tests.equipment.fake_gpu import FakeGpu, Tape
 
 MB = 1 << 20
 CPU = torch.device("cpu")
@@ -28,7 +28,7 @@ class Recordable(FakeModel):
 
 
 def limit(model: FakeModel, options: EngineOptions | None = None, **card: Any) -> tuple[int, Engine]:
-    with Engine(options or EngineOptions(), model=model, hardware=FakeCard(model, **card)) as engine:
+    with Engine(options or EngineOptions(), model=model, hardware=FakeGpu(model, **card)) as engine:
         return engine.batch_limit, engine
 
 
@@ -81,7 +81,7 @@ def test_the_rule_keeps_to_its_bounds_and_to_the_memory(free: int, one: int, mor
 
 def test_every_canvas_is_recorded_once_for_each_number_of_places_and_replayed():
     tape, model = Tape(), Recordable(FakeOptions(side=192))
-    engine = Engine(EngineOptions(batch=4), model=model, hardware=FakeCard(model, recorder=tape))
+    engine = Engine(EngineOptions(batch=4), model=model, hardware=FakeGpu(model, recorder=tape))
     with engine:
         tape.played.clear()
         pixels = np.full((60, 80, 3), 230, np.uint8)
@@ -89,12 +89,12 @@ def test_every_canvas_is_recorded_once_for_each_number_of_places_and_replayed():
         cutout = engine.submit(Picture(pixels)).result()
         assert cutout.pixels[30, 30].tolist() == [10, 120, 40, 255] and cutout.pixels[0, 0, 3] == 0
     assert tape.shapes == [(count, 3, *size) for size in model.canvases() for count in (4, 2, 1)]
-    assert tape.played == [1] and engine.notes == ()
+    assert tape.played == [1] and engine.slowdowns == ()
 
 
 def test_batches_that_keep_the_device_busy_are_not_recorded():
     tape, model = Tape(), Recordable(FakeOptions(side=512))
-    with Engine(EngineOptions(batch=16), model=model, hardware=FakeCard(model, recorder=tape)):
+    with Engine(EngineOptions(batch=16), model=model, hardware=FakeGpu(model, recorder=tape)):
         assert max(count for count, _, *size in tape.shapes if size == [512, 512]) == 8
 
 
@@ -122,12 +122,12 @@ def second_refuses() -> Tape:
 )
 def test_what_cannot_be_recorded_or_comes_out_otherwise_runs_as_it_is(recorder: Tape, reason: str):
     model = Recordable()
-    engine = Engine(EngineOptions(batch=2), model=model, hardware=FakeCard(model, recorder=recorder))
+    engine = Engine(EngineOptions(batch=2), model=model, hardware=FakeGpu(model, recorder=recorder))
     with engine:
         before = len(model.batches)
         engine.submit(Picture(np.zeros((60, 80, 3), np.uint8))).result()
         assert len(model.batches) == before + 1 and len(engine._thread.graphs) == 0
-    [note] = engine.notes
+    [note] = engine.slowdowns
     assert note.startswith("recording CUDA graphs failed") and reason in note
 
 
@@ -145,19 +145,19 @@ def test_a_device_that_does_not_survive_recording_is_found_out_at_start():
     dead: list[bool] = []
     model = Broken()
     with pytest.raises(DeviceLost, match="illegal memory access"):
-        Engine(EngineOptions(batch=2), model=model, hardware=FakeCard(model, recorder=die)).start()
+        Engine(EngineOptions(batch=2), model=model, hardware=FakeGpu(model, recorder=die)).start()
 
 
 def test_models_of_others_are_never_recorded():
     tape, model = Tape(), FakeModel()
-    with Engine(EngineOptions(), model=model, hardware=FakeCard(model, recorder=tape)) as engine:
-        assert tape.shapes == [] and engine.notes == ()
+    with Engine(EngineOptions(), model=model, hardware=FakeGpu(model, recorder=tape)) as engine:
+        assert tape.shapes == [] and engine.slowdowns == ()
 
 
 @torch.inference_mode()
 def test_a_shape_that_was_not_recorded_runs_as_it_is():
     model = Recordable()
-    graphs, tape = Graphs(model), Tape()
+    graphs, tape = CudaGraphs(model), Tape()
     assert graphs.record(tape, [pattern(2, (64, 64), torch.float32, CPU)]) == ""
     for count in (2, 3):
         batch = pattern(count, (64, 64), torch.float32, CPU)

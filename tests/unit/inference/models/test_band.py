@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from numpy.random import default_rng
 from torch import Tensor
 
-from inference.device.thread import resized, scaled
 from inference.models import band
 from inference.models.cvunet import CONTRAST, lift, normalise
 from inference.models.native import CVUNetModel
 from inference.models.registry import resolve
-from inference.rgba import channels, widen, words
+from inference.resampling import resize_pixels, to_canvas
+from inference.rgba import channels, rgb_to_rgbx, words
 from inference.synthetic import render_sample
 
 SIZES = [(270, 480), (481, 333), (600, 800), (33, 700), (20, 30), (5, 7), (1, 1)]
@@ -33,7 +33,9 @@ def model() -> CVUNetModel:
 
 def pixels_of(height: int, width: int) -> Tensor:
     """H x W x 4."""
-    return widen(resized(torch.from_numpy(render_sample(default_rng([5, height]), 320, 480).image), (height, width)))
+    return rgb_to_rgbx(
+        resize_pixels(torch.from_numpy(render_sample(default_rng([5, height]), 320, 480).image), (height, width))
+    )
 
 
 def whole(model: CVUNetModel, pixels: Tensor, coarse: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -43,10 +45,10 @@ def whole(model: CVUNetModel, pixels: Tensor, coarse: Sequence[Tensor]) -> tuple
     """
     height, width = pixels.shape[:2]
     levels = band.pyramid(words(pixels), max(coarse[0].shape[-2:]))
-    seen = band.detailed(levels)
+    seen = band.refined_levels(levels)
     factor = 1 << len(levels) - seen
     level = model.network.refine(as_picture(levels[seen - 1]), *coarse)[-1]
-    lifted = lift(level, normalise(as_picture(band.filled(words(pixels), factor))))
+    lifted = lift(level, normalise(as_picture(band.pad_to_multiple(words(pixels), factor))))
     alpha = level.logits.sigmoid() if factor == 1 else lifted
     undecided = F.interpolate((F.max_pool2d(level.logits.abs(), 3, 1, 1) < band.DECIDED).float(), scale_factor=factor)
     return band.quantise(alpha)[0, 0, :height, :width], undecided[0, 0, :height, :width]
@@ -60,7 +62,7 @@ def as_picture(level: Tensor) -> Tensor:
 @torch.inference_mode()
 def test_windows_give_what_the_whole_picture_gives(model: CVUNetModel, height: int, width: int) -> None:
     pixels = pixels_of(height, width)
-    coarse = model.coarse(scaled(pixels, model.canvas(width, height), torch.float32))
+    coarse = model.coarse(to_canvas(pixels, model.canvas(width, height), torch.float32))
     alpha, undecided = whole(model, pixels, coarse)
     difference = (model.refine(pixels, coarse).int() - alpha.int()).abs()
     assert (difference * undecided).max() <= 4 and difference.float().mean() < 0.2
@@ -91,7 +93,7 @@ def test_pieces_of_any_size_give_the_same(
     model: CVUNetModel, height: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = pixels_of(height, width)
-    coarse = model.coarse(scaled(pixels, model.canvas(width, height), torch.float32))
+    coarse = model.coarse(to_canvas(pixels, model.canvas(width, height), torch.float32))
     wanted, small = model.refine(pixels, coarse), band.pyramid(words(pixels), 100)[0]
     monkeypatch.setattr(band, "on_cpu", lambda values: False)  # as a card has them
     assert (model.refine(pixels, coarse).int() - wanted.int()).abs().max() <= 1
@@ -100,7 +102,7 @@ def test_pieces_of_any_size_give_the_same(
 
 def test_what_is_decided_is_all_or_nothing() -> None:
     assert band.quantise(torch.tensor([-band.DECIDED, band.DECIDED]).sigmoid()).tolist() == [0, 255]
-    assert torch.tensor([band.CLEAN]).logit().abs() < band.DECIDED
+    assert torch.tensor([band.SNAP]).logit().abs() < band.DECIDED
 
 
 def test_alpha_follows_an_edge_that_only_the_large_picture_shows() -> None:
@@ -110,13 +112,13 @@ def test_alpha_follows_an_edge_that_only_the_large_picture_shows() -> None:
     small = band.halve(band.halve(large))
     slopes = torch.full((16, 24, 3), 1 / (3 * CONTRAST))
     logits = (channels(small)[0][..., None] / 255).clamp(0.01, 0.99).logit()
-    alpha = band.paint(large, small, torch.cat((logits, slopes), -1).half(), 4)
+    alpha = band.upsample(large, small, torch.cat((logits, slopes), -1).half(), 4)
     wanted = band.quantise(grey / 255)
     assert (alpha.int() - wanted.int()).abs().max() <= 4
 
 
 def test_no_cell_is_undecided_where_nothing_is(model: CVUNetModel) -> None:
-    assert list(band.undecided(*band.bounds(torch.full((40, 60), 8.0), 480, 720))) == []
+    assert list(band.undecided_cells(*band.cell_bounds(torch.full((40, 60), 8.0), 480, 720))) == []
     alpha = model.refine(
         torch.zeros(480, 720, 4, dtype=torch.uint8), (torch.full((1, 1, 40, 60), 8.0), torch.zeros(1, 16, 40, 60))
     )

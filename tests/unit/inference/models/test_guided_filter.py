@@ -8,9 +8,9 @@ import torch
 from numpy.random import default_rng
 from torch import Tensor
 
-from inference.foreground import resize
 from inference.models import guided_filter as guided
-from inference.models.guided_filter import enlarge
+from inference.models.guided_filter import guided_upsample
+from inference.resampling import resize
 from inference.synthetic import render_sample
 
 
@@ -27,34 +27,34 @@ def test_a_coarse_disc_gets_its_sharp_edge_back() -> None:
     pixels, alpha = disc()
     matte = resize(alpha, (60, 60))
     plain = (resize(matte, (240, 240)) - alpha).abs().mean()
-    guided_error = (enlarge(matte, pixels) - alpha[0, 0]).abs().mean()
+    guided_error = (guided_upsample(matte, pixels) - alpha[0, 0]).abs().mean()
     assert guided_error < plain / 5
 
 
 def test_what_is_decided_stays_as_it_is() -> None:
     pixels = torch.randint(0, 256, (200, 300, 3), dtype=torch.uint8)
-    assert (enlarge(torch.ones(1, 1, 20, 30), pixels) == 1).all()
-    assert (enlarge(torch.zeros(1, 1, 20, 30), pixels) == 0).all()
+    assert (guided_upsample(torch.ones(1, 1, 20, 30), pixels) == 1).all()
+    assert (guided_upsample(torch.zeros(1, 1, 20, 30), pixels) == 0).all()
 
 
 def test_a_flat_picture_gives_no_other_matte_than_the_enlarged_one() -> None:
     matte = torch.full((1, 1, 40, 40), 0.3)
-    assert (enlarge(matte, torch.full((160, 160, 3), 128, dtype=torch.uint8)) - 0.3).abs().max() < 1e-3
+    assert (guided_upsample(matte, torch.full((160, 160, 3), 128, dtype=torch.uint8)) - 0.3).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 900), (60, 60), (61, 59)])
 def test_any_size_of_picture_will_do(size: tuple[int, int]) -> None:
     pixels = torch.randint(0, 256, (*size, 3), dtype=torch.uint8)
-    alpha = enlarge(torch.rand(1, 1, 60, 60), pixels)
+    alpha = guided_upsample(torch.rand(1, 1, 60, 60), pixels)
     assert alpha.shape == size and alpha.isfinite().all()
 
 
 def test_working_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = render_sample(default_rng(4), 256, 320)
     pixels, matte = torch.from_numpy(sample.image), resize(torch.from_numpy(sample.alpha)[None, None] / 255, (64, 64))
-    whole = enlarge(matte, pixels)
+    whole = guided_upsample(matte, pixels)
     monkeypatch.setattr(guided, "CHUNK", 100)
-    assert torch.equal(enlarge(matte, pixels), whole)
+    assert torch.equal(guided_upsample(matte, pixels), whole)
 
 
 def test_the_small_matrices_are_solved() -> None:
@@ -63,5 +63,5 @@ def test_the_small_matrices_are_solved() -> None:
     matrix, wanted = root @ root.transpose(0, 2, 1), generator.normal(size=(5, 3))
     upper = np.stack([matrix[:, i, j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))], 1)
     shared = ((matrix + guided.EPSILON * np.eye(3)) @ wanted[..., None])[..., 0]
-    found = guided._solved(torch.from_numpy(upper)[..., None, None], torch.from_numpy(shared)[..., None, None])
+    found = guided._solve(torch.from_numpy(upper)[..., None, None], torch.from_numpy(shared)[..., None, None])
     assert np.allclose(found[..., 0, 0].numpy(), wanted, rtol=1e-4)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from inference import Engine, EngineOptions, Picture
-from inference.device.thread import resized, scaled
 from inference.models.native import CVUNetModel
 from inference.models.registry import resolve
-from inference.rgba import widen
+from inference.resampling import resize_pixels, to_canvas
+from inference.rgba import rgb_to_rgbx
 from inference.synthetic import render_sample
 
 
@@ -17,7 +17,7 @@ def test_a_picture_gets_the_same_matte_alone_and_in_any_company() -> None:
     pictures = [Picture(s.image) for s in samples]
     with Engine(EngineOptions(batch=4, max_wait=30)) as engine:
         alone = [engine.submit(p).result().pixels for p in pictures]
-        with engine.coming() as last:  # holds the batch open until all four are in
+        with engine.announce() as last:  # holds the batch open until all four are in
             promises = [engine.submit(p) for p in pictures[:3]]
             together = [p.result().pixels for p in [*promises, last(pictures[3])]]
         assert engine.submit(pictures[0]).result().stats is not None
@@ -29,11 +29,11 @@ def test_a_picture_gets_the_same_matte_alone_and_in_any_company() -> None:
 def test_a_picture_may_be_seen_smaller_where_memory_is_short() -> None:
     model = CVUNetModel(resolve("nano"))
     model.load(torch.device("cpu"))
-    picture = widen(torch.from_numpy(render_sample(np.random.default_rng(5), 480, 640).image))
-    coarse = model.coarse(scaled(picture, model.canvas(640, 480), model.dtype))
-    full, half = model.refine(picture, coarse), model.refine(resized(picture, (240, 320)), coarse)
+    picture = rgb_to_rgbx(torch.from_numpy(render_sample(np.random.default_rng(5), 480, 640).image))
+    coarse = model.coarse(to_canvas(picture, model.canvas(640, 480), model.dtype))
+    full, half = model.refine(picture, coarse), model.refine(resize_pixels(picture, (240, 320)), coarse)
     assert half.shape == (240, 320)
-    assert (resized(half[..., None], (480, 640))[..., 0].int() - full.int()).abs().float().mean() < 3
+    assert (resize_pixels(half[..., None], (480, 640))[..., 0].int() - full.int()).abs().float().mean() < 3
 
 
 @torch.inference_mode()
@@ -45,8 +45,8 @@ def test_sixteen_bits_are_as_good_as_thirty_two() -> None:
         model.use(model.network.to(dtype))
         for number in range(12):
             sample = render_sample(np.random.default_rng([11, number]), 240, 320)
-            pixels = widen(torch.from_numpy(sample.image))
-            alpha = model.refine(pixels, model.coarse(scaled(pixels, model.canvas(320, 240), dtype)))
+            pixels = rgb_to_rgbx(torch.from_numpy(sample.image))
+            alpha = model.refine(pixels, model.coarse(to_canvas(pixels, model.canvas(320, 240), dtype)))
             found.append(np.abs(alpha.numpy().astype(int) - sample.alpha).mean() / 255)
     assert abs(np.mean(errors[torch.bfloat16]) - np.mean(errors[torch.float32])) < 0.001
 

@@ -288,7 +288,7 @@ class TestMakeClient:
         client.head_object(Bucket=bucket, Key="x")
         front.instead = times(1, refusal(400, "RequestLimitExceeded"), "GET")
         client.get_bucket_acl(Bucket=bucket)
-        assert counts.snapshot() == {"store_throttled": {"put": 2, "head": 1, "other": 1}}
+        assert counts.snapshot() == {"throttled_requests": {"put": 2, "head": 1, "other": 1}}
 
     def test_counts_no_other_trouble(self, front: Front) -> None:
         counts = Counts()

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from inference.codec import encode
 from inference.picture import Cutout
 from watcher.core.jobs import ImageRef, Job, Recipe, Rejection
+from watcher.core.reasons import Reason
 from watcher.ingest.comparison import OTHER_CLOCK, SLICE, Comparison, Cursor, Finding, Recent
 from watcher.sources.names import SourceFilter
-from watcher.stores.base import Held
-from watcher.stores.error_records import quarantine
-from watcher.stores.stamp import stamp
+from watcher.stores.base import OutputInfo
+from watcher.stores.error_records import write_error_record
+from watcher.stores.output_metadata import png_text
 from watcher.testing import MemoryStore
 
 RECIPE = Recipe("memory://source", "digest", {})
@@ -39,10 +40,10 @@ class Counting(MemoryStore):
         self.asked["list"] += 1
         return super().list(below)
 
-    def held(self, key: str) -> Held | None:
-        self.asked["held"] += 1
+    def output_info(self, key: str) -> OutputInfo | None:
+        self.asked["output_info"] += 1
         self.on_held()
-        return super().held(key)
+        return super().output_info(key)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def sink() -> Counting:
 
 def make_output(sink: Counting, job: Job) -> None:
     """What a worker would have put there."""
-    sink.write(job.output, encode(Cutout(np.zeros((2, 2, 4), np.uint8)), text=stamp(job)))
+    sink.write(job.output, encode(Cutout(np.zeros((2, 2, 4), np.uint8)), text=png_text(job)))
 
 
 def compare(
@@ -87,7 +88,7 @@ def test_an_output_that_is_older_than_its_image_is_outdated(source: Counting, si
     source.write("a.jpg", b"y")
     sink.asked.clear()
     assert compare(source, sink)[0] == {"a.jpg": Finding.OUTDATED}
-    assert "held" not in sink.asked
+    assert "output_info" not in sink.asked
 
 
 @pytest.mark.parametrize("moment", [99.5, 100.0, 101.0])
@@ -101,7 +102,7 @@ def test_an_output_of_the_same_moment_is_asked_once(source: Counting, sink: Coun
         sink.asked.clear()
         comparison = Comparison(RECIPE, source, sink, SourceFilter(), asked=asked)
         assert [(ref.key, finding) for ref, finding in comparison.undone(NEVER)] == [("changed.jpg", Finding.OUTDATED)]
-        assert sink.asked["held"] == held, "what is done is remembered"
+        assert sink.asked["output_info"] == held, "what is done is remembered"
 
 
 def test_between_two_clocks_a_wider_moment_is_asked(source: Counting, sink: Counting) -> None:
@@ -134,12 +135,12 @@ def test_deep_asks_every_output_which_job_made_it(source: Counting, sink: Counti
     sink.asked.clear()
     assert compare(source, sink, recipe=other)[0] == {"c.jpg": Finding.MISSING}
     assert compare(source, sink, recipe=other, deep=True)[0] == {"a.jpg": Finding.OUTDATED, "c.jpg": Finding.MISSING}
-    assert sink.asked["held"] == 2
+    assert sink.asked["output_info"] == 2
 
 
 def test_a_rejected_image_is_left_alone_until_it_changes(source: Counting, sink: Counting) -> None:
     job = RECIPE.job(source.write("a b/ü.jpg", b"x"))
-    quarantine(sink, job, Rejection("truncated", "The file ends early."))
+    write_error_record(sink, job, Rejection(Reason.TRUNCATED, "The file ends early."))
     assert compare(source, sink) == ({}, {Finding.REJECTED: 1})
     source.now = 101.0
     source.write("a b/ü.jpg", b"y")
@@ -160,7 +161,7 @@ def test_a_stop_is_heard_between_questions(source: Counting, sink: Counting) -> 
     stop = threading.Event()
     sink.on_held = stop.set
     assert list(Comparison(RECIPE, source, sink, SourceFilter(), deep=True).undone(stop)) == []
-    assert sink.asked["held"] <= 2 * SLICE
+    assert sink.asked["output_info"] <= 2 * SLICE
 
 
 def test_it_ends_early_when_it_is_to_stop(source: Counting, sink: Counting) -> None:

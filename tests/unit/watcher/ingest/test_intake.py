@@ -20,7 +20,7 @@ from watcher.sources.names import SourceFilter
 from watcher.sources.notices import Notices
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
-from watcher.telemetry.run_summary import Tally
+from watcher.telemetry.run_summary import RunSummary
 from watcher.testing import MemoryStore
 
 SOURCE = "s3://shop/in/"
@@ -75,14 +75,14 @@ class Bench:
     outbox: Outbox = field(default_factory=Outbox)
     metrics: Metrics = field(default_factory=Metrics)
     health: Health = field(default_factory=lambda: Health("source"))
-    tally: Tally = field(default_factory=Tally)
+    run_summary: RunSummary = field(default_factory=RunSummary)
     woken: threading.Event = field(default_factory=threading.Event)
 
     def intake(self, **sources: MakeSource) -> Intake:
         store = MemoryStore(SOURCE)
         reconciler = Reconciler(Recipe(SOURCE, "digest", {}), store, MemoryStore("memory://sink"), self.outbox, None)
         notices = Notices(store, SourceFilter())
-        return Intake(reconciler, sources, notices, self.metrics, self.health, self.tally, self.woken.set)
+        return Intake(reconciler, sources, notices, self.metrics, self.health, self.run_summary, self.woken.set)
 
 
 @pytest.fixture
@@ -98,11 +98,11 @@ def started(intake: Intake) -> Intake:
 
 def test_what_arrives_is_enqueued_and_the_workers_are_woken(bench: Bench) -> None:
     intake = started(bench.intake(source=lambda news: Told(["a.jpg", "b.jpg"])))
-    wait_until(lambda: bench.tally.listed)
+    wait_until(lambda: bench.run_summary.listed)
     intake.stop()
     assert bench.outbox.keys == ["a.jpg", "b.jpg"]
     assert bench.woken.is_set()
-    assert bench.health.ready() == {}
+    assert bench.health.unready() == {}
     assert "alphadrop_source_healthy 1.0" in bench.metrics.render()[0].decode()
 
 
@@ -123,8 +123,8 @@ def test_a_source_that_fails_is_opened_again_and_its_trouble_is_told(bench: Benc
     intake = started(bench.intake(source=lambda news: source))
     wait_until(lambda: bench.outbox.keys)
     intake.stop()
-    assert bench.tally.troubles == 1 and str(error) in bench.tally.last_trouble
-    assert bench.health.ready() == {}
+    assert bench.run_summary.transient_errors == 1 and str(error) in bench.run_summary.last_error
+    assert bench.health.unready() == {}
     assert 'alphadrop_reconcile_runs_total{result="failed"} 1.0' in bench.metrics.render()[0].decode()
 
 
@@ -133,10 +133,10 @@ def test_one_source_in_trouble_does_not_stop_the_other(bench: Bench) -> None:
         raise Unavailable("no broker")
 
     intake = started(bench.intake(source=lambda news: Told(["a.jpg"]), events=broken))
-    wait_until(lambda: bench.outbox.keys and "events" in bench.health.ready())
+    wait_until(lambda: bench.outbox.keys and "events" in bench.health.unready())
     intake.stop()
-    assert bench.health.ready()["events"] == Unavailable.public
-    assert "source" not in bench.health.ready()
+    assert bench.health.unready()["events"] == Unavailable.public
+    assert "source" not in bench.health.unready()
 
 
 def test_what_is_posted_is_in_the_queue_when_the_call_returns(bench: Bench) -> None:

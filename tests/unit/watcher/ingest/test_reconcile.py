@@ -23,8 +23,8 @@ from watcher.queues.base import QueueStats
 from watcher.queues.sqlite import SqliteQueue
 from watcher.sources.base import Arrival, Hint
 from watcher.sources.names import SourceFilter
-from watcher.stores.base import MARKS
-from watcher.stores.stamp import stamp
+from watcher.stores.base import INTERNAL_PREFIX
+from watcher.stores.output_metadata import png_text
 from watcher.testing import MemoryStore
 
 RECIPE = Recipe("memory://source", "digest", {})
@@ -83,7 +83,7 @@ def queue(tmp_path: Path) -> Iterator[SqliteQueue]:
 
 
 def write_output(sink: MemoryStore, job: Job) -> None:
-    sink.write(job.output, encode(Cutout(np.zeros((2, 2, 4), np.uint8)), text=stamp(job)))
+    sink.write(job.output, encode(Cutout(np.zeros((2, 2, 4), np.uint8)), text=png_text(job)))
 
 
 def arrivals(hint: Hint, *refs: ImageRef) -> list[Arrival]:
@@ -111,7 +111,7 @@ def test_a_listing_is_handed_over_again_when_the_sink_could_not_be_asked(
     shared: Reconciler, source: MemoryStore, sink: MemoryStore, outbox: Outbox
 ) -> None:
     ref = source.write("a.jpg", b"x")
-    sink.failing["held"] = Unavailable("no network")
+    sink.failing["output_info"] = Unavailable("no network")
     with pytest.raises(Unavailable):
         shared.accept(arrivals(Hint.SCAN, ref))
     sink.failing.clear()
@@ -219,7 +219,7 @@ def test_a_pass_that_breaks_off_is_made_again_from_its_start(sink: MemoryStore, 
 
 
 def mark_of(sink: MemoryStore) -> list[str]:
-    return [key for key in sink.keys if key.startswith(MARKS)]
+    return [key for key in sink.keys if key.startswith(INTERNAL_PREFIX)]
 
 
 def test_after_a_change_of_model_passes_are_deep_until_one_finds_nothing_to_do(

@@ -12,12 +12,13 @@ from tests.equipment.support import Clock, wait_until
 from watcher.core.counts import Counts
 from watcher.core.errors import Denied, NotAnEvent, Unavailable
 from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Rejection
+from watcher.core.reasons import Reason
 from watcher.queues.background import TRIES, Heartbeat
 from watcher.queues.broker import LOCAL_RETRIES, MOST_BACKOFF, BrokerQueue
 from watcher.queues.brokers.base import Message
 from watcher.testing import MemoryBroker
 
-BROKEN = Rejection("truncated", "The file ends early: copy it again.")
+BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
 START = 1_700_000_000.0
 
 

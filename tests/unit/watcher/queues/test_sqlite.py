@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import watcher
 from watcher.core.errors import ConfigurationError, Unavailable
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
+from watcher.core.reasons import Reason
 from watcher.queues import sqlite_file
 from watcher.queues.sqlite import SUSPECT_PATIENCE, SqliteLease, SqliteQueue
 from watcher.queues.sqlite_file import SCHEMA_VERSION, SQL
@@ -311,7 +312,7 @@ def test_known_tells_the_state_of_each_known_job(path: Path) -> None:
     with opened(path) as queue:
         queue.put([job("done"), job("rejected"), job("leased"), job("pending")])
         queue.lease("w", 1, alone=False)[0].done(Outcome.WRITTEN)
-        queue.lease("w", 1, alone=False)[0].reject(Rejection("r", "d"))
+        queue.lease("w", 1, alone=False)[0].reject(Rejection(Reason.OTHER, "d"))
         queue.lease("w", 1, alone=False)
         many = [f"{number}@1" for number in range(12_000)]
         states = queue.known([*many, "done@1", "rejected@1", "leased@1", "pending@1"])
@@ -472,9 +473,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def reject(self, data: st.DataObject) -> None:
         lease, row, current = self.take_held(data)
-        lease.reject(Rejection("broken", "It is broken."))
+        lease.reject(Rejection(Reason.TRUNCATED, "It is broken."))
         if current:
-            self.end(row, "rejected", "broken")
+            self.end(row, "rejected", Reason.TRUNCATED)
 
     @precondition(lambda self: self.any_row("leased"))
     @rule(owner=some_owner, blame=st.booleans())

@@ -168,7 +168,7 @@ def test_our_own_message_about_another_source_is_not_forgotten_silently(
     said = str(caught.value)
     assert repr(other)[:100].rstrip("'") in said and repr(URI) in said
     assert len(said) < 1000 and said.isprintable()
-    assert counts.snapshot() == {"messages": {"invalid": 1}}
+    assert counts.snapshot() == {"event_messages": {"invalid": 1}}
 
 
 @pytest.mark.parametrize("known", [{}, {"version": "1", "size": 5}])
@@ -222,4 +222,4 @@ def test_messages_are_counted_by_what_became_of_them(notices: Notices, counts: C
         notices.refs(ignored)
     with pytest.raises(NotAnEvent, match="not JSON"):
         notices.refs(b"hello")
-    assert counts.snapshot() == {"messages": {"accepted": 3, "ignored": 2, "invalid": 1}}
+    assert counts.snapshot() == {"event_messages": {"accepted": 3, "ignored": 2, "invalid": 1}}

@@ -17,9 +17,9 @@ from inference.codec import encode_png
 from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
 from watcher.core.jobs import ImageRef, Job
 from watcher.stores import atomic, listing
-from watcher.stores.base import LARGEST, Held
+from watcher.stores.base import MAX_IMAGE_BYTES, OutputInfo
 from watcher.stores.local import LocalStore
-from watcher.stores.stamp import source_text, stamp
+from watcher.stores.output_metadata import png_text, recorded_source
 
 NAMES = ["new\nline.jpg", "quo\"te'.jpg", "grüße 🦊.jpg", "a b+c%20|d.jpg", "-rf.jpg", "*?.jpg", "x" * 251 + ".jpg"]
 
@@ -34,7 +34,7 @@ def job(output: str, key: str = "a.jpg") -> Job:
 
 
 def png_of(made: Job) -> bytes:
-    return encode_png(np.zeros((4, 5, 4), np.uint8), text=stamp(made))
+    return encode_png(np.zeros((4, 5, 4), np.uint8), text=png_text(made))
 
 
 def keys(store: LocalStore) -> set[str]:
@@ -218,7 +218,7 @@ class TestRead:
         with pytest.raises(SourceMissing):
             store.stat("x.jpg")
         with pytest.raises(SourceMissing):
-            store.held("x.jpg")
+            store.output_info("x.jpg")
 
     def test_is_not_gone_when_another_disk_is_in_the_place(
         self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -266,7 +266,7 @@ class TestRead:
 
     def test_refuses_what_is_too_large_without_reading_it(self, store: LocalStore, tmp_path: Path) -> None:
         with (tmp_path / "x.jpg").open("wb") as file:
-            file.truncate(LARGEST + 1)  # a hole: it takes no room
+            file.truncate(MAX_IMAGE_BYTES + 1)  # a hole: it takes no room
         [ref] = store.list()
         with pytest.raises(Rejected, match="larger than the 512 MiB") as caught:
             store.read(ref)
@@ -288,7 +288,7 @@ class TestPut:
     def test_then_held_tells_the_job(self, store: LocalStore, tmp_path: Path, name: str) -> None:
         made = job(f"a/b/{name}", key=f"ä/{name}")
         store.put(made, png_of(made))
-        assert store.held(made.output) == Held(made.id, made.ref.key)
+        assert store.output_info(made.output) == OutputInfo(made.id, made.ref.key)
         assert names_below(tmp_path) == {"a", "a/b", f"a/b/{name}"}
 
     def test_replaces_what_was_there(self, store: LocalStore, tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ class TestPut:
         made = Job("id", ImageRef("a.jpg", "1-1-1", 1), output)
         with pytest.raises(Rejected):
             store.put(made, b"")
-        assert store.held(output) is None
+        assert store.output_info(output) is None
         assert store.stat(output) is None
 
     def test_rejects_a_directory_that_leads_out(self, tmp_path: Path) -> None:
@@ -404,28 +404,28 @@ class TestHeld:
     def test_is_none_for_a_part(self, store: LocalStore, tmp_path: Path, size: int) -> None:
         made = job("x.png")
         write(tmp_path / "x.png", png_of(made)[:size])
-        assert store.held("x.png") is None
+        assert store.output_info("x.png") is None
 
     def test_is_none_for_nothing_and_for_a_directory(self, store: LocalStore, tmp_path: Path) -> None:
         (tmp_path / "d.png").mkdir()
-        assert store.held("x.png") is None
-        assert store.held("d.png") is None
+        assert store.output_info("x.png") is None
+        assert store.output_info("d.png") is None
 
     @pytest.mark.parametrize("data", [encode_png(np.zeros((4, 5, 4), np.uint8)), b"GIF89a and more", b"x"])
     def test_says_nothing_of_other_peoples_files(self, store: LocalStore, tmp_path: Path, data: bytes) -> None:
         write(tmp_path / "x.png", data)
-        assert store.held("x.png") == Held(None, None)
+        assert store.output_info("x.png") == OutputInfo(None, None)
 
     def test_works_for_keys_that_do_not_fit_into_the_head(self, store: LocalStore) -> None:
         made = job("x.png", key="ä/" * 2000 + "x.jpg")
         store.put(made, png_of(made))
-        assert store.held("x.png") == Held(made.id, source_text(made.ref.key))
+        assert store.output_info("x.png") == OutputInfo(made.id, recorded_source(made.ref.key))
 
     def test_in_trouble_raises(self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(tmp_path / "x.png")
         refuse(monkeypatch, "open", errno.EACCES, "x.png")
         with pytest.raises(Unavailable):
-            store.held("x.png")
+            store.output_info("x.png")
 
 
 class TestRecords:

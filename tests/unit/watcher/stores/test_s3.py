@@ -28,18 +28,17 @@ from watcher.core.errors import (
     Unavailable,
 )
 from watcher.core.jobs import Facts, ImageRef, Job
-from watcher.stores import open_store, s3, s3_probe
-from watcher.stores.base import LARGEST, Held
+from watcher.stores import open_store, s3
+from watcher.stores.base import MAX_IMAGE_BYTES, OutputInfo
+from watcher.stores.output_metadata import png_text
 from watcher.stores.s3 import S3Store
-from watcher.stores.s3_config import NOTHING_ENFORCED, Conditions, PutOptions, S3Config
-from watcher.stores.s3_probe import probe
-from watcher.stores.stamp import stamp
+from watcher.stores.s3_config import NO_CONDITIONAL_WRITES, ConditionalWrites, PutOptions, S3Config
 
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     use_credentials(monkeypatch)
-    monkeypatch.setattr(s3, "PAUSE", 0.0)
+    monkeypatch.setattr(s3, "READ_PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def job(output: str = "x.png", key: str = "x.jpg", version: str = "1") -> Job:
 
 
 def png_of(made: Job) -> bytes:
-    return encode_png(np.zeros((4, 5, 4), np.uint8), text=stamp(made))
+    return encode_png(np.zeros((4, 5, 4), np.uint8), text=png_text(made))
 
 
 def written(store: S3Store, key: str = "x.jpg", data: bytes = b"bytes") -> ImageRef:
@@ -167,7 +166,7 @@ class TestStat:
         assert behind.stat("y.jpg") is None
         assert front.seen == [f"HEAD /{bucket}/in/x.jpg", f"HEAD /{bucket}", f"HEAD /{bucket}/in/y.jpg"]
         client.delete_bucket(Bucket=bucket)
-        now = time.monotonic() + s3.BUCKET_IS_THERE
+        now = time.monotonic() + s3.BUCKET_CHECK_SECONDS
         monkeypatch.setattr(time, "monotonic", lambda: now)
         with pytest.raises(SourceMissing):
             behind.stat("x.jpg")
@@ -200,7 +199,7 @@ class TestRead:
         front.connections = 0
         for _ in range(3):
             behind.read(ref)
-            behind.held("x.jpg")
+            behind.output_info("x.jpg")
         assert front.connections <= 1
 
     def test_begins_again_when_the_body_breaks_off(self, behind: S3Store, front: Front) -> None:
@@ -220,7 +219,7 @@ class TestRead:
         front.changed = lambda method, answer: replace(answer, cut=1)
         with pytest.raises(Unavailable, match=r"reading s3://.*/in/x\.jpg"):
             behind.read(ref)
-        assert front.methods().count("GET") == s3.READS
+        assert front.methods().count("GET") == s3.READ_ATTEMPTS
 
     def test_goes_on_to_be_stale_when_it_changes_between_two_tries(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
@@ -237,7 +236,7 @@ class TestRead:
     def test_refuses_what_is_too_large_without_reading_it(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
         front.changed = lambda method, answer: replace(
-            answer, headers={"Content-Length": str(LARGEST + 1), "Connection": "close"}
+            answer, headers={"Content-Length": str(MAX_IMAGE_BYTES + 1), "Connection": "close"}
         )
         with pytest.raises(Rejected) as caught:
             behind.read(ref)
@@ -269,18 +268,18 @@ class TestHeld:
         made = job(key="ä b|+%.jpg")
         behind.put(made, png_of(made))
         front.seen.clear()
-        held = behind.held("x.png")
-        assert held == Held(made.id, "ä b|+%.jpg", hashlib.md5(png_of(made)).hexdigest())
+        held = behind.output_info("x.png")
+        assert held == OutputInfo(made.id, "ä b|+%.jpg", hashlib.md5(png_of(made)).hexdigest())
         assert front.methods() == ["HEAD"]
 
     def test_of_nothing_asks_once(self, behind: S3Store, front: Front) -> None:
-        assert behind.held("x.png") is None
+        assert behind.output_info("x.png") is None
         assert front.methods() == ["HEAD"]
 
     def test_reads_a_copied_outputs_head_and_tail_alone(self, behind: S3Store, front: Front) -> None:
         made = job()
         noise = np.random.default_rng(0).integers(0, 255, (200, 200, 4), np.uint8)
-        data = encode_png(noise, text=stamp(made))
+        data = encode_png(noise, text=png_text(made))
         version = written(behind, "x.png", data).version
         front.seen.clear()
         sizes: list[int] = []
@@ -290,14 +289,14 @@ class TestHeld:
             return answer
 
         front.changed = weighed
-        assert behind.held("x.png") == Held(made.id, "x.jpg", version)
+        assert behind.output_info("x.png") == OutputInfo(made.id, "x.jpg", version)
         assert front.methods() == ["HEAD", "GET", "GET"]
         assert sum(sizes) < 5000 < len(data)
 
     @pytest.mark.parametrize("size", [0, 5, -12, -1])
     def test_of_a_part_names_no_job_but_a_version_to_replace(self, store: S3Store, size: int) -> None:
         version = written(store, "x.png", png_of(job())[:size]).version
-        held = store.held("x.png")
+        held = store.output_info("x.png")
         assert held is not None
         assert (held.job, held.version) == (None, version)
         assert held.source_key == ("x.jpg" if size < 0 else None)
@@ -305,13 +304,13 @@ class TestHeld:
     def test_of_what_goes_meanwhile_is_none(self, behind: S3Store, front: Front) -> None:
         written(behind, "x.png", png_of(job()))
         front.instead = times(1, refusal(404, "NoSuchKey"), "GET")
-        assert behind.held("x.png") is None
+        assert behind.output_info("x.png") is None
 
     def test_of_what_changes_meanwhile_is_not_known(self, behind: S3Store, front: Front) -> None:
         written(behind, "x.png", png_of(job()))
         front.instead = times(1, refusal(412, "PreconditionFailed"), "GET")
         with pytest.raises(Unavailable, match="changed"):
-            behind.held("x.png")
+            behind.output_info("x.png")
 
 
 class TestPut:
@@ -330,7 +329,7 @@ class TestPut:
         store.put(job(), png_of(job()), facts=Facts(0.25))
         said = client.head_object(**store.place("x.png"))["Metadata"]
         assert said["alphadrop-matte-coverage"] == "0.2500"
-        assert store.held("x.png") == Held(job().id, "x.jpg")
+        assert store.output_info("x.png") == OutputInfo(job().id, "x.jpg")
 
     def test_leaves_a_source_that_is_too_long_to_the_png(self, store: S3Store, client: Any) -> None:
         made = job(key="日" * 300 + ".jpg")
@@ -338,7 +337,7 @@ class TestPut:
         said = client.head_object(**store.place("x.png"))["Metadata"]
         assert "alphadrop-source" not in said
         assert sum(len(name) + len(value) for name, value in said.items()) < 2048
-        held = store.held("x.png")
+        held = store.output_info("x.png")
         assert held is not None and (held.job, held.source_key) == (made.id, made.ref.key)
 
     def test_stores_outputs_and_records_with_what_was_asked_for(self, bucket: str, client: Any) -> None:
@@ -361,7 +360,7 @@ class TestPut:
         front.changed = lambda method, answer: lost.pop() if lost and method == "PUT" else answer
         with pytest.raises(Conflict):
             patient.put(job(), png_of(job()))
-        held = patient.held("x.png")
+        held = patient.output_info("x.png")
         assert held is not None and held.job == job().id
 
     @pytest.mark.parametrize("status", [409, 412])
@@ -389,7 +388,7 @@ class TestPut:
         for thread in threads:
             thread.join()
         assert len(results) == 8
-        held = store.held("x.png")
+        held = store.output_info("x.png")
         # moto looks and writes in two steps, so more than one may get through: the last of them is held.
         assert held is not None and held.job in results
 
@@ -413,11 +412,11 @@ class TestPut:
             behind.put(job(), b"")
 
     def test_without_conditions_replaces_whatever_is_there(self, bucket: str) -> None:
-        store = moto_server().store(f"s3://{bucket}", conditions=NOTHING_ENFORCED)
+        store = moto_server().store(f"s3://{bucket}", conditional_writes=NO_CONDITIONAL_WRITES)
         store.put(job(version="1"), png_of(job(version="1")))
         store.put(job(version="2"), png_of(job(version="2")))
-        store.put(job(version="3"), png_of(job(version="3")), Held(None, None, "wrong"))
-        held = store.held("x.png")
+        store.put(job(version="3"), png_of(job(version="3")), OutputInfo(None, None, "wrong"))
+        held = store.output_info("x.png")
         assert held is not None and held.job == job(version="3").id
 
 
@@ -429,7 +428,7 @@ class TestTrouble:
         ref = ImageRef(key, "1", 1)
         asked: list[Callable[[], object]] = [
             lambda: store.stat(key),
-            lambda: store.held(key),
+            lambda: store.output_info(key),
             lambda: store.read(ref),
             lambda: store.put(Job("id", ref, key), b""),
             lambda: store.delete(key),
@@ -462,9 +461,9 @@ class TestRecords:
     @pytest.mark.parametrize("key", ["x.jpg", "x" * 1020, "ü" * 510, "日/" * 400 + "x.jpg", "\udcff.jpg"])
     def test_are_found_by_the_key_that_the_store_gives_them(self, store: S3Store, key: str) -> None:
         store.put_record(f"_failed/{key}.json", b"{}")
-        at = store.recorded_at(f"_failed/{key}.json")
+        at = store.record_location(f"_failed/{key}.json")
         (ref,) = store.list("_failed/")
-        assert (ref.key, store.stat(at), store.recorded_at(at)) == (at, ref, at)
+        assert (ref.key, store.stat(at), store.record_location(at)) == (at, ref, at)
         assert store.read(ref) == b"{}"
         store.delete(at)
         assert list(store.list()) == []
@@ -594,9 +593,9 @@ class TestRemove:
     def test_is_content_when_it_is_gone(self, store: S3Store) -> None:
         store.remove(ImageRef("x.jpg", "1", 1))
 
-    @pytest.mark.parametrize("conditions", [Conditions(), NOTHING_ENFORCED])
-    def test_leaves_another_version_alone(self, bucket: str, conditions: Conditions) -> None:
-        store = moto_server().store(f"s3://{bucket}", conditions=conditions)
+    @pytest.mark.parametrize("conditions", [ConditionalWrites(), NO_CONDITIONAL_WRITES])
+    def test_leaves_another_version_alone(self, bucket: str, conditions: ConditionalWrites) -> None:
+        store = moto_server().store(f"s3://{bucket}", conditional_writes=conditions)
         ref = written(store)
         written(store, data=b"other")
         with pytest.raises(Stale):
@@ -635,18 +634,18 @@ class TestProbe:
     @pytest.mark.parametrize(
         ("headers", "found"),
         [
-            (lambda method, headers: headers, Conditions()),
-            (forgetful, NOTHING_ENFORCED),
-            (like_ceph, Conditions(True, "unquoted")),
-            (ignorant("If-None-Match"), Conditions(False, "quoted")),
-            (ignorant("If-Match"), Conditions(True, "")),
+            (lambda method, headers: headers, ConditionalWrites()),
+            (forgetful, NO_CONDITIONAL_WRITES),
+            (like_ceph, ConditionalWrites(True, "unquoted")),
+            (ignorant("If-None-Match"), ConditionalWrites(False, "quoted")),
+            (ignorant("If-Match"), ConditionalWrites(True, "")),
         ],
     )
     def test_finds_out_what_the_store_enforces(
-        self, behind: S3Store, front: Front, bucket: str, headers: Any, found: Conditions
+        self, behind: S3Store, front: Front, bucket: str, headers: Any, found: ConditionalWrites
     ) -> None:
         front.headers = headers
-        assert probe(behind) == found
+        assert behind.probe_conditional_writes() == found
         assert keys_in(bucket) == set()
 
     @pytest.mark.parametrize("headers", [forgetful, like_ceph])
@@ -654,10 +653,10 @@ class TestProbe:
         self, behind: S3Store, front: Front, front_client: Any, headers: Callable[..., dict[str, str]]
     ) -> None:
         front.headers = headers
-        store = S3Store(behind.uri, front_client, conditions=probe(behind))
+        store = S3Store(behind.uri, front_client, conditional_writes=behind.probe_conditional_writes())
         store.put(job(version="1"), png_of(job(version="1")))
-        store.put(job(version="2"), png_of(job(version="2")), store.held("x.png"))
-        held = store.held("x.png")
+        store.put(job(version="2"), png_of(job(version="2")), store.output_info("x.png"))
+        held = store.output_info("x.png")
         assert held is not None and held.job == job(version="2").id
 
     def test_goes_without_conditions_that_are_refused(self, behind: S3Store, front: Front, bucket: str) -> None:
@@ -670,15 +669,15 @@ class TestProbe:
 
         front.headers = conditional
         front.changed = lambda method, answer: refusal(501, "NotImplemented") if seen[-1] == "odd" else answer
-        assert probe(behind) == NOTHING_ENFORCED
+        assert behind.probe_conditional_writes() == NO_CONDITIONAL_WRITES
 
     def test_goes_on_and_says_so_when_nothing_may_be_deleted(
         self, behind: S3Store, front: Front, bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         told: list[dict[str, str]] = []
-        monkeypatch.setattr(s3_probe.log, "warning", lambda event, **fields: told.append(fields), raising=False)
+        monkeypatch.setattr(s3.log, "warning", lambda event, **fields: told.append(fields), raising=False)
         front.instead = times(1, refusal(403, "AccessDenied"), "DELETE")
-        assert probe(behind) == Conditions()
+        assert behind.probe_conditional_writes() == ConditionalWrites()
         (left,) = keys_in(bucket)
         assert [f"in/{fields['key']}" for fields in told] == [left]
         assert left.startswith("in/_alphadrop/probe-")
@@ -689,7 +688,7 @@ class TestProbe:
     ) -> None:
         front.instead = times(9, refusal(status, code), "PUT")
         with pytest.raises(kind, match="probing"):
-            probe(behind)
+            behind.probe_conditional_writes()
 
     def test_says_when_outputs_cannot_be_stored_as_asked_for(
         self, bucket: str, front: Front, front_client: Any
@@ -697,16 +696,16 @@ class TestProbe:
         store = S3Store(f"s3://{bucket}", front_client, PutOptions(acl="public-read"))
         front.instead = times(9, refusal(400, "AccessControlListNotSupported"), "PUT")
         with pytest.raises(Unavailable, match="AccessControlListNotSupported"):
-            probe(store)
+            store.probe_conditional_writes()
 
     def test_of_a_missing_bucket_raises(self) -> None:
         with pytest.raises(Unavailable, match="does not exist"):
-            probe(moto_server().store("s3://nobody-has-this"))
+            moto_server().store("s3://nobody-has-this").probe_conditional_writes()
 
 
 class TestConfig:
-    @pytest.mark.parametrize("conditions", [None, Conditions(False, "unquoted")])
-    def test_travels_as_json(self, conditions: Conditions | None) -> None:
+    @pytest.mark.parametrize("conditions", [None, ConditionalWrites(False, "unquoted")])
+    def test_travels_as_json(self, conditions: ConditionalWrites | None) -> None:
         config = S3Config(AwsOptions("https://minio.example"), PutOptions("IA", tags="a=b"), conditions)
         assert S3Config.from_dict(asdict(config)) == config
 
@@ -716,7 +715,7 @@ class TestConfig:
         ours.put(job(version="2"), png_of(job(version="2")), None)  # nothing is enforced that was not tried
         amazons = open_store("s3://bucket", S3Config(AwsOptions(region="eu-central-1")))
         assert isinstance(amazons, S3Store)
-        assert amazons._conditions == Conditions()
+        assert amazons._conditional_writes == ConditionalWrites()
 
 
 class _With:

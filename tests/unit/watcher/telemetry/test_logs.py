@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from watcher.telemetry.logs import OURS, configure
+from watcher.telemetry.logs import OWN_PACKAGES, configure
 
 
 class Terminal(io.StringIO):
@@ -31,7 +31,7 @@ def as_it_was() -> Iterator[None]:
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     root.handlers, root.level = handlers, level
-    for name in OURS:
+    for name in OWN_PACKAGES:
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -47,7 +47,7 @@ def container() -> io.StringIO:
     return stream
 
 
-def test_an_event_is_an_object_with_its_fields_its_level_its_logger_and_its_time(container: io.StringIO) -> None:
+def test_a_log_line_has_the_fields_level_logger_and_time(container: io.StringIO) -> None:
     structlog.get_logger("watcher.fleet.keeper").info("worker_died", device="cuda:0", pid=7)
     (line,) = lines(container)
     time = datetime.fromisoformat(line.pop("timestamp"))
@@ -62,14 +62,14 @@ def test_an_event_is_an_object_with_its_fields_its_level_its_logger_and_its_time
     }
 
 
-def test_the_standard_librarys_lines_look_the_same_but_start_at_warning(container: io.StringIO) -> None:
+def test_lines_of_other_libraries_have_the_same_format_and_start_at_warning(container: io.StringIO) -> None:
     logging.getLogger("watchdog.observers").info("chatter")
     logging.getLogger("watchdog.observers").warning("lost %d events", 3)
     (line,) = lines(container)
     assert (line["event"], line["level"], line["logger"]) == ("lost 3 events", "warning", "watchdog.observers")
 
 
-def test_the_level_is_for_our_own_lines(container: io.StringIO) -> None:
+def test_the_level_applies_to_our_own_packages(container: io.StringIO) -> None:
     structlog.get_logger("watcher.x").debug("hidden")
     configure("json", "debug", container)
     structlog.get_logger("watcher.x").debug("shown")
@@ -95,13 +95,13 @@ def test_an_exception_is_part_of_its_line(container: io.StringIO, name: str) -> 
     assert len(lines(container)) == 2
 
 
-def test_an_image_is_never_in_a_line(container: io.StringIO) -> None:
+def test_bytes_are_replaced_by_their_length(container: io.StringIO) -> None:
     structlog.get_logger("watcher.x").info("read", data=b"\x89PNG" * 1000, view=memoryview(b"abc"))
     (line,) = lines(container)
     assert (line["data"], line["view"]) == ("<4000 bytes>", "<3 bytes>")
 
 
-def test_names_that_are_no_text_are_no_trouble(container: io.StringIO) -> None:
+def test_names_that_are_not_valid_unicode_can_be_logged(container: io.StringIO) -> None:
     structlog.get_logger("watcher.x").info("found", key="k\udcffse.jpg", odd=object)
     (line,) = lines(container)
     assert line["key"] == "k\udcffse.jpg"
@@ -113,7 +113,7 @@ def test_fields_bound_to_a_context_are_in_its_lines(container: io.StringIO) -> N
     assert lines(container)[0]["job"] == "j1"
 
 
-def test_a_warning_is_a_line_too(container: io.StringIO) -> None:
+def test_a_python_warning_is_logged(container: io.StringIO) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(False)
@@ -137,7 +137,7 @@ def test_a_terminal_gets_colours_and_text() -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "text"])
-def test_a_name_forges_no_line_and_steers_no_terminal(format: str) -> None:
+def test_a_name_cannot_forge_lines_or_control_the_terminal(format: str) -> None:
     stream = io.StringIO()
     configure(format, "info", stream)
     log = structlog.get_logger("watcher.telemetry.run_summary")
@@ -157,7 +157,7 @@ def test_text_in_a_file_has_no_colours_and_json_on_a_terminal_is_json() -> None:
     assert lines(terminal)[0]["devices"] == 2
 
 
-def test_fields_within_a_field_are_short_in_text_and_an_object_in_json() -> None:
+def test_nested_fields_are_short_in_text_and_an_object_in_json() -> None:
     text, container = io.StringIO(), io.StringIO()
     configure("text", "info", text)
     structlog.get_logger("watcher.x").info("image", stages={"read": 0.003, "decode": 0.012})
@@ -179,14 +179,14 @@ def test_a_traceback_in_text_shows_no_local_variables() -> None:
     assert secret not in stream.getvalue()
 
 
-def test_configured_again_each_line_still_comes_once(container: io.StringIO) -> None:
+def test_configuring_twice_does_not_duplicate_lines(container: io.StringIO) -> None:
     configure("json", "info", container)
     structlog.get_logger("watcher.x").info("once")
     logging.getLogger("x").error("once")
     assert len(lines(container)) == 2
 
 
-def test_without_a_stream_it_is_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_stream_is_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     configure("auto", "info")
     structlog.get_logger("watcher.x").info("here")
     captured = capsys.readouterr()

@@ -6,7 +6,6 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -20,7 +19,8 @@ from structlog.testing import capture_logs
 from tests.equipment.support import wait_until
 from watcher.config.load import wants_traces
 from watcher.core.errors import ConfigurationError
-from watcher.core.protocol import ImageReport, TroubleReport
+from watcher.core.jobs import Outcome
+from watcher.protocol import ImageReport, UnavailableReport
 from watcher.telemetry.tracing import trace, tracing
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -28,10 +28,34 @@ COLLECTOR = "http://collector:4318"
 STARTS = {"queue_wait": 1000.0, "read": 1002.5, "decode": 1003.0}
 STAGES = {"queue_wait": 2.25, "read": 0.25, "decode": 1.5}
 WRITTEN = ImageReport(
-    "a.jpg", "f" * 64, "written", "a.png", "", "", STAGES, STARTS, 1005.0, 10, 20, 30, 0.5, stage="put"
+    key="a.jpg",
+    job="f" * 64,
+    outcome=Outcome.WRITTEN,
+    output="a.png",
+    reason="",
+    detail="",
+    stages=STAGES,
+    starts=STARTS,
+    ended=1005.0,
+    bytes_in=10,
+    bytes_out=20,
+    pixels=30,
+    coverage=0.5,
+    stage="put",
 )
-REJECTED = replace(WRITTEN, outcome="rejected", reason="truncated", detail="it ends early", stage="decode")
-TROUBLE = TroubleReport("a.jpg", "read", "Throttled", "slow down", "f" * 64, STAGES, STARTS, 1005.0)
+REJECTED = WRITTEN.model_copy(
+    update={"outcome": Outcome.REJECTED, "reason": "truncated", "detail": "it ends early", "stage": "decode"}
+)
+TROUBLE = UnavailableReport(
+    key="a.jpg",
+    stage="read",
+    reason="throttled",
+    detail="slow down",
+    job="f" * 64,
+    stages=STAGES,
+    starts=STARTS,
+    ended=1005.0,
+)
 
 
 @pytest.fixture
@@ -58,9 +82,7 @@ def times(span: ReadableSpan) -> tuple[float, float]:
     return span.start_time / 1e9, span.end_time / 1e9
 
 
-def test_an_image_is_a_trace_from_its_arrival_to_its_end_with_a_span_for_each_stage(
-    tracer: Tracer, exporter: InMemorySpanExporter
-) -> None:
+def test_an_image_is_a_trace_with_a_span_for_each_stage(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
     trace_id = trace(tracer, "cuda:0", WRITTEN)
     root = image(exporter)
     assert (root.name, root.kind, times(root)) == ("image", SpanKind.CONSUMER, (1000, 1005))
@@ -74,7 +96,7 @@ def test_an_image_is_a_trace_from_its_arrival_to_its_end_with_a_span_for_each_st
     assert {f"{span.context.trace_id:032x}" for span in exporter.get_finished_spans()} == {trace_id}
 
 
-def test_a_trace_says_what_became_of_the_image(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
+def test_a_trace_has_the_outcome_of_the_image(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
     trace(tracer, "cuda:0", WRITTEN)
     assert dict(image(exporter).attributes or {}) == {
         "alphadrop.key": "a.jpg",
@@ -90,15 +112,15 @@ def test_a_trace_says_what_became_of_the_image(tracer: Tracer, exporter: InMemor
     assert image(exporter).status.status_code is StatusCode.UNSET
 
 
-def test_a_trace_says_that_a_cut_out_is_empty(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
-    trace(tracer, "cuda:0", replace(WRITTEN, coverage=0.0))
+def test_a_trace_has_an_attribute_for_an_empty_cut_out(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
+    trace(tracer, "cuda:0", WRITTEN.model_copy(update={"coverage": 0.0}))
     assert (image(exporter).attributes or {})["alphadrop.empty"] is True
 
 
 @pytest.mark.parametrize(
-    ("report", "outcome", "reason"), [(REJECTED, "rejected", "truncated"), (TROUBLE, "given_back", "Throttled")]
+    ("report", "outcome", "reason"), [(REJECTED, "rejected", "truncated"), (TROUBLE, "requeued", "throttled")]
 )
-def test_what_went_wrong_is_an_error_with_its_reason(
+def test_rejected_and_requeued_images_are_errors_with_a_reason(
     tracer: Tracer, exporter: InMemorySpanExporter, report: ImageReport, outcome: str, reason: str
 ) -> None:
     trace(tracer, "cuda:0", report)
@@ -110,38 +132,40 @@ def test_what_went_wrong_is_an_error_with_its_reason(
     assert found["alphadrop.stage"] == report.stage
 
 
-def test_an_image_whose_worker_could_not_tell_any_more_is_a_trace_all_the_same(
-    tracer: Tracer, exporter: InMemorySpanExporter
-) -> None:
-    trace(tracer, "cuda:0", ImageReport("a.jpg", "f" * 64, "rejected", reason="kills_worker", stage="infer"))
+def test_an_image_whose_worker_died_is_a_trace_too(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
+    trace(
+        tracer,
+        "cuda:0",
+        ImageReport(key="a.jpg", job="f" * 64, outcome=Outcome.REJECTED, reason="kills_worker", stage="infer"),
+    )
     (root,) = exporter.get_finished_spans()
     began, ended = times(root)
     assert began == ended > 1_700_000_000
 
 
-def test_every_image_is_a_trace_of_its_own(tracer: Tracer) -> None:
+def test_every_image_has_its_own_trace(tracer: Tracer) -> None:
     assert trace(tracer, "cuda:0", WRITTEN) != trace(tracer, "cuda:0", WRITTEN)
 
 
-def test_a_name_that_is_no_valid_text_can_be_sent(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
+def test_a_name_that_is_not_valid_unicode_can_be_exported(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
     odd = b"caf\xe9".decode("utf-8", "surrogateescape")
-    trace(tracer, "cuda:0", replace(REJECTED, key=odd, output=odd, detail=odd))
+    trace(tracer, "cuda:0", REJECTED.model_copy(update={"key": odd, "output": odd, "detail": odd}))
     assert rb"caf\udce9" in encode_spans(exporter.get_finished_spans()).SerializeToString()
 
 
-def test_what_is_not_sampled_has_no_trace_to_look_for() -> None:
+def test_an_image_that_is_not_sampled_has_no_trace_id() -> None:
     provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
     assert trace(provider.get_tracer("test"), "cuda:0", WRITTEN) == ""
 
 
-def test_a_report_that_no_span_can_be_made_of_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_while_creating_spans_is_only_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
-    broken = replace(WRITTEN, stages={})
+    broken = WRITTEN.model_copy(update={"stages": {}})
     with tracing(True) as note:
         assert note("cuda:0", broken) == ""
 
 
-def test_a_collector_that_never_answers_holds_up_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_that_does_not_respond_delays_the_end_only_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("watcher.telemetry.tracing.FLUSH_SECONDS", 0.2)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as deaf, capture_logs() as lines:
@@ -152,12 +176,12 @@ def test_a_collector_that_never_answers_holds_up_nobody_for_long(monkeypatch: py
     assert [line["event"] for line in lines] == ["spans_lost"]
 
 
-def test_unasked_nothing_is_traced() -> None:
+def test_nothing_is_traced_by_default() -> None:
     with tracing(False) as note:
         assert note("cuda:0", WRITTEN) == ""
 
 
-def test_asked_for_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'alphadrop\[otel\]'"), tracing(True):
         pass
@@ -186,18 +210,18 @@ def test_asked_for_without_the_extra_it_says_what_to_install(monkeypatch: pytest
         ),
     ],
 )
-def test_the_standard_variables_ask_for_traces(environ: Mapping[str, str], wanted: bool) -> None:
+def test_the_standard_variables_enable_traces(environ: Mapping[str, str], wanted: bool) -> None:
     assert wants_traces(environ) is wanted
 
 
 @pytest.mark.parametrize(
     ("environ", "problem"),
     [
-        ({ENDPOINT: "collector:4318"}, f"{ENDPOINT} is no http:// or https:// address"),
+        ({ENDPOINT: "collector:4318"}, f"{ENDPOINT} must be the http:// or https:// address"),
         ({ENDPOINT: COLLECTOR, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "PROTOCOL=grpc is not supported"),
         ({ENDPOINT: COLLECTOR, "OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER=zipkin is not supported"),
     ],
 )
-def test_what_cannot_be_done_is_said_at_the_start(environ: Mapping[str, str], problem: str) -> None:
+def test_unsupported_settings_are_refused_at_the_start(environ: Mapping[str, str], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         wants_traces(environ)

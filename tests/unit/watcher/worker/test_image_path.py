@@ -28,12 +28,13 @@ from watcher.core.errors import (
     WatcherError,
 )
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, Facts, ImageRef, Job, Outcome, Recipe, Rejection
-from watcher.core.protocol import ImageReport, Report, TroubleReport
-from watcher.stores.base import Held
-from watcher.stores.crash_markers import Perils, mark_key
+from watcher.core.reasons import Reason
+from watcher.protocol import ImageReport, Report, UnavailableReport
+from watcher.stores.base import OutputInfo
 from watcher.stores.error_records import record_key
-from watcher.stores.stamp import stamp
+from watcher.stores.output_metadata import png_text
 from watcher.testing import FakeEngine, FakeLease, MemoryStore, keep_all
+from watcher.worker.crash_markers import CrashMarkers, marker_key
 from watcher.worker.image_path import RETRY_DELAY, ImagePath, PixelBudget
 
 KEY, OUTPUT, RECORD = "shoes/a.png", "shoes/a.png", record_key("shoes/a.png")
@@ -76,7 +77,7 @@ class Bench:
             self.sink,
             self.engine,
             budget,
-            Perils(self.sink),
+            CrashMarkers(self.sink),
             self.max_pixels,
             1,
             self.reports.append,
@@ -93,10 +94,10 @@ class Bench:
         return report
 
     @property
-    def trouble(self) -> TroubleReport:
+    def trouble(self) -> UnavailableReport:
         """The only report, about an image that was given back."""
         (report,) = self.reports
-        assert isinstance(report, TroubleReport)
+        assert isinstance(report, UnavailableReport)
         return report
 
 
@@ -119,7 +120,7 @@ def test_a_picture_becomes_a_cut_out_that_names_its_job(bench: Bench) -> None:
     made = bench.sink.content(OUTPUT)
     assert made is not None
     assert np.array_equal(decode(made).pixels, decode(PHOTO).pixels)
-    assert bench.sink.held(OUTPUT) == Held(job.id, KEY)
+    assert bench.sink.output_info(OUTPUT) == OutputInfo(job.id, KEY)
     assert bench.sink.keys == {OUTPUT}
 
 
@@ -136,7 +137,7 @@ def test_a_cut_out_says_how_much_of_the_picture_is_left(bench: Bench, alpha: int
 
 def test_an_output_that_does_not_say_how_much_is_left_is_made_all_the_same(bench: Bench) -> None:
     job = bench.given()
-    bench.sink.write(OUTPUT, encode(keep_all(decode(PHOTO)), text=stamp(job)))
+    bench.sink.write(OUTPUT, encode(keep_all(decode(PHOTO)), text=png_text(job)))
     assert bench.process(job).end is Outcome.ALREADY_DONE
 
 
@@ -187,7 +188,7 @@ def test_an_older_version_s_output_is_replaced(bench: Bench) -> None:
     bench.process(bench.given(photo(KEY, colour=(1, 2, 3))))
     job = bench.given()
     assert bench.process(job).end is Outcome.WRITTEN
-    assert bench.sink.held(OUTPUT) == Held(job.id, KEY)
+    assert bench.sink.output_info(OUTPUT) == OutputInfo(job.id, KEY)
 
 
 def test_success_takes_an_earlier_error_record_away(bench: Bench) -> None:
@@ -296,15 +297,15 @@ def test_a_picture_that_no_device_can_hold_is_rejected(bench: Bench) -> None:
         raise PictureTooLargeForDevice("96 x 72 pixels do not fit")
 
     bench.engine = FakeEngine(too_large)
-    assert rejection(bench.process(bench.given())) == Rejection("device_memory", "96 x 72 pixels do not fit")
+    assert rejection(bench.process(bench.given())) == Rejection(Reason.DEVICE_MEMORY, "96 x 72 pixels do not fit")
     assert bench.report.stage == "infer"
 
 
 @pytest.mark.parametrize("method", ["read", "put"])
 def test_a_refusal_of_a_store_is_a_rejection(bench: Bench, method: str) -> None:
     store = bench.source if method == "read" else bench.sink
-    store.failing[method] = Rejected("bad_name", "rename the image")
-    assert rejection(bench.process(bench.given())) == Rejection("bad_name", "rename the image")
+    store.failing[method] = Rejected(Reason.BAD_NAME, "rename the image")
+    assert rejection(bench.process(bench.given())) == Rejection(Reason.BAD_NAME, "rename the image")
     assert bench.report.stage == method
 
 
@@ -332,7 +333,7 @@ def test_a_good_picture_that_is_replaced_while_it_is_cut_out_is_written_as_what_
     job = bench.given()
     bench.source.after_read = lambda key: replace_once(bench, key)
     assert bench.process(job).end is Outcome.WRITTEN
-    assert bench.sink.held(OUTPUT) == Held(job.id, KEY)
+    assert bench.sink.output_info(OUTPUT) == OutputInfo(job.id, KEY)
 
 
 # Outputs that somebody else has made.
@@ -344,7 +345,7 @@ def test_of_two_images_with_one_output_the_second_is_told_of_the_first(bench: Be
     why = rejection(bench.process(second))
     assert why.reason == "output_taken"
     assert "x.jpg" in why.detail and "--output-name" in why.detail
-    assert bench.sink.held("x.png") == Held(first.id, "x.jpg")
+    assert bench.sink.output_info("x.png") == OutputInfo(first.id, "x.jpg")
 
 
 def test_an_output_whose_image_is_gone_is_free(bench: Bench) -> None:
@@ -352,7 +353,7 @@ def test_an_output_whose_image_is_gone_is_free(bench: Bench) -> None:
     bench.process(first)
     bench.source.remove("x.jpg")
     assert bench.process(second).end is Outcome.WRITTEN
-    assert bench.sink.held("x.png") == Held(second.id, "x.webp")
+    assert bench.sink.output_info("x.png") == OutputInfo(second.id, "x.webp")
 
 
 @pytest.mark.parametrize("foreign", [photo("x.png"), b"no picture at all"])
@@ -398,16 +399,16 @@ def test_the_output_of_a_newer_version_stays(bench: Bench) -> None:
 
     meanwhile(bench, replace_and_finish)
     assert bench.process(old).end is Outcome.STALE
-    assert bench.sink.held(OUTPUT) == Held(new[0].id, KEY)
+    assert bench.sink.output_info(OUTPUT) == OutputInfo(new[0].id, KEY)
 
 
 def test_the_output_of_an_older_version_gives_way(bench: Bench) -> None:
     old = Job("0" * 64, ImageRef(KEY, "0", 1), OUTPUT)
     job = bench.given()
-    made = encode(Cutout(np.zeros((4, 4, 4), np.uint8)), text=stamp(old))
+    made = encode(Cutout(np.zeros((4, 4, 4), np.uint8)), text=png_text(old))
     meanwhile(bench, lambda: bench.sink.write(OUTPUT, made))
     assert bench.process(job).end is Outcome.WRITTEN
-    assert bench.sink.held(OUTPUT) == Held(job.id, KEY)
+    assert bench.sink.output_info(OUTPUT) == OutputInfo(job.id, KEY)
 
 
 def test_somebody_elses_file_that_appears_meanwhile_is_not_overwritten(bench: Bench) -> None:
@@ -463,7 +464,7 @@ def test_after_success_and_only_then_something_is_done_to_the_image(bench: Bench
     done: list[str] = []
 
     def after(ref: ImageRef) -> None:
-        assert bench.sink.held(OUTPUT), "the output must be durable before the image is touched"
+        assert bench.sink.output_info(OUTPUT), "the output must be durable before the image is touched"
         done.append(ref.key)
 
     bench.after = after
@@ -511,7 +512,7 @@ def test_a_setting_that_is_wrong_is_not_the_images_fault(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("part", "method", "stage"),
     [
-        ("sink", "held", "queue_wait"),
+        ("sink", "output_info", "queue_wait"),
         ("source", "read", "read"),
         ("sink", "put", "put"),
         ("sink", "stat", "put"),
@@ -536,7 +537,7 @@ def test_a_bad_picture_is_given_back_while_it_cannot_be_recorded(bench: Bench, p
 
 
 def test_a_bad_picture_is_given_back_where_no_record_can_ever_stand(bench: Bench) -> None:
-    bench.sink.failing["put_record"] = Rejected("output_blocked", "a file is where a directory must be")
+    bench.sink.failing["put_record"] = Rejected(Reason.OUTPUT_BLOCKED, "a file is where a directory must be")
     assert bench.process(bench.given(b"Dear all")).end == RETRY_DELAY
     assert "a file is where a directory must be" in bench.trouble.detail
 
@@ -590,7 +591,7 @@ def test_a_lost_device_ends_the_worker_and_the_image_keeps_its_lease(bench: Benc
 
 def deaths(bench: Bench, job: Job) -> int:
     """What the sink says that the image was begun and not survived."""
-    return int(bench.sink.content(mark_key(job)) or 0)
+    return int(bench.sink.content(marker_key(job)) or 0)
 
 
 def die_of(bench: Bench, job: Job, times: int = 1) -> None:
@@ -681,13 +682,13 @@ def test_a_killer_that_is_handed_out_anew_is_tried(bench: Bench) -> None:
 def test_a_killer_whose_output_is_there_is_done(bench: Bench) -> None:
     job = bench.given()
     bench.process(job)
-    bench.sink.write(mark_key(job), b"3")
+    bench.sink.write(marker_key(job), b"3")
     assert bench.process(job, suspect=True).end is Outcome.ALREADY_DONE
 
 
 def test_a_mark_that_says_nothing_is_none(bench: Bench) -> None:
     job = bench.given()
-    bench.sink.write(mark_key(job), b"many")
+    bench.sink.write(marker_key(job), b"many")
     assert bench.process(job, suspect=True).end is Outcome.WRITTEN
 
 
@@ -797,5 +798,10 @@ def test_the_fakes_keep_the_words_promises() -> None:
     new = store.write("a.jpg", b"2")
     with pytest.raises(Stale):
         store.read(old)
-    assert (store.read(new), list(store.list()), store.stat("b.jpg"), store.held("b.jpg")) == (b"2", [new], None, None)
+    assert (store.read(new), list(store.list()), store.stat("b.jpg"), store.output_info("b.jpg")) == (
+        b"2",
+        [new],
+        None,
+        None,
+    )
     assert store.uri == "memory://store"

@@ -1,4 +1,4 @@
-"""Runs `alphadrop once` over a folder and says how fast it was, its start not counted."""
+"""Runs `alphadrop once` over a folder and measures its throughput from the moment a worker is ready."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from watcher.commands.bench.children import ROOT
-from watcher.commands.bench.daemon.process_log import CommandFailed, History, observe
+from watcher.commands.bench.engine.engine_process import ROOT
+from watcher.commands.bench.process_monitor import CommandFailed, CommandRecord, monitor_command
 from watcher.config.settings import PREFIX
 
 
 @dataclass(frozen=True)
-class Once:
-    """How to run it."""
+class OnceOptions:
+    """Options of `alphadrop once`; 0 and None leave its default. `cores` are the core numbers that it may use."""
 
     devices: str
     model: str
@@ -28,7 +28,7 @@ class Once:
 
     @property
     def flags(self) -> list[str]:
-        """As options of the command."""
+        """The options as command-line arguments."""
         options = {"devices": self.devices, "model": self.model, "batch": self.batch, "threads": self.threads}
         if self.canvas:
             options["canvas"] = self.canvas
@@ -36,54 +36,54 @@ class Once:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What came of it."""
+class OnceRun:
+    """Measurements of one run."""
 
     images: int
     seconds: float
-    """From the moment at which the first worker was ready until the last image was written."""
+    """From the moment the first worker was ready until the last image was written."""
     cpu: float
     """CPU seconds of all its processes in that time."""
     supervisor: float
-    """Of those, the supervisor's."""
-    peak: int
-    """The most bytes of main memory that one of its processes held."""
-    history: History
+    """CPU seconds of the supervisor alone in that time."""
+    peak_rss: int
+    """Largest resident set of one of its processes, in bytes."""
+    record: CommandRecord
 
     @property
     def rate(self) -> float:
         """Images a second."""
         return self.images / self.seconds
 
-    def ends(self, workers: int) -> dict[str, list[float]]:
-        """When images ended, by worker. Raises ValueError where not all of so many workers have ended any."""
-        ends: dict[str, list[float]] = defaultdict(list)
-        for at, image in self.history.lines("image"):
-            ends[image["device"]].append(at)
-        if len(ends) < workers:
-            raise ValueError(f"{workers - len(ends)} workers were ready too late for any image")
-        return ends
+    def finished(self, workers: int) -> dict[str, list[float]]:
+        """Times at which images were finished, by worker. Raises ValueError where a worker has finished none."""
+        finished: dict[str, list[float]] = defaultdict(list)
+        for at, image in self.record.lines("image"):
+            finished[image["device"]].append(at)
+        if len(finished) < workers:
+            raise ValueError(f"{workers - len(finished)} workers were ready too late for any image")
+        return finished
 
 
-def run_once(source: Path, work: Path, how: Once) -> Ran:
-    """Every file of `source`, into a new folder below `work`. Raises CommandFailed where one was not written."""
+def run_once(source: Path, work: Path, options: OnceOptions) -> OnceRun:
+    """Process every file of `source` into a new folder below `work`. Raises CommandFailed where one is not written."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     command = [sys.executable, "-m", "watcher", "once", str(source), str(work / "out"), "--state", str(work / "state")]
-    options = ["--log-format", "json", "--log-level", "info", *how.flags]
-    history = observe([*command, *options], environment(), cwd=work, cores=how.cores)
-    written = [at for at, image in history.lines("image") if image["outcome"] == "written"]
-    wanted = sum(1 for path in source.iterdir())
-    if len(written) != wanted:
-        raise CommandFailed(f"{len(written)} of {wanted} images were written")
-    begin, end = min(history.times("worker_ready")), max(written)
+    flags = ["--log-format", "json", "--log-level", "info", *options.flags]
+    record = monitor_command([*command, *flags], clean_environment(), cwd=work, cores=options.cores)
+    written = [at for at, image in record.lines("image") if image["outcome"] == "written"]
+    expected = sum(1 for path in source.iterdir())
+    if len(written) != expected:
+        raise CommandFailed(f"{len(written)} of {expected} images were written")
+    begin, end = min(record.times("worker_ready")), max(written)
     shutil.rmtree(work / "out")
-    cpu, alone = history.cpu(begin, end), history.cpu(begin, end, alone=True)
-    return Ran(wanted, end - begin, cpu, alone, history.peak, history)
+    cpu, supervisor = record.cpu(begin, end), record.cpu(begin, end, alone=True)
+    return OnceRun(expected, end - begin, cpu, supervisor, record.peak_rss, record)
 
 
-def environment(**variables: str) -> dict[str, str]:
-    """Ours without settings, and with our packages to be found from anywhere."""
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Our environment without alphadrop's settings, in which our packages are found from any working directory."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     paths: Sequence[str] = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     return kept | {"PYTHONPATH": os.pathsep.join(paths)} | variables

@@ -1,4 +1,1 @@
-"""How fast a machine cuts out pictures: the seed article's tables, stages, sweeps, codecs; reports and charts of it.
-
-Knows pictures and devices alone. What needs the daemon as a whole is in `watcher.commands.bench`.
-"""
+"""Measurements of the engine and the codecs without the daemon, in processes that are set up like a worker's."""

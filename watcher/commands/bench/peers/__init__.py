@@ -1,0 +1,1 @@
+"""Comparison with other pipelines that run the same network: a plain script and rembg."""

@@ -1,7 +1,7 @@
-"""rembg over a folder, as its own command does it: `PYTHON rembg_script.py SOURCE SINK MODEL.onnx`.
+"""Runs rembg over a folder, as rembg's own command does: `PYTHON rembg_script.py SOURCE SINK MODEL.onnx`.
 
-It runs in an environment that has rembg and not us, so it imports nothing of ours. No connection is made: a session
-that wanted to fetch anything would end here.
+It runs in an environment that has rembg but not alphadrop, so it imports nothing of ours. It makes no connections: an
+attempt of rembg to download something ends the script.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 
 def forbid_network(event: str, args: tuple[Any, ...]) -> None:
-    """An audit hook."""
+    """Audit hook that raises RuntimeError for every connection and name lookup."""
     if event in ("socket.connect", "socket.getaddrinfo"):
-        raise RuntimeError(f"rembg wants the network: {event} {args[1:]}")
+        raise RuntimeError(f"rembg tried to use the network: {event} {args[1:]}")
 
 
 def main(source: Path, sink: Path, model: str) -> None:
-    """Every file of the source."""
+    """Cut out every file of the source."""
     sys.addaudithook(forbid_network)
     from rembg import new_session, remove
 
@@ -27,14 +27,14 @@ def main(source: Path, sink: Path, model: str) -> None:
     paths = sorted(source.iterdir())
     sink.mkdir(parents=True, exist_ok=True)
     remove(paths[0].read_bytes(), session=session)  # a warm-up
-    say("worker_ready")
+    log("worker_ready")
     for path in paths:
         (sink / f"{path.stem}.png").write_bytes(remove(path.read_bytes(), session=session))
-        say("image", outcome="written", device="rembg", key=path.name)
+        log("image", outcome="written", device="rembg", key=path.name)
 
 
-def say(event: str, **fields: str) -> None:
-    """One line."""
+def log(event: str, **fields: str) -> None:
+    """Write one JSON line to standard error."""
     print(json.dumps({"event": event, **fields}), file=sys.stderr, flush=True)
 
 

@@ -1,8 +1,7 @@
-"""The plainest pipeline there is, to be compared with: one file after the other, Pillow, torch, Pillow.
+"""The simplest pipeline, as a baseline: one file after the other through Pillow, torch and Pillow.
 
-`python -m watcher.commands.bench.peers.sequential SOURCE SINK MODEL`: the picture is squeezed onto 320 x 320, the
-network's matte is enlarged to the picture and becomes its alpha; PNG at Pillow's default level. It says in JSON lines
-when it did what.
+`python -m watcher.commands.bench.peers.sequential SOURCE SINK MODEL` resizes each picture to 320 x 320, enlarges the
+network's matte to the picture's size as its alpha, and writes a PNG at Pillow's default level. It logs JSON lines.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from PIL import Image
 
 from inference.models.cvunet import CVUNet, channels_last, enlarge, load_network
 from inference.models.registry import resolve
-from watcher.commands.bench.engine.onnx import SIDE
+from watcher.commands.bench.peers.onnx_export import SIDE
 
 
 def main(source: Path, sink: Path, model: str) -> None:
-    """Every file of the source."""
+    """Cut out every file of the source."""
     network = channels_last(load_network(resolve(model)).eval().requires_grad_(False).fold())
     sink.mkdir(parents=True, exist_ok=True)
     matte(network, Image.new("RGB", (SIDE, SIDE)))
-    say("worker_ready")
+    log("worker_ready")
     for path in sorted(source.iterdir()):
         cut_out(network, path, sink / f"{path.stem}.png")
-        say("image", outcome="written", device="script", key=path.name)
+        log("image", outcome="written", device="script", key=path.name)
 
 
 def cut_out(network: CVUNet, path: Path, output: Path) -> None:
-    """One picture."""
+    """Cut out one picture."""
     with Image.open(path) as file:
         picture = file.convert("RGB")
     picture.putalpha(matte(network, picture))
@@ -41,7 +40,7 @@ def cut_out(network: CVUNet, path: Path, output: Path) -> None:
 
 
 def matte(network: CVUNet, picture: Image.Image) -> Image.Image:
-    """Its alpha, at its own size."""
+    """The matte of a picture at the picture's size, as an image of mode L."""
     small = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     with torch.inference_mode():
         canvas = torch.from_numpy(small.copy()).permute(2, 0, 1)[None].float() / 255
@@ -50,8 +49,8 @@ def matte(network: CVUNet, picture: Image.Image) -> Image.Image:
         return Image.fromarray((alpha[0, 0] * 255).round().to(torch.uint8).numpy())
 
 
-def say(event: str, **fields: str) -> None:
-    """One line."""
+def log(event: str, **fields: str) -> None:
+    """Write one JSON line to standard error."""
     print(json.dumps({"event": event, **fields}), file=sys.stderr, flush=True)
 
 

@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 from inference import BatchStats, Engine, EngineOptions, Picture
 from inference.errors import ModelError
 from inference.models.registry import resolve
-from inference.models.thirdparty.contracts import CONTRACTS, LONGEST, REMBG, canvas_of, warm_up
-from tests.equipment import onnxfiles
+from inference.models.thirdparty.contracts import CONTRACTS, LONGEST, REMBG, canvas_for, warmup_canvases
+from tests.equipment import onnx_files
 
 Pixels = NDArray[np.uint8]
 Write = Callable[[Path], Path]
 
 FIXED: dict[str, Write] = {
-    "u2net": onnxfiles.u2net,
-    "isnet": onnxfiles.isnet,
-    "birefnet": onnxfiles.birefnet,
-    "rmbg": lambda path: onnxfiles.rmbg(path, batch=1),
-    "modnet": lambda path: onnxfiles.modnet(path, batch=1),
-    "cvunet-modelscope": onnxfiles.cvunet_modelscope,
+    "u2net": onnx_files.u2net,
+    "isnet": onnx_files.isnet,
+    "birefnet": onnx_files.birefnet,
+    "rmbg": lambda path: onnx_files.rmbg(path, batch=1),
+    "modnet": lambda path: onnx_files.modnet(path, batch=1),
+    "cvunet-modelscope": onnx_files.cvunet_modelscope,
 }
 DYNAMIC: dict[str, Write] = {
-    "u2net": lambda path: onnxfiles.u2net(path, batch="b"),
-    "isnet": lambda path: onnxfiles.isnet(path, batch="b"),
-    "birefnet": lambda path: onnxfiles.birefnet(path, batch="b"),
-    "rmbg": onnxfiles.rmbg,
-    "modnet": onnxfiles.modnet,
+    "u2net": lambda path: onnx_files.u2net(path, batch="b"),
+    "isnet": lambda path: onnx_files.isnet(path, batch="b"),
+    "birefnet": lambda path: onnx_files.birefnet(path, batch="b"),
+    "rmbg": onnx_files.rmbg,
+    "modnet": onnx_files.modnet,
 }
 CASES = [(name, 1, write) for name, write in FIXED.items()] + [(name, 0, write) for name, write in DYNAMIC.items()]
 
@@ -76,8 +76,8 @@ def test_a_file_of_each_family_is_recognised_and_gives_the_right_alpha(
 
 
 def test_a_batch_of_four_is_filled_up(tmp_path: Path) -> None:
-    path = onnxfiles.u2net(tmp_path / "four.onnx", batch=4)
-    assert "batches of 4 alone" in resolve(str(path)).limits
+    path = onnx_files.u2net(tmp_path / "four.onnx", batch=4)
+    assert "a fixed batch size of 4" in resolve(str(path)).limits
     seen: list[BatchStats] = []
     engine = Engine(EngineOptions(model=str(path), batch=3, max_wait=30), on_batch=seen.append)
     pictures = [slope(230), slope(120), slope(200)]
@@ -89,20 +89,20 @@ def test_a_batch_of_four_is_filled_up(tmp_path: Path) -> None:
 
 
 def test_half_precision_inputs_are_fed_halves(tmp_path: Path) -> None:
-    path = onnxfiles.rmbg(tmp_path / "half.onnx", dtype=np.float16)
+    path = onnx_files.rmbg(tmp_path / "half.onnx", dtype=np.float16)
     with Engine(EngineOptions(model=str(path))) as engine:
         assert np.abs(alpha(engine, slope()) - right(slope(), "rmbg")).max() <= 3
 
 
 def test_a_low_matte_is_not_stretched(tmp_path: Path) -> None:
-    path = onnxfiles.isnet(tmp_path / "model.onnx")
+    path = onnx_files.isnet(tmp_path / "model.onnx")
     dark = Picture(np.full((64, 64, 3), 12, np.uint8))
     with Engine(EngineOptions(model=str(path))) as engine:
         assert set(np.unique(alpha(engine, dark))) <= {11, 12, 13}
 
 
 def test_one_picture_does_not_change_another_ones_matte(tmp_path: Path) -> None:
-    path = onnxfiles.u2net(tmp_path / "model.onnx", batch="b")
+    path = onnx_files.u2net(tmp_path / "model.onnx", batch="b")
     with Engine(EngineOptions(model=str(path))) as engine:
         alone = alpha(engine, slope(90))
     engine = Engine(EngineOptions(model=str(path), batch=2, max_wait=30))
@@ -112,13 +112,13 @@ def test_one_picture_does_not_change_another_ones_matte(tmp_path: Path) -> None:
 
 
 def test_logits_where_the_contract_means_a_matte_are_noticed_at_start(tmp_path: Path) -> None:
-    path = onnxfiles.birefnet(tmp_path / "model.onnx")
+    path = onnx_files.birefnet(tmp_path / "model.onnx")
     with pytest.raises(ModelError, match=r"values from .* choose another --model-contract \(birefnet"):
         Engine(EngineOptions(model=str(path), contract="rmbg")).start()
 
 
 def test_the_contract_can_be_chosen_and_then_holds(tmp_path: Path) -> None:
-    path = onnxfiles.isnet(tmp_path / "model.onnx", outputs=1)
+    path = onnx_files.isnet(tmp_path / "model.onnx", outputs=1)
     one, other = resolve(str(path), contract="isnet"), resolve(str(path), contract="rmbg")
     assert one.digest == other.digest
     assert one.options != other.options
@@ -130,21 +130,21 @@ def test_the_contract_can_be_chosen_and_then_holds(tmp_path: Path) -> None:
 def test_modnets_short_side_is_512_and_both_are_multiples_of_32(
     width: int, height: int, canvas: tuple[int, int]
 ) -> None:
-    assert canvas_of(CONTRACTS["modnet"], (0, 0), 512, width, height) == canvas
+    assert canvas_for(CONTRACTS["modnet"], (0, 0), 512, width, height) == canvas
 
 
 def test_a_native_canvas_is_the_pictures_own_size_up_to_a_limit() -> None:
     contract = CONTRACTS["cvunet-modelscope"]
-    assert canvas_of(contract, (0, 0), 0, 301, 97) == (97, 301)
-    assert max(canvas_of(contract, (0, 0), 0, 6000, 4000)) == 1536
+    assert canvas_for(contract, (0, 0), 0, 301, 97) == (97, 301)
+    assert max(canvas_for(contract, (0, 0), 0, 6000, 4000)) == 1536
 
 
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.name)
 def test_the_largest_canvas_is_tried_at_start(contract) -> None:
-    tried = warm_up(contract, (0, 0), contract.side)
+    tried = warmup_canvases(contract, (0, 0), contract.side)
     largest = max(height * width for height, width in tried)
     for size in [(640, 480), (480, 640), (4000, 100), (LONGEST * 100, 100), (2048, 2048)]:
-        height, width = canvas_of(contract, (0, 0), contract.side, *size)
+        height, width = canvas_for(contract, (0, 0), contract.side, *size)
         assert height * width <= largest
 
 

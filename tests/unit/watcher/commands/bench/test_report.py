@@ -1,4 +1,4 @@
-"""The report as JSON, as Markdown and as pictures."""
+"""The report as JSON, as Markdown and as charts."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def report(*sections: Section, others: float | None = 0.0) -> Report:
         title="bench",
         started="2026-01-01T00:00:00+00:00",
         seconds=1.0,
-        options={"plan": "tiny"},
+        options={"workload": "tiny"},
         machine=MACHINE,
         others=others,
         sections=sections,
@@ -85,7 +85,7 @@ def test_a_row_that_is_too_short_is_refused():
         Table(name="t", title="t", columns=("a", "b"), rows=((1,),))
 
 
-def test_a_figure_that_is_none_is_refused():
+def test_a_value_that_is_not_finite_is_refused():
     with pytest.raises(ValidationError, match="finite"):
         Series(label="a", values=(float("nan"),))
 
@@ -106,7 +106,7 @@ def test_the_page_holds_machine_tables_findings_and_charts():
         assert line in page.splitlines()
 
 
-def test_a_machine_that_others_used_is_named_as_such():
+def test_a_machine_that_others_used_gets_a_warning():
     assert "trust ratios" in "\n".join(markdown(report(others=0.5)))
     assert "trust ratios" not in "\n".join(markdown(report(others=0.05)))
 
@@ -114,7 +114,7 @@ def test_a_machine_that_others_used_is_named_as_such():
 @pytest.mark.parametrize(
     ("cell", "text"), [(None, "-"), (12345, "12,345"), (1.23456, "1.23"), ("yes", "yes"), (spread([2.0]), "2")]
 )
-def test_cells_are_written_for_people(cell: Cell, text: str):
+def test_cells_are_formatted_for_readers(cell: Cell, text: str):
     assert show(cell) == text
 
 

@@ -1,0 +1,64 @@
+"""Programs and packages that tests need: one that is missing is a skip, or an error with `--demand-all`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+OURS = frozenset({"watcher", "inference", "tests", "scripts"})
+"""Packages of this repository: a module of theirs that cannot be imported is always an error."""
+DEMAND_ALL = "--demand-all"
+_demanding = False
+
+
+def add_option(parser: pytest.Parser) -> None:
+    """Add `--demand-all` to pytest's options."""
+    parser.addoption(
+        DEMAND_ALL,
+        action="store_true",
+        help="fail, instead of skipping, where a program or package that tests need is not installed; `make test` does",
+    )
+
+
+def configure(config: pytest.Config) -> None:
+    """Remember whether a missing requirement is an error, for `require_program` and for the import of test modules."""
+    global _demanding
+    _demanding = bool(config.getoption(DEMAND_ALL))
+
+
+def require_program(program: str | Path, remedy: str) -> None:
+    """Skip the calling test if a program (a name in PATH, or a path) is missing; fail it with `--demand-all`."""
+    if shutil.which(str(program)) is None:
+        _missing(f"{Path(program).name} is not installed: {remedy}")
+
+
+def _missing(message: str) -> None:
+    if _demanding:
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message, allow_module_level=True)
+
+
+class SkippableModule(pytest.Module):
+    """A test module that is skipped where a package that it imports is not installed."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Import the module and collect its tests. Raises CollectError, or skips the module."""
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            name = missing_package(error)
+            if name is None or _demanding:
+                raise
+        pytest.skip(f"the package {name} is not installed: pip install -e '.[dev]'", allow_module_level=True)
+
+
+def missing_package(error: BaseException) -> str | None:
+    """The top-level package whose absence caused an import to fail; None for any other cause, and for our packages."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ModuleNotFoundError):
+        cause = cause.__cause__
+    name = (cause.name or "").partition(".")[0] if cause is not None else ""
+    return name if name and name not in OURS else None

@@ -1,0 +1,54 @@
+"""What a worker is started with: it keeps the memory that pictures need, and threads that wait do not spin."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from watcher.commands.bench.engine import engine_process
+from watcher.fleet import keeper as fleet
+from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
+
+PICTURES = """
+import resource, threading
+import numpy as np
+
+def picture():
+    return [np.ones(8 << 20, np.uint8) for _ in range(10)]
+
+def work():
+    for _ in range(3):
+        picture()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        picture()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+"""How many pages a thread is given anew while it makes ten pictures of 80 MB, after the first three."""
+
+
+def pages_given_anew(environment: dict[str, str]) -> int:
+    plain = {name: value for name, value in os.environ.items() if name not in WORKER_ENVIRONMENT}
+    command = [sys.executable, "-c", PICTURES]
+    return int(subprocess.run(command, env=plain | environment, capture_output=True, check=True, text=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library allocates by other rules")
+def test_a_worker_is_not_given_memory_anew_for_each_picture() -> None:
+    assert pages_given_anew({}) > 1000
+    assert pages_given_anew(dict(WORKER_ENVIRONMENT)) < 100
+
+
+def test_what_is_set_already_counts_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
+    assert engine_process.environment()["MALLOC_ARENA_MAX"] == fleet.environment()["MALLOC_ARENA_MAX"] == "7"
+    monkeypatch.delenv("MALLOC_ARENA_MAX")
+    assert engine_process.environment()["MALLOC_ARENA_MAX"] == fleet.environment()["MALLOC_ARENA_MAX"] == "1"

@@ -1,0 +1,28 @@
+"""The values that labels may have. Any other value becomes `other`, so that the number of time series is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from watcher.core.reasons import Reason
+from watcher.protocol import DeathReason, WorkerState
+
+OTHER = "other"
+REJECTIONS: Mapping[str, str] = {reason.value: reason.stage for reason in Reason}
+"""The reasons for which an image is rejected, and the stage that each belongs to."""
+TRANSIENT_ERRORS = ("unavailable", "source_missing", "throttled", "denied", OTHER)
+"""The reasons for which an image is requeued; see `watcher.core.errors.Unavailable`."""
+TRIGGERS = ("full", "idle", "timeout", "closed", OTHER)
+"""What started a batch."""
+OPERATIONS = ("get", "head", "put", "list", "delete", "copy", "tag", "receive", "send", "extend", OTHER)
+"""Operations of stores and brokers."""
+WRITE_CONDITIONS = ("if_none_match", "if_match")
+"""The conditions of a conditional write, by HTTP header."""
+QUEUE_STATES = ("pending", "in_flight")
+WORKER_STATES = (*WorkerState, OTHER)
+DEATHS = tuple(DeathReason)
+"""The causes of a worker's unexpected end."""
+PARTS = ("queue", "source", "events", "reconcile", "workers", "images", "stopping", OTHER)
+"""The parts of the daemon that may not be ready, as /readyz names them."""
+MEMORY = ("total", "used", "process", "allocated", "reserved", "peak")
+"""Kinds of device memory: see `inference.device.hardware.device_memory`."""
