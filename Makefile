@@ -74,7 +74,7 @@ dashboard: setup services ## write dashboard and rules anew, draw docs/images/da
 	@$(BIN)/python -m scripts.monitoring
 
 training-data: setup ## fetch and prepare what the network learns from (0.9 GB), into training-data/ or DATA=
-	@$(BIN)/python -m inference.training.corpus --data $(DATA)
+	@$(BIN)/python -m inference.corpus --data $(DATA)
 
 train: setup ## train the network: make train MINUTES=120 OUT=runs/nano
 	@$(BIN)/python -m inference.training train --out $(OUT) --minutes $(MINUTES) --data $(DATA)

@@ -12,6 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.corpus.gathering import flat, listed
+from inference.corpus.layout import Layout
+from inference.corpus.pictures import crop, files, read_object, read_picture
 from inference.synthetic import Sample
 from inference.synthetic.contours import Float, Rng, between
 from inference.synthetic.drawn_object import DrawnObject
@@ -19,10 +22,6 @@ from inference.synthetic.pixels import blur, grid, mix, times, to_bytes, to_floa
 from inference.synthetic.placing import Layer
 from inference.synthetic.shadows import cast_shadow
 from inference.synthetic.textures import hsv
-from inference.training.corpus.gathering import flat, listed
-from inference.training.corpus.layout import Layout
-from inference.training.corpus.pictures import files, read_object, read_picture
-from inference.training.mix import crop
 
 SEED = 20_261_128
 GROUNDS = ("white", "coloured", "photograph")

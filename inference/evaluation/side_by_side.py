@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from inference.corpus.layout import Layout
 from inference.engine import Engine, EngineOptions
 from inference.evaluation.contact_sheet import Row, contact_sheet
 from inference.evaluation.held_out import SPLITS, held_out
@@ -26,7 +27,6 @@ from inference.evaluation.real import GROUNDS, real_names, real_samples
 from inference.evaluation.scoring import Verdict, judged, views
 from inference.picture import Picture
 from inference.synthetic import Sample
-from inference.training.corpus.layout import Layout
 
 REAL = "real"
 EVERY_SPLIT = (*SPLITS, REAL)

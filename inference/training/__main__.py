@@ -113,8 +113,8 @@ def run_export(args: argparse.Namespace) -> None:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """Score a model beside its rivals and draw the sheets."""
+    from inference.corpus.layout import Layout
     from inference.evaluation.side_by_side import evaluate, rivals
-    from inference.training.corpus.layout import Layout
 
     layout = Layout(args.data)
     others = {} if args.alone else rivals(layout)

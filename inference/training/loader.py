@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from inference.corpus.layout import Layout
+from inference.corpus.pictures import load_corpus
 from inference.synthetic import Sample, SampleStream
-from inference.training.corpus.layout import Layout
-from inference.training.corpus.pictures import load_corpus
 from inference.training.mix import EDGE_SHARES, SHARES, MixedStream
 from inference.training.schedule import Shape, edge_shape, shape_at
 

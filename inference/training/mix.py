@@ -13,16 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.corpus.pictures import Corpus, Photograph, crop, resized
 from inference.synthetic import EVERYTHING, Repertoire, Sample, SampleStream
 from inference.synthetic.backgrounds import defocused, room, sweep, uniform, wall
 from inference.synthetic.camera import photograph, tone
 from inference.synthetic.contours import Float, Rng, between, chance
 from inference.synthetic.drawn_object import DrawnObject
-from inference.synthetic.pixels import blur, enlarged, grid, mix, reduced, times, to_bytes, to_floats
+from inference.synthetic.pixels import blur, grid, mix, times, to_bytes, to_floats
 from inference.synthetic.placing import placed_layers
 from inference.synthetic.shadows import cast_shadow
 from inference.synthetic.textures import colour
-from inference.training.corpus.pictures import Corpus, Photograph
 
 Bytes = NDArray[np.uint8]
 T = TypeVar("T")
@@ -185,23 +185,6 @@ def photographed_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Fl
     if not corpus.grounds:
         return sweep(rng, height, width)
     return _softened(rng, crop(rng, pick(rng, corpus.grounds), height, width))
-
-
-def crop(rng: Rng, picture: Bytes, height: int, width: int) -> Float:
-    """A random part of the frame's shape, resized to height x width."""
-    rows, columns = picture.shape[:2]
-    scale = min(rows / height, columns / width) * between(rng, 0.35, 1.0)
-    h, w = max(8, round(height * scale)), max(8, round(width * scale))
-    y, x = int(rng.integers(rows - h + 1)), int(rng.integers(columns - w + 1))
-    part = picture[y : y + h, x : x + w]
-    return resized(part[:, ::-1] if chance(rng, 0.5) else part, height, width)
-
-
-def resized(picture: Bytes, height: int, width: int) -> Float:
-    """To floats of height x width."""
-    source = to_floats(np.ascontiguousarray(picture))
-    larger = source.shape[0] < height or source.shape[1] < width
-    return (enlarged if larger else reduced)(source, height, width)
 
 
 def surface_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Float:

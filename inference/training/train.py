@@ -18,10 +18,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from safetensors.torch import load_file
 from torch import Tensor
 
+from inference.corpus.layout import Layout
 from inference.models.cvunet import CONTRAST, SIZES, CVUNet, Level, channels_last
 from inference.models.encoder import Bottleneck, ImageNetEncoder, translated
 from inference.models.native import fastest_dtype
-from inference.training.corpus.layout import Layout
 from inference.training.curve import draw_curve
 from inference.training.loader import batches
 from inference.training.losses import coarse_loss, edge_loss

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inference.corpus.gathering import flat
+from inference.corpus.layout import Layout
 from inference.evaluation import real
 from inference.evaluation.real import GROUNDS, real_samples
 from inference.evaluation.side_by_side import evaluate, rivals
-from inference.training.corpus.gathering import flat
-from inference.training.corpus.layout import Layout
 
 NAMES = ("birds/crane.png", "tools/ball.png")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from inference.corpus.pictures import Corpus, Photograph
 from inference.synthetic.drawn_object import DrawnObject
-from inference.training.corpus.pictures import Corpus, Photograph
 from inference.training.mix import (
     MixedStream,
     Shares,

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from inference import Engine, EngineOptions, Picture
+from inference.corpus.layout import Layout
 from inference.models.cvunet import SIZES, CVUNet
 from inference.synthetic import SampleStream
-from inference.training.corpus.layout import Layout
 from inference.training.export import export
 from inference.training.loader import render_batch
 from inference.training.losses import (

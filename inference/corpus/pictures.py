@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference.corpus.gathering import SplitError, digest_of, listed
+from inference.corpus.layout import Layout
+from inference.corpus.teacher import finds_nothing, is_sure
+from inference.synthetic.contours import Float, Rng, between, chance
 from inference.synthetic.drawn_object import DrawnObject, visible_box
-from inference.training.corpus.gathering import SplitError, digest_of, listed
-from inference.training.corpus.layout import Layout
-from inference.training.corpus.teacher import finds_nothing, is_sure
+from inference.synthetic.pixels import enlarged, reduced, to_floats
 
 Bytes = NDArray[np.uint8]
 LONGEST = 768
@@ -160,3 +162,20 @@ def _taught(rgb: Bytes, alpha: Bytes, name: str) -> DrawnObject | None:
         return None
     cutout = cut(rgb, narrow, stands=not any(part in name.lower() for part in FLOATING))
     return cutout if max(cutout.alpha.shape) >= SMALLEST_OBJECT else None
+
+
+def crop(rng: Rng, picture: Bytes, height: int, width: int) -> Float:
+    """A random part of the frame's shape, resized to height x width."""
+    rows, columns = picture.shape[:2]
+    scale = min(rows / height, columns / width) * between(rng, 0.35, 1.0)
+    h, w = max(8, round(height * scale)), max(8, round(width * scale))
+    y, x = int(rng.integers(rows - h + 1)), int(rng.integers(columns - w + 1))
+    part = picture[y : y + h, x : x + w]
+    return resized(part[:, ::-1] if chance(rng, 0.5) else part, height, width)
+
+
+def resized(picture: Bytes, height: int, width: int) -> Float:
+    """To floats of height x width."""
+    source = to_floats(np.ascontiguousarray(picture))
+    larger = source.shape[0] < height or source.shape[1] < width
+    return (enlarged if larger else reduced)(source, height, width)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.training.corpus.archives import ArchiveError, read_deb, read_zip
-from inference.training.corpus.resources import COMPRESSED, DIRECTORY, ResourceError, read_resources
+from inference.corpus.archives import ArchiveError, read_deb, read_zip
+from inference.corpus.resources import COMPRESSED, DIRECTORY, ResourceError, read_resources
 
 
 def deb(path: Path, files: dict[str, bytes]) -> Path:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.training.corpus import gathering, pictures
-from inference.training.corpus.gathering import SplitError, digest_of, gather_stamps, listed
-from inference.training.corpus.layout import Layout
-from inference.training.corpus.pictures import load_corpus, read_object, spread_colour
-from inference.training.corpus.teacher import SIDE, finds_nothing, is_sure, write_mattes
-from tests.unit.inference.training.corpus.test_archives import deb
+from inference.corpus import gathering, pictures
+from inference.corpus.gathering import SplitError, digest_of, gather_stamps, listed
+from inference.corpus.layout import Layout
+from inference.corpus.pictures import load_corpus, read_object, spread_colour
+from inference.corpus.teacher import SIDE, finds_nothing, is_sure, write_mattes
+from tests.unit.inference.corpus.test_archives import deb
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from inference.training.corpus.archives import ArchiveError
-from inference.training.corpus.fetching import FetchError, fetch, sha256_of
-from inference.training.corpus.gathering import gather_file
-from inference.training.corpus.sources import SOURCES, Client, Source
+from inference.corpus.archives import ArchiveError
+from inference.corpus.fetching import FetchError, fetch, sha256_of
+from inference.corpus.gathering import gather_file
+from inference.corpus.sources import SOURCES, Client, Source
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_without_debians_client_the_message_says_so(tmp_path: Path, monkeypatch:
 
 
 def test_every_source_has_a_whole_digest_and_a_step() -> None:
-    from inference.training.corpus.__main__ import STEPS
+    from inference.corpus.__main__ import STEPS
 
     assert {one.name for one in SOURCES} == STEPS.keys()
     assert all(len(one.sha256) == len(hashlib.sha256().hexdigest()) for one in SOURCES)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from inference.training.corpus.gathering import write
+from inference.corpus.gathering import write
 
 SIDE = 320
 """Side of the square that the teacher looks at, and of its mattes."""

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from inference.training.corpus.archives import ArchiveError, read_deb, read_zip
-from inference.training.corpus.layout import Layout
-from inference.training.corpus.resources import read_resources
+from inference.corpus.archives import ArchiveError, read_deb, read_zip
+from inference.corpus.layout import Layout
+from inference.corpus.resources import read_resources
 
 RESOURCES = "usr/share/gcompris-qt/rcc/"
 PHOTO_GROUPS = (
@@ -86,7 +86,7 @@ class SplitError(ValueError):
 
 def listed(name: str) -> dict[str, str]:
     """Path below Tux Paint's stamps and first 16 digits of the sha256, of `real-split` or `training-stamps`."""
-    text = importlib.resources.files("inference.training.corpus").joinpath(f"{name}.txt").read_text("utf-8")
+    text = importlib.resources.files("inference.corpus").joinpath(f"{name}.txt").read_text("utf-8")
     pairs = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
     return {path: digest for digest, path in pairs}
 

