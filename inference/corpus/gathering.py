@@ -7,14 +7,20 @@ import importlib.resources
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from inference.corpus.archives import ArchiveError, read_deb, read_zip
 from inference.corpus.layout import Layout
+from inference.corpus.rendering import render
 from inference.corpus.resources import read_resources
+from inference.corpus.wavefront import ModelFileError, Read, read_model
+from inference.synthetic.contours import Rng
 
 RESOURCES = "usr/share/gcompris-qt/rcc/"
 PHOTO_GROUPS = (
@@ -36,6 +42,10 @@ MATERIAL = re.compile(
 NOT_COLOUR = re.compile(r"_(nm|sm|gm|rm)$")
 """How names of textures end that hold normals, gloss and glow, not colours."""
 SMALLEST_SURFACE = 128
+RENDERED, RENDERED_SIDE = 12, 448
+"""Seed and side in pixels of the rendered models."""
+FLAT = re.compile("window|door|switch|socket|plug|elevator|curtain|wall|stair|carpet|rug|fence|railing|frame|hedge")
+"""Parts of names of models that are panels or parts of a building."""
 GROUND_SIDE = 1280
 """Grounds are kept at this longer side: a training's pictures are smaller."""
 WALLPAPERS = {
@@ -142,6 +152,40 @@ def gather_surfaces(package: Path, layout: Layout) -> int:
         for name, picture in _materials(content):
             count += write(layout.surfaces / flat(name.removeprefix("textures/")), picture)
     return count
+
+
+def gather_models(package: Path, layout: Layout, report: Callable[[str], None] = print) -> int:
+    """Render the furniture of Sweet Home 3D's libraries that can be rendered, each from one side; returns how many."""
+    surfaces = [np.array(Image.open(path).convert("RGB")) for path in sorted(layout.surfaces.glob("*"))]
+    count = 0
+    for library, content in read_deb(package, lambda name: name.endswith(".sh3f")):
+        with zipfile.ZipFile(io.BytesIO(content)) as models:
+            names = sorted(name for name in models.namelist() if name.endswith(".obj") and not FLAT.search(name))
+            for number, name in enumerate(names):
+                path = layout.rendered / f"{flat(name.removesuffix('.obj'))}.png"
+                rng = np.random.default_rng([RENDERED, zlib.crc32(name.encode())])
+                if path.exists() or _rendered(rng, name, models.read, surfaces, path):
+                    count += 1
+                if number % 50 == 49:
+                    report(f"{PurePosixPath(library).name}: {number + 1} of {len(names)} models")
+    return count
+
+
+def _rendered(rng: Rng, name: str, read: Read, surfaces: Sequence[NDArray[np.uint8]], path: Path) -> bool:
+    try:
+        picture = render(rng, read_model(name, read), RENDERED_SIDE, surfaces)
+    except ModelFileError:
+        return False
+    write(path.with_suffix(".shadow.png"), as_png(picture.shadow))
+    write(path, as_png(picture.rgba))
+    return True
+
+
+def as_png(pixels: NDArray[np.uint8]) -> bytes:
+    """The content of a PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
 
 
 def gather_file(package: Path, member: str, to: Path) -> int:

@@ -45,6 +45,11 @@ class Layout:
         return self.root / "surfaces"
 
     @property
+    def rendered(self) -> Path:
+        """Pictures of textured models with exact mattes, for training; beside each its shadow, `NAME.shadow.png`."""
+        return self.root / "rendered"
+
+    @property
     def real_objects(self) -> Path:
         """The objects of the `real` split, which no training may read."""
         return self.root / "real" / "objects"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -52,6 +52,8 @@ class Corpus:
 
     objects: list[DrawnObject] = field(default_factory=list)
     """With mattes that somebody has drawn or that are exact."""
+    rendered: list[DrawnObject] = field(default_factory=list)
+    """Textured models, with exact mattes and the shadows that they cast."""
     taught: list[DrawnObject] = field(default_factory=list)
     """Objects that the teacher is sure of."""
     photographs: list[Photograph] = field(default_factory=list)
@@ -70,6 +72,7 @@ def load_corpus(layout: Layout) -> Corpus:
         if digest_of(path.read_bytes()) in real:
             raise SplitError(f"{path} belongs to the real split, which is never trained on")
         corpus.objects.append(read_object(path))
+    corpus.rendered += [read_rendered(path) for path in files(layout.rendered) if ".shadow" not in path.suffixes]
     for path in files(layout.photographs):
         matte = layout.mattes / f"{path.stem}.png"
         if matte.exists():
@@ -99,6 +102,13 @@ def read_object(path: Path) -> DrawnObject:
     picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     rgba = np.array(picture)
     return cut(rgba[..., :3], rgba[..., 3], stands=not any(part in path.name.lower() for part in FLOATING))
+
+
+def read_rendered(path: Path) -> DrawnObject:
+    """A rendered model and its shadow, which is a square around it of twice its longer side."""
+    cutout = read_object(path)
+    with Image.open(path.with_suffix(".shadow.png")) as image:
+        return replace(cutout, stands=True, cut_below=False, shadow=np.array(image.convert("L")))
 
 
 def cut(rgb: Bytes, alpha: Bytes, stands: bool) -> DrawnObject:

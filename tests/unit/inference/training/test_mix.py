@@ -26,7 +26,9 @@ def corpus() -> Corpus:
     rgb[alpha > 0] = (220, 30, 30)
     block = DrawnObject(rgb[38:92, 48:112].copy(), alpha[38:92, 48:112].copy(), True, False)
     surface = np.random.default_rng(0).integers(80, 160, (64, 64, 3)).astype(np.uint8)
-    return Corpus([block], [block], [Photograph(rgb, alpha)], [np.full((200, 300, 3), 90, np.uint8)], [surface])
+    return Corpus(
+        [block], [block], [block], [Photograph(rgb, alpha)], [np.full((200, 300, 3), 90, np.uint8)], [surface]
+    )
 
 
 ONLY = {
