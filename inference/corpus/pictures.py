@@ -120,21 +120,27 @@ def cut(rgb: Bytes, alpha: Bytes, stands: bool) -> DrawnObject:
 
 
 def spread_colour(rgb: Bytes, alpha: Bytes) -> Bytes:
-    """Colours of opaque pixels, carried outwards over those that are not opaque."""
+    """Colours of opaque pixels, carried outwards over those that are not opaque: the nearest ones' mean, smoothly.
+
+    Pull-push over a pyramid: Gortler et al., "The Lumigraph", 1996.
+    """
     weight = (alpha > 230).astype(np.float32)
     if not weight.any():
         return rgb.copy()
-    picture, known = rgb.astype(np.float32), weight
-    result = np.where(known[..., None] > 0, picture, 0)
-    for sigma in (1.5, 4.0, 12.0, 40.0):
-        total = cv2.GaussianBlur(result * known[..., None], (0, 0), sigma)
-        share = cv2.GaussianBlur(known, (0, 0), sigma)
-        found = (share > 0.01) & (known == 0)
-        result[found] = total[found] / share[found, None]
-        known = np.maximum(known, found.astype(np.float32))
-    soft = (alpha > 128)[..., None] & (weight == 0)[..., None]
-    blend = np.where(soft, 0.5 * result + 0.5 * picture, result)
-    return np.asarray(blend.round().clip(0, 255), np.uint8)
+    levels = [(rgb.astype(np.float32) * weight[..., None], weight)]
+    while max(levels[-1][1].shape) > 1:
+        size = tuple(max(1, side // 2) for side in levels[-1][1].shape[::-1])
+        colours, weights = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in levels[-1])
+        levels.append((np.asarray(colours, np.float32), np.asarray(weights, np.float32)))
+    result = levels[-1][0] / np.maximum(levels[-1][1], 1e-6)[..., None]
+    for colours, weights in reversed(levels[:-1]):
+        size = (weights.shape[1], weights.shape[0])
+        around = np.asarray(cv2.resize(result, size, interpolation=cv2.INTER_LINEAR), np.float32)
+        known = np.minimum(1, weights * 4)[..., None]
+        result = around * (1 - known) + colours / np.maximum(weights, 1e-6)[..., None] * known
+    soft = ((alpha > 128) & (alpha <= 230))[..., None]
+    result = np.where(soft, (result + rgb) / 2, result)
+    return np.asarray(result.round().clip(0, 255), np.uint8)
 
 
 def _add_photograph(corpus: Corpus, path: Path, matte: Bytes) -> None:
