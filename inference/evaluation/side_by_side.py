@@ -38,7 +38,7 @@ class Line:
 
     verdict: Verdict = field(default_factory=Verdict)
     seconds: float = 0.0
-    """CPU time of the engine, of all its threads."""
+    """CPU time of the engine, which computes on one thread: more of them spend time on waiting for each other."""
 
     def figures(self) -> dict[str, float]:
         """Means over the pictures, and CPU milliseconds a picture."""
@@ -64,7 +64,9 @@ def evaluate(
     ours = next(iter(models))
     lines: dict[tuple[str, str], Line] = {}
     with ExitStack() as stack:
-        engines = {name: stack.enter_context(Engine(EngineOptions(model=model))) for name, model in models.items()}
+        engines = {
+            name: stack.enter_context(Engine(EngineOptions(model=model, threads=1))) for name, model in models.items()
+        }
         for split, total, samples in pictures(layout, splits, count):
             for name in engines:
                 lines[split, name] = Line()
