@@ -73,7 +73,7 @@ demo: setup ## drop sample pictures into a running daemon, draw demo/contact-she
 dashboard: setup services ## write dashboard and rules anew, draw docs/images/dashboard.png from a daemon under load
 	@$(BIN)/python -m scripts.monitoring
 
-training-data: setup ## fetch and prepare what the network learns from (0.9 GB), into training-data/ or DATA=
+training-data: setup ## fetch and prepare what the network learns from (1 GB), into training-data/ or DATA=
 	@$(BIN)/python -m inference.corpus --data $(DATA)
 
 train: setup ## train the network: make train MINUTES=120 OUT=runs/nano
