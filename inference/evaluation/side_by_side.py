@@ -29,6 +29,8 @@ from inference.picture import Picture
 from inference.synthetic import Sample
 
 REAL = "real"
+TABLE_WIDTH = 110
+"""Of the printed table, which is the same in a file as on a screen."""
 EVERY_SPLIT = (*SPLITS, REAL)
 
 
@@ -77,7 +79,7 @@ def evaluate(
         photo_sheet(engines[ours], out / "photographs.png")
     means = {f"{split}: {name}": line.figures() for (split, name), line in lines.items()}
     (out / "figures.json").write_text(json.dumps(means, indent=2) + "\n", "utf-8")
-    Console().print(table(lines))
+    Console(width=TABLE_WIDTH).print(table(lines))
     print(f"Sheets and figures are in {out}.")
     return lines
 
@@ -105,9 +107,9 @@ def add(line: Line, engine: Engine, key: str, sample: Sample) -> None:
 
 def table(lines: Mapping[tuple[str, str], Line]) -> Table:
     """The figures, for people."""
-    result = Table(title="held-out pictures; errors are better when low, IoU when high")
+    result = Table(title="held-out pictures; errors are better when low, IoU when high", box=None)
     for name in ("split", "model"):
-        result.add_column(name)
+        result.add_column(name, no_wrap=True)
     for name in ("MAD", "IoU", "SAD", "MSE", "Grad", "Conn", "CPU ms"):
         result.add_column(name, justify="right")
     before = ""
@@ -115,7 +117,7 @@ def table(lines: Mapping[tuple[str, str], Line]) -> Table:
         figures = line.figures()
         values = [f"{figures[key]:.4f}" for key in ("mad", "iou", "sad", "mse", "grad", "conn")]
         title = "" if split == before else f"{split} ({figures['count']})"
-        result.add_row(title, name, *values, f"{figures['cpu_ms']:.0f}", end_section=False)
+        result.add_row(title, name, *values, f"{figures['cpu_ms']:.0f}")
         before = split
     return result
 
