@@ -10,7 +10,7 @@ from inference import Engine, EngineOptions, Picture
 from inference.corpus.layout import Layout
 from inference.models.cvunet import SIZES, CVUNet
 from inference.synthetic import SampleStream
-from inference.training.export import export
+from inference.training.export import CANVAS, export
 from inference.training.loader import render_batch
 from inference.training.losses import (
     band_weight,
@@ -156,7 +156,7 @@ def test_the_edge_head_is_trained_alone(tmp_path: Path) -> None:
 
 
 def test_the_plan_ends_on_the_canvas_that_is_used_at_run_time() -> None:
-    assert 320 in PHASES[-1].sides
+    assert CANVAS in PHASES[-1].sides
     assert PHASES[-1].until == 1.0
 
 
