@@ -3,6 +3,8 @@
 PYTHON ?= python3
 MINUTES ?= 120
 OUT ?= runs/nano
+DATA ?= training-data
+COUNT ?= 400
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,10 +22,10 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit torture manifests image demo dashboard train evaluate render reference bench peers format clean
+.PHONY: help setup services test lint types imports unit torture manifests image demo dashboard training-data train evaluate render reference bench peers format clean
 
 help: ## list the targets
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned packages (again only when they change)
 
@@ -75,17 +77,19 @@ demo: setup ## drop sample pictures into a running daemon, draw demo/contact-she
 dashboard: setup services ## write dashboard and rules anew, draw docs/images/dashboard.png from a daemon under load
 	@$(BIN)/python -m scripts.monitoring
 
+training-data: setup ## fetch and prepare what the network learns from (1 GB), into training-data/ or DATA=
+	@$(BIN)/python -m inference.corpus --data $(DATA)
+
 train: setup ## train the network: make train MINUTES=120 OUT=runs/nano
-	@$(BIN)/python -m inference.training train --out $(OUT) --minutes $(MINUTES)
+	@$(BIN)/python -m inference.training train --out $(OUT) --minutes $(MINUTES) --data $(DATA)
 
 .PHONY: manifests
 manifests: setup services $(MANIFEST_TOOLS)/.installed ## hold deploy/k8s against schemas of Kubernetes and operators, checkov, our policies
 	@$(MANIFEST_TOOLS)/bin/python -m scripts.manifests
 	@$(BIN)/python -m pytest tests/deploy --campaign=full
 
-evaluate: setup ## score the shipped weights, into runs/evaluation/
-	@$(BIN)/python -m inference.training evaluate --out runs/evaluation
-	@$(BIN)/python -m inference.training evaluate --split solid --out runs/evaluation-solid
+evaluate: setup ## score the shipped weights beside u2netp and u2net, into runs/evaluation/ (COUNT=100: quicker)
+	@$(BIN)/python -m inference.training evaluate --out runs/evaluation --count $(COUNT) --data $(DATA)
 
 render: setup ## a sheet of training samples, runs/samples.png
 	@mkdir -p runs

@@ -93,11 +93,11 @@ def main() -> int:
 
 
 def make_pictures(console: Console) -> list[Drop]:
-    """Draw some products and fetch some photographs, as JPEG, PNG and WebP files."""
-    console.print(f"Drawing {len(DRAWN)} products, and taking {len(PHOTOS)} photographs from scikit-image ...")
-    pictures = [(f"product-{i}", drawn(i, *size)) for i, size in enumerate(DRAWN, 1)]
+    """Fetch some photographs and draw some products, as JPEG, PNG and WebP files."""
+    console.print(f"Taking {len(PHOTOS)} photographs from scikit-image, and drawing {len(DRAWN)} products ...")
     folder = Path(skimage.__file__).parent / "data"
-    pictures += [(Path(name).stem, Image.open(folder / name)) for name in PHOTOS]
+    pictures = [(Path(name).stem, Image.open(folder / name).convert("RGB")) for name in PHOTOS]
+    pictures += [(f"product-{i}", drawn(i, *size)) for i, size in enumerate(DRAWN, 1)]
     drops = []
     for i, (stem, picture) in enumerate(pictures):
         file = PICTURES / f"{stem}.{FORMATS[i % len(FORMATS)]}"

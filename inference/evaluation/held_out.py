@@ -1,22 +1,15 @@
-"""Judging a model on the held-out splits, and on photographs to look at."""
+"""The held-out splits that are drawn, and judging a model on them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
-from inference import Cutout, Engine, EngineOptions, Picture
-from inference.evaluation.contact_sheet import Row, contact_sheet
-from inference.evaluation.metrics import Scores
-from inference.evaluation.photographs import photographs
-from inference.evaluation.scoring import SHEET, Judged, Verdict, judged, sheet, table, views
+from inference import Cutout, Engine, Picture
+from inference.evaluation.scoring import Judged, judged
 from inference.synthetic import DRAWN, SOLID, ContentMix, Sample, render_sample
 
 HELD_OUT = 20_250_701
@@ -30,22 +23,6 @@ def held_out(index: int, split: str = "drawn") -> Sample:
     """The split's picture of that number: always the same, everything in it fresh, sizes in turn."""
     height, width = SIZES[index % len(SIZES)]
     return render_sample(np.random.default_rng([HELD_OUT, index]), height, width, SPLITS[split])
-
-
-def evaluate(model: str, out: Path, count: int, split: str = "drawn") -> Scores:
-    """Score `model` on `count` pictures of a split; writes figures.json, figures.csv and the sheets into `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    verdict, first = Verdict(), list[Judged]()
-    with Engine(EngineOptions(model=model)) as engine:
-        for one in track(judge(engine, count, split), "judging", count, console=Console(stderr=True)):
-            verdict.add(one)
-            first += [one] if len(first) < SHEET else []
-        photo_sheet(engine, out / "photographs.png")
-    verdict.write(out)
-    sheet(first, out / "first.png")
-    Console().print(table(f"{count} held-out pictures, {split}", verdict.mean))
-    print(f"sheets and figures are in {out}")
-    return verdict.mean
 
 
 def judge(engine: Engine, count: int, split: str = "drawn") -> Iterator[Judged]:
@@ -62,12 +39,3 @@ def judge(engine: Engine, count: int, split: str = "drawn") -> Iterator[Judged]:
 
 def _judged(index: int, sample: Sample, promise: Future[Cutout]) -> Judged:
     return judged(str(index), sample.image, sample.alpha, promise.result())
-
-
-def photo_sheet(engine: Engine, path: Path) -> None:
-    """What the model makes of real photographs, for which there is no truth but the eye."""
-    rows = []
-    for name, pixels in photographs():
-        cutout = engine.submit(Picture(pixels)).result()
-        rows.append(Row(name, [Image.fromarray(pixels), *views(cutout)]))
-    contact_sheet(rows, ["photograph", "matte", "cut-out"], path)

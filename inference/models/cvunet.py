@@ -17,6 +17,7 @@ Matting", 2008; such functions fitted at a small size and applied at a larger on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from inference.errors import ModelError
+from inference.models.blocks import ConvBN
+from inference.models.encoder import CHANNELS, ImageNetEncoder
 from inference.models.entry import ModelEntry
 
 STRIDE = 32
@@ -38,34 +41,18 @@ class CVUNetConfig:
 
     channels: tuple[int, ...]
     blocks: tuple[int, ...]
+    """Residual blocks of each level: in the encoder, or in the decoder where the encoder is ImageNet's."""
     heads: int
     detail: int = 16
+    imagenet: bool = False
+    """The encoder is that of `encoder.py`, whose weights can begin as those learnt on ImageNet."""
 
 
 SIZES = {
-    "nano": CVUNetConfig(channels=(16, 32, 56, 96, 160), blocks=(1, 1, 2, 4, 4), heads=4),
+    "nano": CVUNetConfig(channels=CHANNELS, blocks=(1, 1, 2, 2), heads=6, imagenet=True),
     "lite": CVUNetConfig(channels=(32, 64, 128, 256, 384), blocks=(2, 2, 3, 3, 3), heads=6, detail=32),
     "full": CVUNetConfig(channels=(64, 128, 256, 448, 640), blocks=(2, 2, 3, 3, 3), heads=10, detail=32),
 }
-
-
-class ConvBN(nn.Module):
-    """3x3 (or 1x1) convolution and batch norm, which `fold` merges into one convolution for inference."""
-
-    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1, padded: bool = True) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2 if padded else 0, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(cout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm(self.conv(x))
-        return y
-
-    def fold(self) -> None:
-        """Merge the (frozen) batch norm into the convolution: same function, one pass less over memory."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = nn.utils.fusion.fuse_conv_bn_eval(self.conv, self.norm)
-            self.norm = nn.Identity()
 
 
 class Residual(nn.Module):
@@ -117,11 +104,11 @@ class AttentionGate(nn.Module):
 class Up(nn.Module):
     """One decoder level: adds the enlarged coarser level to the gated skip connection."""
 
-    def __init__(self, skip: int, coarse: int) -> None:
+    def __init__(self, skip: int, coarse: int, blocks: int = 1) -> None:
         super().__init__()
         self.gate = AttentionGate(skip, coarse)
         self.reduce = ConvBN(coarse, skip, kernel=1)
-        self.block = Residual(skip)
+        self.block = nn.Sequential(*(Residual(skip) for _ in range(blocks)))
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
         joined = self.gate(skip, coarse) + enlarge(self.reduce(coarse), skip)
@@ -129,26 +116,40 @@ class Up(nn.Module):
         return result
 
 
+class DenseEncoder(nn.Module):
+    """B x 3 x h x w to the features of every level, by residual blocks; the first one at half of the canvas."""
+
+    def __init__(self, config: CVUNetConfig) -> None:
+        super().__init__()
+        widths = config.channels
+        self.stem = ConvBN(12, widths[0])
+        self.downs = nn.ModuleList(ConvBN(a, b, stride=2) for a, b in pairwise(widths))
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(Residual(c) for _ in range(n))) for c, n in zip(widths, config.blocks, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        levels = [self.levels[0](F.relu(self.stem(F.pixel_unshuffle(x, 2))))]  # [B, C0, h/2, w/2]
+        for down, level in zip(self.downs, self.levels[1:], strict=True):
+            levels.append(level(F.relu(down(levels[-1]))))
+        return levels
+
+
 class UNet(nn.Module):
     """B x 3 x h x w (h, w multiples of 32) to a matte's logits and features, both at half of the canvas."""
 
     def __init__(self, config: CVUNetConfig) -> None:
         super().__init__()
-        widths, pairs = config.channels, list(zip(config.channels, config.channels[1:], strict=False))
-        self.stem = ConvBN(12, widths[0])
-        self.downs = nn.ModuleList(ConvBN(a, b, stride=2) for a, b in pairs)
-        self.levels = nn.ModuleList(
-            nn.Sequential(*(Residual(c) for _ in range(n))) for c, n in zip(widths, config.blocks, strict=True)
-        )
+        widths = config.channels
+        self.encoder = ImageNetEncoder() if config.imagenet else DenseEncoder(config)
         self.attention = GlobalAttention(widths[-1], config.heads)
-        self.ups = nn.ModuleList(Up(a, b) for a, b in reversed(pairs))
+        blocks = config.blocks if config.imagenet else (1,) * (len(widths) - 1)
+        ups = [Up(fine, coarse, n) for (fine, coarse), n in zip(pairwise(widths), blocks, strict=True)]
+        self.ups = nn.ModuleList(reversed(ups))
         self.matte = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.levels[0](F.relu(self.stem(F.pixel_unshuffle(x, 2))))  # [B, C0, h/2, w/2]
-        skips = [x]
-        for down, level in zip(self.downs, self.levels[1:], strict=True):
-            skips.append(level(F.relu(down(skips[-1]))))
+        skips = self.encoder(x)
         y = self.attention(skips.pop())  # [B, C4, h/32, w/32]
         for up in self.ups:
             y = up(skips.pop(), y)

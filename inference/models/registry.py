@@ -12,8 +12,10 @@ from inference.errors import ModelError
 from inference.models.entry import ModelEntry, digest_of
 from inference.models.thirdparty.contracts import REMBG
 
-FORMAT = "alphadrop.cvunet/1"
+FORMAT = "alphadrop.cvunet/2"
 """What a weights file of ours says in its safetensors metadata, with `size` and `canvas`."""
+OLD_FORMAT = "alphadrop.cvunet/1"
+"""What it said while nano's encoder was another one."""
 
 PIPELINE = 4
 """Incremented whenever the same weights would give different outputs; part of every job's id."""
@@ -33,7 +35,7 @@ class Size:
 
 
 CATALOGUE = (
-    Size("nano", 13, "small and quick: products on plain or soft backgrounds; shipped"),
+    Size("nano", 12, "small and quick, with an encoder that has learnt from photographs; shipped"),
     Size("lite", 65, "5 times the weights: finer shapes; train it on a GPU"),
     Size("full", 196, "15 times the weights: the largest; train it on a GPU"),
 )
@@ -117,6 +119,10 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise ModelError(
             f"{path} is not a safetensors file ({error}); use a file that alphadrop's training wrote."
         ) from error
+    if metadata.get("format") == OLD_FORMAT:
+        raise ModelError(
+            f"{path} was trained for the network of an earlier version: train it again, or use --model nano."
+        )
     if metadata.get("format") != FORMAT or not {"size", "canvas"} <= metadata.keys():
         raise ModelError(
             f"{path} is a safetensors file, but not of the format {FORMAT}: it holds weights without a network. Use a "

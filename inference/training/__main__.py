@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+EVERY_SPLIT = ("drawn", "solid", "real")
 EPILOG = """examples:
   python -m inference.training render --out samples.png           look at what the network is taught with
   python -m inference.training train --out runs/nano --minutes 120
   python -m inference.training train --out runs/nano --minutes 180  resumes, with an hour more
   python -m inference.training train --out runs/edge --edge --start nano.safetensors --minutes 15
   python -m inference.training export --out runs/nano               write the weights that alphadrop loads
-  python -m inference.training evaluate --out evaluation            score the shipped weights
-  python -m inference.training evaluate --split solid --out solid   score them on solid objects
+  python -m inference.training evaluate --out evaluation            score the shipped weights beside u2netp and u2net
+  python -m inference.training evaluate --split real --alone        score them on photographed objects, without rivals
 """
 
 
@@ -47,8 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     train.add_argument("--threads", type=int, default=2, help="torch threads on the CPU")
     train.add_argument("--workers", type=int, default=1, help="processes that render samples")
+    train.add_argument("--data", type=Path, default=Path("training-data"), help="what `make training-data` gathered")
+    train.add_argument("--drawn", action="store_true", help="drawings alone, without --data")
     train.add_argument("--start", type=Path, help="weights to begin with, as export writes them")
     train.add_argument("--edge", action="store_true", help="the edge head alone, on larger pictures: wants --start")
+    train.add_argument("--head", type=Path, help="with --edge: weights whose edge head to begin with")
     train.add_argument("--rate", type=float, default=2.0e-3, help="the highest learning rate")
     train.add_argument("--seed", type=int, default=1, help="seed of samples and weights")
     train.set_defaults(command=run_train)
@@ -58,11 +63,13 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--to", type=Path, help="the file to write; default: where the package ships its weights")
     export.set_defaults(command=run_export)
 
-    evaluate = commands.add_parser("evaluate", help="score weights on a held-out split", formatter_class=shape)
+    evaluate = commands.add_parser("evaluate", help="score weights on the held-out splits", formatter_class=shape)
     evaluate.add_argument("--out", type=Path, default=Path("evaluation"), help="folder for the table and the sheets")
     evaluate.add_argument("--model", default="nano", help="a size with weights, or a .safetensors file")
-    evaluate.add_argument("--count", type=int, default=400, help="how many of the held-out pictures")
-    evaluate.add_argument("--split", default="drawn", choices=("drawn", "solid"), help="flat or solid objects")
+    evaluate.add_argument("--count", type=int, default=400, help="how many pictures of drawn and of solid")
+    evaluate.add_argument("--split", choices=EVERY_SPLIT, help="one of the splits; default: all")
+    evaluate.add_argument("--data", type=Path, default=Path("training-data"), help="where `real` and the rivals are")
+    evaluate.add_argument("--alone", action="store_true", help="without the rivals, u2netp and u2net")
     evaluate.set_defaults(command=run_evaluate)
     return parser
 
@@ -87,8 +94,10 @@ def run_train(args: argparse.Namespace) -> None:
         threads=args.threads,
         workers=args.workers,
         seed=args.seed,
+        data=None if args.drawn else args.data,
         start=args.start,
         edge=args.edge,
+        head=args.head,
         learning_rate=args.rate,
     )
     Trainer(options).run()
@@ -102,11 +111,25 @@ def run_export(args: argparse.Namespace) -> None:
     print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
 
-def run_evaluate(args: argparse.Namespace) -> None:
-    """Score a model and draw the sheets."""
-    from inference.evaluation.held_out import evaluate
+def run_evaluate(args: argparse.Namespace) -> int:
+    """Score a model beside its rivals and draw the sheets."""
+    from inference.corpus.layout import Layout
+    from inference.evaluation.side_by_side import evaluate, rivals
 
-    evaluate(args.model, args.out, count=args.count, split=args.split)
+    layout = Layout(args.data)
+    others = {} if args.alone else rivals(layout)
+    if not args.alone and len(others) < 2:
+        print(f"{layout.models} lacks u2netp.onnx or u2net.onnx: they are left out; make training-data fetches them.")
+    splits = [args.split] if args.split else list(EVERY_SPLIT)
+    if not args.split and not layout.real_objects.is_dir():
+        splits.remove("real")
+        print(f"{layout.root} does not hold the real split, which is left out; make training-data fetches it.")
+    try:
+        evaluate({args.model: args.model, **others}, args.out, layout, splits, args.count)
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from inference.models.registry import FORMAT, shipped_path
 
-CANVAS = 320
+CANVAS = 384
 """The side of the canvas that the last phase of the training uses: the default at run time."""
 
 

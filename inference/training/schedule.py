@@ -25,29 +25,23 @@ class Phase:
 
     until: float
     sides: tuple[int, ...]
-    ratio_two: float
-    """Share of batches whose picture is twice as large as the canvas, to teach the edge head its pyramid."""
 
 
 PHASES = (
-    Phase(until=0.30, sides=(160, 192), ratio_two=0.0),
-    Phase(until=0.70, sides=(192, 256), ratio_two=0.25),
-    Phase(until=1.00, sides=(256, 320, 320), ratio_two=0.25),
+    Phase(until=0.25, sides=(160, 192, 224)),
+    Phase(until=0.60, sides=(192, 256, 320)),
+    Phase(until=1.00, sides=(256, 320, 384, 384)),
 )
 PIXELS_PER_BATCH = 10 * 256 * 256
 
 
 def shape_at(progress: float, rng: np.random.Generator) -> Shape:
-    """The shape of the next batch when `progress` (0..1) of the training is over."""
+    """The shape of the next batch when `progress` (0..1) of the training is over: pictures of the canvas's own size."""
     phase = next((p for p in PHASES if progress < p.until), PHASES[-1])
     long_side = int(rng.choice(phase.sides))
     short_side = long_side if rng.random() < 0.5 else round(long_side * rng.uniform(0.45, 1.0) / STEP) * STEP
-    ratio = 2 if rng.random() < phase.ratio_two else 1
-    if ratio == 2:  # the canvas stays small, or rendering would take all the time
-        long_side, short_side = 192, max(STEP * 3, round(short_side / long_side * 6) * STEP)
     height, width = (long_side, short_side) if rng.random() < 0.5 else (short_side, long_side)
-    pixels = height * width * (2 if ratio == 2 else 1)
-    return Shape(height * ratio, width * ratio, ratio, batch=int(np.clip(PIXELS_PER_BATCH // pixels, 8, 48)))
+    return Shape(height, width, 1, batch=int(np.clip(PIXELS_PER_BATCH // (height * width), 8, 32)))
 
 
 EDGE_SIDES = (192, 256, 320)

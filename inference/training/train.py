@@ -7,6 +7,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,18 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from safetensors.torch import load_file
 from torch import Tensor
 
-from inference.models.cvunet import SIZES, CVUNet, Level, channels_last
+from inference.corpus.layout import Layout
+from inference.models.cvunet import CONTRAST, SIZES, CVUNet, Level, channels_last
+from inference.models.encoder import Bottleneck, ImageNetEncoder, translated
 from inference.models.native import fastest_dtype
 from inference.training.curve import draw_curve
 from inference.training.loader import batches
 from inference.training.losses import coarse_loss, edge_loss
+
+PRETRAINED_RATE = 0.1
+"""The part of the learning rate by which the encoder's ImageNet weights are trained."""
+FROZEN_STAGES = 3
+"""The encoder's first stages, which see edges and colours, stay as they are: their gradients cost most of the time."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +43,14 @@ class TrainOptions:
     threads: int = 2
     workers: int = 1
     seed: int = 1
+    data: Path | None = None
+    """The folder of the training data, which also holds the encoder's ImageNet weights; None: drawings alone."""
     start: Path | None = None
     """Weights to begin with, safetensors; the phases with the smallest pictures are left out then."""
     edge: bool = False
     """Train the edge head alone, on pictures several times as large as the canvas."""
+    head: Path | None = None
+    """Weights whose edge head to begin with; its first look at the U-Net's features begins anew."""
     learning_rate: float = 2.0e-3
     checkpoint_seconds: float = 120.0
 
@@ -55,8 +67,10 @@ class Trainer:
         self.network = channels_last(CVUNet(SIZES[options.size]).to(self.device))
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.network.unet.requires_grad_(not options.edge).train(not options.edge)
-        parameters = (self.network.edge if options.edge else self.network).parameters()
-        self.optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=0.01)
+        self.pretrained = list[Tensor]()
+        if isinstance(self.network.unet.encoder, ImageNetEncoder) and not options.edge:
+            self.pretrained = [p for p in freeze(self.network.unet.encoder).parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(self.parameter_groups(), lr=options.learning_rate, weight_decay=0.01)
         self.seconds, self.steps, self.samples = 0.0, 0, 0
         self.history: list[dict[str, float]] = []
         options.out.mkdir(parents=True, exist_ok=True)
@@ -64,6 +78,16 @@ class Trainer:
             self.restore()
         elif options.start:
             self.begin_with(options.start)
+        elif options.data and self.pretrained:
+            self.begin_with_imagenet(Layout(options.data).encoder)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained, and by which part of the learning rate: pretrained weights by PRETRAINED_RATE."""
+        chosen = (self.network.edge if self.options.edge else self.network).parameters()
+        known = {id(parameter) for parameter in self.pretrained}
+        fresh = [parameter for parameter in chosen if parameter.requires_grad and id(parameter) not in known]
+        groups: list[dict[str, Any]] = [{"params": fresh, "part": 1.0}]
+        return [*groups, {"params": self.pretrained, "part": PRETRAINED_RATE}] if self.pretrained else groups
 
     @property
     def checkpoint(self) -> Path:
@@ -78,8 +102,10 @@ class Trainer:
     def run(self) -> None:
         """Train until the budget is spent; safe to kill at any time and to start again."""
         # A resumed run must not see the first run's samples again.
-        stream, shown = batches(self.options.seed + self.steps, self.options.workers, self.options.edge)
+        seed, data = self.options.seed + self.steps, self.options.data
+        stream, shown = batches(seed, self.options.workers, self.options.edge, data)
         losses: list[float] = []
+        stream = chain([next(stream)], stream)  # the time that the loader takes to start is not training
         saved = last = time.monotonic()
         with progress_bar() as bar:
             task = bar.add_task("training", total=1.0, loss=float("nan"))
@@ -104,7 +130,7 @@ class Trainer:
         picture = pictures.to(self.device).permute(0, 3, 1, 2).float().div(255)
         alpha = alphas.to(self.device)[:, None].float().div(255)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group["part"]
         canvas = picture if ratio == 1 else F.avg_pool2d(picture, ratio)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits, features = self.network.coarse(canvas.contiguous(memory_format=torch.channels_last))
@@ -163,6 +189,16 @@ class Trainer:
         """Take the weights that an earlier run has exported; they are of the same size, or it raises RuntimeError."""
         for network in (self.network, self.average):
             network.load_state_dict({name: w.float() for name, w in load_file(weights).items()}, strict=False)
+            if self.options.head:
+                known = {name: w.float() for name, w in load_file(self.options.head).items()}
+                kept = {name: w for name, w in known.items() if name.startswith("edge.") and "edge.guide" not in name}
+                network.load_state_dict(kept, strict=False)
+
+    def begin_with_imagenet(self, weights: Path) -> None:
+        """Take the encoder's ImageNet weights, a torch file. Raises OSError where there is none."""
+        published = torch.load(weights, map_location="cpu", weights_only=True)
+        for network in (self.network, self.average):
+            network.unet.encoder.load_state_dict(translated(published, CONTRAST))
 
     def restore(self) -> None:
         """Continue where the last run stopped."""
@@ -172,6 +208,17 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.seconds, self.steps, self.samples = state["seconds"], state["steps"], state["samples"]
         self.history = state["history"]
+
+
+def freeze(encoder: ImageNetEncoder) -> ImageNetEncoder:
+    """Keep what is not worth its time: statistics of batch norms, the first stages, and all depthwise filters."""
+    encoder.eval()
+    encoder.stem.requires_grad_(False)
+    encoder.stages[:FROZEN_STAGES].requires_grad_(False)
+    for module in encoder.modules():
+        if isinstance(module, Bottleneck):
+            module.filter.requires_grad_(False)
+    return encoder
 
 
 def progress_bar() -> Progress:

@@ -45,6 +45,8 @@ def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path, content: byte
 def test_safetensors_of_other_programs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=FORMAT):
         resolve(str(weights(tmp_path / "x.safetensors", format="pt")))
+    with pytest.raises(ModelError, match="an earlier version"):
+        resolve(str(weights(tmp_path / "y.safetensors", format="alphadrop.cvunet/1", size="nano", canvas="320")))
 
 
 def test_a_path_is_resolved_and_its_digest_depends_on_the_content(tmp_path: Path) -> None:

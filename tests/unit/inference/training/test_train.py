@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from inference import Engine, EngineOptions, Picture
+from inference.corpus.layout import Layout
+from inference.models.cvunet import SIZES, CVUNet
 from inference.synthetic import SampleStream
-from inference.training.export import export
+from inference.training.export import CANVAS, export
 from inference.training.loader import render_batch
 from inference.training.losses import (
     band_weight,
@@ -20,7 +22,7 @@ from inference.training.losses import (
     widest,
 )
 from inference.training.schedule import LARGEST_PICTURE, PHASES, Shape, edge_shape, shape_at
-from inference.training.train import Trainer, TrainOptions
+from inference.training.train import FROZEN_STAGES, Trainer, TrainOptions
 
 
 def disc() -> torch.Tensor:
@@ -51,7 +53,7 @@ def test_pictures_as_small_as_the_canvas_teach_the_unet_alone(tmp_path: Path) ->
     trainer.step(*render_batch(SampleStream(5), Shape(64, 64, 1, 4)))
     assert all(weight.grad is None for weight in trainer.network.edge.parameters())
     trainer.step(*render_batch(SampleStream(5), Shape(128, 128, 2, 4)))
-    assert all(weight.grad is not None for weight in trainer.network.parameters())
+    assert all(weight.grad is not None for weight in trainer.network.parameters() if weight.requires_grad)
 
 
 def test_what_is_lifted_may_go_beyond_what_there_is_but_not_the_other_way() -> None:
@@ -92,6 +94,56 @@ def test_the_edge_heads_pictures_are_several_canvases(seed: int) -> None:
     assert 4 <= shape.batch <= 16
 
 
+def test_pretrained_weights_are_trained_at_a_tenth_of_the_rate(tmp_path: Path) -> None:
+    trainer = Trainer(TrainOptions(out=tmp_path, threads=1))
+    encoder = trainer.network.unet.encoder
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    trainer.step(*render_batch(SampleStream(5), Shape(64, 64, 1, 4)))
+    fresh, pretrained = trainer.optimiser.param_groups
+    assert pretrained["lr"] == pytest.approx(0.1 * fresh["lr"])
+    changed = {name for name, new in encoder.state_dict().items() if not torch.equal(before[name], new)}
+    assert changed and not any("filter" in name or "running" in name or name.startswith("stem") for name in changed)
+    assert min(int(name.split(".")[1]) for name in changed) == FROZEN_STAGES
+
+
+def test_the_encoder_begins_with_imagenets_weights(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    published = published_weights()
+    layout = Layout(tmp_path / "data")
+    layout.models.mkdir(parents=True)
+    torch.save(published, layout.encoder)
+    trainer = Trainer(TrainOptions(out=tmp_path / "run", threads=1, data=layout.root))
+    weights, average = (network.unet.encoder.state_dict() for network in (trainer.network, trainer.average))
+    # The published network is fed -1..1, ours twice that.
+    assert torch.equal(weights["stem.conv.weight"], published["_conv_stem.weight"] / 2)
+    assert torch.equal(weights["stages.0.0.filter.norm.running_mean"], published["_blocks.0._bn1.running_mean"])
+    assert torch.equal(weights["stages.5.3.widen.conv.weight"], published["_blocks.14._expand_conv.weight"])
+    assert all(torch.equal(weights[name], average[name]) for name in weights)
+
+
+def published_weights() -> dict[str, torch.Tensor]:
+    """Random weights under EfficientNet-Lite0's published names, its last block and classifier with them."""
+    ours = CVUNet(SIZES["nano"]).unet.encoder.state_dict()
+    places = [(stage, block) for stage, count in enumerate((1, 2, 2, 3, 3, 4)) for block in range(count)]
+    parts = {
+        "stem.conv": "_conv_stem",
+        "stem.norm": "_bn0",
+        "widen.conv": "_expand_conv",
+        "widen.norm": "_bn0",
+        "filter.conv": "_depthwise_conv",
+        "filter.norm": "_bn1",
+        "narrow.conv": "_project_conv",
+        "narrow.norm": "_bn2",
+    }
+    result = {}
+    for name, tensor in ours.items():
+        *place, part, module, kind = name.split(".")
+        block = f"_blocks.{places.index((int(place[1]), int(place[2])))}." if place else ""
+        result[f"{block}{parts[f'{part}.{module}']}.{kind}"] = torch.rand_like(tensor.float())
+    left_out = ("_blocks.15._bn2.bias", "_conv_head.weight", "_fc.bias")
+    return result | {name: torch.ones(8) for name in left_out}
+
+
 def test_the_edge_head_is_trained_alone(tmp_path: Path) -> None:
     trainer = Trainer(TrainOptions(out=tmp_path, threads=1, edge=True))
     before = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
@@ -104,7 +156,7 @@ def test_the_edge_head_is_trained_alone(tmp_path: Path) -> None:
 
 
 def test_the_plan_ends_on_the_canvas_that_is_used_at_run_time() -> None:
-    assert 320 in PHASES[-1].sides
+    assert CANVAS in PHASES[-1].sides
     assert PHASES[-1].until == 1.0
 
 

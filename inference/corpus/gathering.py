@@ -1,0 +1,241 @@
+"""Put what the packages hold into the folders that the training and the evaluation read."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference.corpus.archives import ArchiveError, read_deb, read_zip
+from inference.corpus.layout import Layout
+from inference.corpus.rendering import render
+from inference.corpus.resources import read_resources
+from inference.corpus.wavefront import ModelFileError, Read, read_model
+from inference.synthetic.sampling import Rng
+
+RESOURCES = "usr/share/gcompris-qt/rcc/"
+PHOTO_GROUPS = (
+    "categorization",
+    "erase",
+    "explore_farm_animals",
+    "explore_monuments",
+    "explore_world_animals",
+    "explore_world_music",
+)
+"""The resource files of GCompris whose pictures are photographs."""
+SMALLEST_PHOTO = 300
+"""Longer side in pixels."""
+STAMPS = "usr/share/tuxpaint/stamps/"
+SURFACES = "textures.pk3"
+MATERIAL = re.compile(
+    r"(floor|wall|carpet|concrete|ground|grass|dirt|tile|wood|brick|stone|plank|marble|gravel|sand|rock|asphalt|street)"
+)
+NOT_COLOUR = re.compile(r"_(nm|sm|gm|rm)$")
+"""How names of textures end that hold normals, gloss and glow, not colours."""
+SMALLEST_SURFACE = 128
+RENDERED, RENDERED_SIDE = 12, 448
+"""Seed and side in pixels of the rendered models."""
+FLAT = re.compile("window|door|switch|socket|plug|elevator|curtain|wall|stair|carpet|rug|fence|railing|frame|hedge")
+"""Parts of names of models that are panels or parts of a building."""
+GROUND_SIDE = 1280
+"""Grounds are kept at this longer side: a training's pictures are smaller."""
+WALLPAPERS = {
+    "lomiri-wallpapers-16.04": ("usr/share/backgrounds/", ("analogpattern_by", "umang_by", "sunset_by", "life_by")),
+    "mate-backgrounds": (
+        "usr/share/backgrounds/mate/",
+        ("Elephants.jpg", "Aqua.jpg", "Blinds.jpg", "Storm.jpg", "RainDrops.jpg", "MATE-Stripes-Light.png"),
+    ),
+    "plasma-workspace-wallpapers": (
+        "usr/share/wallpapers/",
+        (
+            "ColdRipple/contents/images/2560x1600",
+            "DarkestHour/contents/images/2560x1600",
+            "FallenLeaf/contents/images/2560x1600",
+            "Grey/contents/images/2560x1600",
+            "PastelHills/contents/images/2560x1600",
+            "summer_1am/contents/images/2560x1600",
+            "ColorfulCups/contents/images/2560x1600",
+            "Honeywave/contents/images/5120x2880",
+            "Shell/contents/images/5120x2880",
+            "Flow/contents/images/5120x2880",
+            "Autumn/contents/images/2560x1600",
+            "EveningGlow/contents/images/2560x1600",
+            "Altai/contents/images/5120x2880",
+            "IceCold/contents/images/5120x2880",
+        ),
+    ),
+}
+"""Wallpapers for training: package, folder and how the names below it begin."""
+REAL_WALLPAPERS = {
+    "lomiri-wallpapers-16.04": ("usr/share/backgrounds/", ("picosdeeuropa_by", "aitzgorri_by")),
+    "mate-backgrounds": ("usr/share/backgrounds/mate/", ("Wood.jpg", "GreenMeadow.jpg", "Dune.jpg")),
+    "plasma-workspace-wallpapers": (
+        "usr/share/wallpapers/",
+        (
+            "BytheWater/contents/images/2560x1600",
+            "Path/contents/images/2560x1600",
+            "Volna/contents/images/5120x2880",
+        ),
+    ),
+}
+"""Those of the `real` split: planks, a forest, mountains, a lawn, dunes, a meadow, a beach."""
+
+
+class SplitError(ValueError):
+    """A picture of the `real` split would come into the training, or a listed picture is another one by now."""
+
+
+def listed(name: str) -> dict[str, str]:
+    """Path below Tux Paint's stamps and first 16 digits of the sha256, of `real-split` or `training-stamps`."""
+    text = importlib.resources.files("inference.corpus").joinpath(f"{name}.txt").read_text("utf-8")
+    pairs = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
+    return {path: digest for digest, path in pairs}
+
+
+def digest_of(content: bytes) -> str:
+    """The first 16 digits of the content's sha256, as the lists have them."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def gather_stamps(package: Path, layout: Layout) -> int:
+    """Write the stamps of both lists into their folders; returns how many. Raises SplitError."""
+    training, real = listed("training-stamps"), listed("real-split")
+    if shared := set(training.values()) & set(real.values()):
+        raise SplitError(f"{len(shared)} stamps are in both lists")
+    count = 0
+    for path, content in read_deb(package, lambda name: name.removeprefix(STAMPS) in training.keys() | real.keys()):
+        name = path.removeprefix(STAMPS)
+        if digest_of(content) != (training | real)[name]:
+            raise SplitError(f"{path} of {package.name} is not the picture that was listed")
+        folder = layout.objects if name in training else layout.real_objects
+        count += write(folder / flat(name), content)
+    return count
+
+
+def gather_photographs(package: Path, layout: Layout) -> int:
+    """Write GCompris's photographs; returns how many."""
+    wanted = {f"{RESOURCES}{group}.rcc" for group in PHOTO_GROUPS}
+    count = 0
+    for path, resource in read_deb(package, wanted.__contains__):
+        group = PurePosixPath(path).stem
+        for name, content in read_resources(resource):
+            if name.endswith(".webp") and _is_photograph(content):
+                count += write(layout.photographs / f"{group}+{PurePosixPath(name).name}", content)
+    return count
+
+
+def gather_grounds(package: Path, layout: Layout) -> int:
+    """Write the wallpapers of a package into the training's and the split's grounds, made smaller; returns how many."""
+    kind = package.name.split("_")[0]
+    count = 0
+    for table, folder in ((WALLPAPERS, layout.grounds), (REAL_WALLPAPERS, layout.real_grounds)):
+        root, names = table[kind]
+        for path, content in read_deb(package, lambda name, root=root, names=names: _chosen(name, root, names)):  # type: ignore[misc]
+            name = flat(path.removeprefix(root))
+            count += write(folder / PurePosixPath(name).with_suffix(".png"), smaller(content))
+    return count
+
+
+def gather_surfaces(package: Path, layout: Layout) -> int:
+    """Write the materials of UFO: Alien Invasion's textures; returns how many."""
+    count = 0
+    for _, content in read_deb(package, lambda name: name.endswith(SURFACES)):
+        for name, picture in _materials(content):
+            count += write(layout.surfaces / flat(name.removeprefix("textures/")), picture)
+    return count
+
+
+def gather_models(package: Path, layout: Layout, report: Callable[[str], None] = print) -> int:
+    """Render the furniture of Sweet Home 3D's libraries that can be rendered, each from one side; returns how many."""
+    surfaces = [np.array(Image.open(path).convert("RGB")) for path in sorted(layout.surfaces.glob("*"))]
+    count = 0
+    for library, content in read_deb(package, lambda name: name.endswith(".sh3f")):
+        with zipfile.ZipFile(io.BytesIO(content)) as models:
+            names = sorted(name for name in models.namelist() if name.endswith(".obj") and not FLAT.search(name))
+            for number, name in enumerate(names):
+                path = layout.rendered / f"{flat(name.removesuffix('.obj'))}.png"
+                rng = np.random.default_rng([RENDERED, zlib.crc32(name.encode())])
+                if path.exists() or _rendered(rng, name, models.read, surfaces, path):
+                    count += 1
+                if number % 50 == 49:
+                    report(f"{PurePosixPath(library).name}: {number + 1} of {len(names)} models")
+    return count
+
+
+def _rendered(rng: Rng, name: str, read: Read, surfaces: Sequence[NDArray[np.uint8]], path: Path) -> bool:
+    try:
+        picture = render(rng, read_model(name, read), RENDERED_SIDE, surfaces)
+    except ModelFileError:
+        return False
+    write(path.with_suffix(".shadow.png"), as_png(picture.shadow))
+    write(path, as_png(picture.rgba))
+    return True
+
+
+def as_png(pixels: NDArray[np.uint8]) -> bytes:
+    """The content of a PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def gather_file(package: Path, member: str, to: Path) -> int:
+    """Write one file out of a wheel; returns 1. Raises ArchiveError where it has none of that name."""
+    for _, content in read_zip(package, member.__eq__):
+        return write(to, content)
+    raise ArchiveError(f"{package.name} holds no {member}")
+
+
+def write(path: Path, content: bytes) -> int:
+    """Write a file whole or not at all; returns 1, to be counted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+    return 1
+
+
+def flat(path: str) -> str:
+    """A path as a file's name."""
+    return path.replace("/", "+")
+
+
+def smaller(content: bytes) -> bytes:
+    """A picture with GROUND_SIDE as its longer side at most, as a PNG."""
+    with Image.open(io.BytesIO(content)) as image:
+        picture = image.convert("RGB")
+    picture.thumbnail((GROUND_SIDE, GROUND_SIDE), Image.Resampling.LANCZOS)
+    result = io.BytesIO()
+    picture.save(result, "PNG")
+    return result.getvalue()
+
+
+def _chosen(name: str, root: str, names: Iterable[str]) -> bool:
+    below = name.removeprefix(root)
+    return name.startswith(root) and any(start in below for start in names)
+
+
+def _is_photograph(content: bytes) -> bool:
+    with Image.open(io.BytesIO(content)) as image:
+        return image.mode == "RGB" and max(image.size) >= SMALLEST_PHOTO
+
+
+def _materials(archive: bytes) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        for name in file.namelist():
+            path = PurePosixPath(name)
+            if path.suffix not in (".jpg", ".png") or NOT_COLOUR.search(path.stem) or not MATERIAL.match(path.stem):
+                continue
+            content = file.read(name)
+            with Image.open(io.BytesIO(content)) as image:
+                if image.mode == "RGB" and min(image.size) >= SMALLEST_SURFACE:
+                    yield name, content

@@ -1,0 +1,85 @@
+"""Where the training data lies below one folder, which git ignores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT = Path("training-data")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of the training data."""
+
+    root: Path = DEFAULT
+
+    @property
+    def packages(self) -> Path:
+        """Packages as they were fetched."""
+        return self.root / "packages"
+
+    @property
+    def photographs(self) -> Path:
+        """Whole photographs."""
+        return self.root / "photographs"
+
+    @property
+    def mattes(self) -> Path:
+        """The teacher's matte of each photograph: a PNG of TEACHER x TEACHER pixels with the photograph's stem."""
+        return self.root / "mattes"
+
+    @property
+    def objects(self) -> Path:
+        """Photographed objects with an alpha channel, for training."""
+        return self.root / "objects"
+
+    @property
+    def grounds(self) -> Path:
+        """Photographs without an object, for training."""
+        return self.root / "grounds"
+
+    @property
+    def surfaces(self) -> Path:
+        """Photographed materials that can be tiled, for training."""
+        return self.root / "surfaces"
+
+    @property
+    def rendered(self) -> Path:
+        """Pictures of textured models with exact mattes, for training; beside each its shadow, `NAME.shadow.png`."""
+        return self.root / "rendered"
+
+    @property
+    def real_objects(self) -> Path:
+        """The objects of the `real` split, which no training may read."""
+        return self.root / "real" / "objects"
+
+    @property
+    def real_grounds(self) -> Path:
+        """The grounds of the `real` split, which no training may read."""
+        return self.root / "real" / "grounds"
+
+    @property
+    def models(self) -> Path:
+        """The teacher, the networks to compare with, and the encoder's ImageNet weights."""
+        return self.root / "models"
+
+    @property
+    def encoder(self) -> Path:
+        """The ImageNet weights of EfficientNet-Lite0, a torch file."""
+        return self.models / "efficientnet-lite0.pth"
+
+    @property
+    def teacher(self) -> Path:
+        """U-2-Net, an ONNX file."""
+        return self.models / "u2net.onnx"
+
+    @property
+    def small_rival(self) -> Path:
+        """U-2-Net's small variant, an ONNX file."""
+        return self.models / "u2netp.onnx"
+
+    @property
+    def done(self) -> Path:
+        """A mark for each package that has been unpacked."""
+        return self.root / "done"

@@ -1,0 +1,37 @@
+"""What the network's parts are built of."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class ConvBN(nn.Module):
+    """Convolution (3x3 unless `kernel` says otherwise) and batch norm, which `fold` merges into one for inference.
+
+    `padded` keeps the size, `groups` as many as channels filters each channel alone, `eps` is the batch norm's.
+    """
+
+    def __init__(
+        self,
+        cin: int,
+        cout: int,
+        kernel: int = 3,
+        stride: int = 1,
+        padded: bool = True,
+        groups: int = 1,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        padding = kernel // 2 if padded else 0
+        self.conv = nn.Conv2d(cin, cout, kernel, stride, padding, groups=groups, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(cout, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return y
+
+    def fold(self) -> None:
+        """Merge the (frozen) batch norm into the convolution: same function, one pass less over memory."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv = nn.utils.fusion.fuse_conv_bn_eval(self.conv, self.norm)
+            self.norm = nn.Identity()
