@@ -12,6 +12,16 @@ from hatchling.builders.wheel import WheelBuilder
 
 from tests.equipment.support import ROOT
 
+LEFT_OUT = (
+    "inference/synthetic/",
+    "inference/corpus/",
+    "inference/training/",
+    "inference/evaluation/held_out.py",
+    "inference/evaluation/real.py",
+    "inference/evaluation/side_by_side.py",
+)
+"""What draws pictures or learns from them, and what cannot run without it."""
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -27,14 +37,13 @@ def contents(wheel: Path) -> set[str]:
 
 def test_the_wheel_leaves_out_drawing_and_training(wheel: Path) -> None:
     names = contents(wheel)
-    assert [name for name in names if name.startswith(("inference/synthetic/", "inference/training/"))] == []
+    assert [name for name in names if name.startswith(LEFT_OUT)] == []
     assert "inference/evaluation/held_out.py" not in names
 
 
 def test_the_wheel_has_every_other_file_of_the_packages(wheel: Path) -> None:
     listed = subprocess.run(["git", "ls-files", "watcher", "inference"], cwd=ROOT, capture_output=True, check=True)
-    left_out = ("inference/synthetic/", "inference/training/", "inference/evaluation/held_out.py")
-    expected = {name for name in listed.stdout.decode().split("\n") if name and not name.startswith(left_out)}
+    expected = {name for name in listed.stdout.decode().split("\n") if name and not name.startswith(LEFT_OUT)}
     assert {name for name in expected if (ROOT / name).exists()} - contents(wheel) == set()
 
 
