@@ -1,25 +1,25 @@
-# The images of alphadrop, from the smallest: watch, cpu, cuda. docs/container.md says which is for whom.
+# The images of alphadrop, from the smallest: watch, cpu, cuda. docs/container.md explains them.
 #
 #     docker build --target cpu --build-arg TORCH_INDEX=... --tag alphadrop:cpu .
 
-# Any Debian or Ubuntu will do whose python3 is 3.11 and has its venv module. A tag moves when its owner mends something; for the
-# same bytes for ever, give one with its digest: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
+# Any Debian or Ubuntu whose python3 is 3.11 and has its venv module. A tag changes with updates; for reproducible builds, name a
+# digest: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
 ARG BASE=python:3.11-slim-bookworm
-# Where torch's builds for the CPU are, see docs/container.md; PyPI's bring CUDA along. Empty: wherever pip looks.
+# Index of torch's CPU builds, see docs/container.md; PyPI's builds include CUDA. Empty: pip's own index.
 ARG TORCH_INDEX=
 
-# Settings and wheels of your own for pip: --build-context pip=FOLDER, with a pip.conf in it. They stay out of the images.
+# Your own settings and wheels for pip: --build-context pip=FOLDER, with a pip.conf in it. The images do not contain them.
 FROM scratch AS pip
 
 FROM ${BASE} AS base
-# Debian keeps only the newest build of a package, so that a pin would break at the next security update.
+# Debian keeps only the newest build of a package, so a pin would break at the next security update.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates tini \
     && rm -rf /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* /var/lib/apt/lists/* /var/log/*
 
-# Packages are a layer of their own below alphadrop: they are large and seldom change. Bytecode is made here, since nobody can
-# write it later, and so that it is the same whenever it is made.
+# Packages are a layer below alphadrop, because they are large and rarely change. Bytecode is compiled here, because it cannot be
+# written at run time, and with hashes, so that it is reproducible.
 FROM base AS watch-packages
 ENV PATH=/opt/pip/bin:$PATH \
     PIP_COMPILE=0 \
@@ -39,7 +39,7 @@ RUN --mount=type=bind,from=pip,target=/run/pip \
     pip install --constraint constraints-image.txt --requirement watch.txt \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/alphadrop/lib
 
-# The two differ in their build of torch alone. Its wheels bring tests of its own along, and a file that is for newer Pythons.
+# The two differ only in their build of torch. Its wheels contain torch's own tests, and a file for newer versions of Python.
 FROM watch-packages AS cuda-packages
 RUN --mount=type=bind,from=pip,target=/run/pip \
     pip install --constraint constraints-image.txt --no-deps "$(sed -n 's/^torch==/torch===/p' constraints.txt)"
@@ -53,7 +53,7 @@ ARG TORCH_INDEX
 RUN --mount=type=bind,from=pip,target=/run/pip \
     pip install --constraint constraints-image.txt --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
         "$(grep ^torch== constraints.txt)+cpu" \
-    || { echo 'Say where torch for the CPU is: --build-arg TORCH_INDEX=..., see docs/container.md' >&2; exit 1; }
+    || { echo 'Name the index of torch for the CPU: --build-arg TORCH_INDEX=..., see docs/container.md' >&2; exit 1; }
 RUN --mount=type=bind,from=pip,target=/run/pip \
     pip install --constraint constraints-image.txt --requirement engine.txt \
     && find /opt/alphadrop/lib \( -path '*/torch/test' -o -path '*/torch/bin/test_*' \) -prune -exec rm -r {} + \
@@ -78,7 +78,7 @@ LABEL org.opencontainers.image.title="alphadrop" \
     org.opencontainers.image.version="$VERSION" \
     org.opencontainers.image.revision="$REVISION" \
     org.opencontainers.image.base.name="$BASE"
-# Queues lie below XDG_STATE_HOME/alphadrop; all that is written is there, below /tmp or below /var/cache/alphadrop.
+# Queues are below XDG_STATE_HOME/alphadrop. Everything that is written is there, in /tmp or in /var/cache/alphadrop.
 ENV PATH=/opt/alphadrop/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -16,6 +16,10 @@ SERVICES := rabbitmq-server prometheus
 POLICY := /usr/sbin/policy-rc.d
 IMAGE_TOOLS := podman runc debootstrap
 TARGETS ?= watch cpu
+# Twice as many test processes as cores: the tests of the whole daemon mostly wait, for processes to start and for time-outs.
+JOBS ?= $(shell expr 2 \* $$(nproc))
+# Tests start hundreds of processes; without compiled modules each of them compiles the whole package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup services test lint types imports unit torture manifests image demo dashboard training-data train evaluate render reference bench peers format clean
@@ -38,7 +42,7 @@ services: ## install what tests run beside alphadrop: RabbitMQ and Prometheus of
 
 test: setup services ## lint, types, imports and every test: what CI runs
 	@$(MAKE) --no-print-directory lint types imports
-	@$(BIN)/python -m pytest --demand-all -n 2 --dist worksteal
+	@$(BIN)/python -m pytest --demand-all -n $(JOBS) --dist worksteal
 
 lint: setup ## style and likely mistakes
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Micro-batches: whatever is waiting when the device is free, and a little patience while more is on its way."""
+"""Micro-batching: a batch is whatever waits when the device is free, plus what arrives within a short wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """`size` items and `pixels` pixels at the most (one item always fits); `max_wait` seconds for the oldest item."""
+    """At most `size` items and `pixels` pixels (one item always fits); `max_wait` seconds for the oldest item."""
 
     size: int
     pixels: int
@@ -25,117 +25,117 @@ class BatchLimits:
 
 
 @dataclass(frozen=True)
-class Waiting(Generic[T]):
-    """An item that waits: of one bucket (only equal buckets share a batch), so many pixels, since when."""
+class QueuedItem(Generic[T]):
+    """An item that has waited `since` (seconds of the clock). Only items of equal shape share a batch."""
 
     item: T
-    bucket: Hashable
+    shape: Hashable
     pixels: int
     since: float
 
 
 @dataclass(frozen=True)
 class Batch(Generic[T]):
-    """Items of one bucket; `trigger` says why it is not larger; `waited` is the oldest item's time in seconds."""
+    """Items of one shape; `trigger` is why the batch was closed, `wait_seconds` how long its oldest item waited."""
 
     items: list[T]
-    bucket: Hashable
+    shape: Hashable
     trigger: Trigger
-    waited: float
+    wait_seconds: float
 
 
 @dataclass
 class Batcher(Generic[T]):
-    """Many threads put, one takes. Work-conserving: it only waits while a batch is short *and* more is announced."""
+    """Collects items from many threads into batches for one. It waits only while more items have been announced."""
 
     limits: BatchLimits
     clock: Callable[[], float] = time.monotonic
-    _buckets: OrderedDict[Hashable, deque[Waiting[T]]] = field(default_factory=OrderedDict, init=False)
+    _queues: OrderedDict[Hashable, deque[QueuedItem[T]]] = field(default_factory=OrderedDict, init=False)
     _announced: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
 
     def announce(self, count: int) -> None:
-        """So many more (or, negative, fewer) items are being prepared: worth a short wait."""
+        """Announce `count` items that are being prepared, for which a batch waits; a negative count withdraws them."""
         with self._changed:
             self._announced += count
-            if not self._announced:  # else there is as much to wait for as before
+            if not self._announced:  # otherwise there is still something to wait for
                 self._changed.notify_all()
 
-    def put(self, item: T, bucket: Hashable, pixels: int) -> None:
+    def put(self, item: T, shape: Hashable, pixels: int) -> None:
         """Add an item. Raises EngineClosed after `close`."""
         with self._changed:
             if self._closed:
                 raise EngineClosed("The engine is closed; submit the picture to a new one.")
-            self._buckets.setdefault(bucket, deque()).append(Waiting(item, bucket, pixels, self.clock()))
+            self._queues.setdefault(shape, deque()).append(QueuedItem(item, shape, pixels, self.clock()))
             self._changed.notify_all()
 
     def take(self) -> Batch[T] | None:
-        """The next batch, as soon as it makes sense; None when closed and empty."""
+        """Wait for the next batch and return it; None when closed and empty."""
         with self._changed:
             while True:
-                if not self._buckets:
+                if not self._queues:
                     if self._closed:
                         return None
                     self._changed.wait()
                     continue
-                trigger, patience = self._decide(self.clock())
+                trigger, remaining = self._decide(self.clock())
                 if trigger is not None:
                     return self._pop(trigger)
-                self._changed.wait(patience)
+                self._changed.wait(remaining)
 
     def close(self) -> None:
-        """No more items; what waits is still handed out."""
+        """Accept no more items; those that wait are still returned by `take`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def drain(self) -> list[T]:
-        """Close, and return what waits instead of handing it out."""
+        """Close, and remove and return all items that wait."""
         with self._changed:
             self._closed = True
-            left = [w.item for bucket in self._buckets.values() for w in bucket]
-            self._buckets.clear()
+            pending = [queued.item for queue in self._queues.values() for queued in queue]
+            self._queues.clear()
             self._changed.notify_all()
-            return left
+            return pending
 
-    def limit(self, size: int) -> None:
-        """Change the largest batch size (the out-of-memory ladder does)."""
+    def set_size(self, size: int) -> None:
+        """Change the largest batch size, after memory ran out or did not for a while."""
         with self._changed:
             self.limits = BatchLimits(size, self.limits.pixels, self.limits.max_wait)
 
     def __len__(self) -> int:
         with self._changed:
-            return sum(len(b) for b in self._buckets.values())
+            return sum(map(len, self._queues.values()))
 
     def _decide(self, now: float) -> tuple[Trigger | None, float]:
-        """Why to close the oldest item's batch now, or None and how long to wait at the most."""
-        bucket = self._oldest()
-        if self._fits(bucket) < len(bucket) or len(bucket) >= self.limits.size:
+        """Return why to close the oldest item's batch now; or None, and for how many seconds to wait at most."""
+        queue = self._oldest()
+        if self._fitting(queue) < len(queue) or len(queue) >= self.limits.size:
             return "full", 0.0
         if self._closed:
             return "closed", 0.0
         if not self._announced:
             return "idle", 0.0
-        patience = bucket[0].since + self.limits.max_wait - now
-        return ("timeout", 0.0) if patience <= 0 else (None, patience)
+        remaining = queue[0].since + self.limits.max_wait - now
+        return ("timeout", 0.0) if remaining <= 0 else (None, remaining)
 
-    def _oldest(self) -> deque[Waiting[T]]:
-        """The bucket whose first item has waited longest: none starves."""
-        return min(self._buckets.values(), key=lambda b: b[0].since)
+    def _oldest(self) -> deque[QueuedItem[T]]:
+        """Return the queue whose first item has waited longest, so that no shape starves."""
+        return min(self._queues.values(), key=lambda queue: queue[0].since)
 
-    def _fits(self, bucket: deque[Waiting[T]]) -> int:
-        """How many items from the front make one batch."""
+    def _fitting(self, queue: deque[QueuedItem[T]]) -> int:
+        """Count the items from the front that fit into one batch."""
         pixels = 0
-        for count, waiting in enumerate(bucket):
-            pixels += waiting.pixels
+        for count, queued in enumerate(queue):
+            pixels += queued.pixels
             if count and (count == self.limits.size or pixels > self.limits.pixels):
                 return count
-        return len(bucket)
+        return len(queue)
 
     def _pop(self, trigger: Trigger) -> Batch[T]:
-        bucket = self._oldest()
-        taken = [bucket.popleft() for _ in range(self._fits(bucket))]
-        if not bucket:
-            del self._buckets[taken[0].bucket]
-        return Batch([w.item for w in taken], taken[0].bucket, trigger, self.clock() - taken[0].since)
+        queue = self._oldest()
+        taken = [queue.popleft() for _ in range(self._fitting(queue))]
+        if not queue:
+            del self._queues[taken[0].shape]
+        return Batch([queued.item for queued in taken], taken[0].shape, trigger, self.clock() - taken[0].since)

@@ -1,4 +1,4 @@
-"""The engine: one device, one model, many threads that submit pictures."""
+"""The engine: one model on one device, to which any number of threads submit pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 
 from inference.batcher import Batcher, BatchLimits
 from inference.device.core_lock import FifoLock
-from inference.device.hardware import Hardware, device_uuid, hardware_of
-from inference.device.thread import DeviceStats, DeviceThread, Task
+from inference.device.hardware import Hardware, device_uuid, hardware_for
+from inference.device.thread import DeviceStats, DeviceThread, InferenceRequest
 from inference.errors import DeviceLost, ModelError
 from inference.models import open_model
 from inference.models.base import MattingModel
@@ -23,33 +23,41 @@ from inference.models.registry import resolve
 from inference.picture import BatchStats, Cutout, Picture
 
 CPU_BATCH = 4
-"""Larger batches make nothing faster on a CPU, but cost memory."""
+"""Default batch size on a CPU, where larger batches cost memory and save no time."""
 GPU_BATCH = 64
-"""At most: how many of these fit is measured when the device starts."""
+"""Largest default batch size on a GPU; how many of these fit is measured in the warm-up."""
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What an engine runs on and how. `batch` 0 and `threads` 0 leave the choice to the engine."""
+    """Which model runs on which device, and how."""
 
     device: str = "cpu"
+    """`cpu`, `cuda:0`, ..."""
     model: str = "nano"
+    """A size of CV-UNet, the path of a file, a model that rembg has downloaded, or `fake`: see `registry.resolve`."""
     canvas: int | None = None
+    """Longer side in pixels at which the model sees the whole picture; None for the model's own."""
     batch: int = 0
+    """Largest batch; 0 for CPU_BATCH, or for as many as fit into the GPU's memory."""
     batch_pixels: int = 64_000_000
+    """Pixels of all pictures in a batch, at most; a single picture may have more."""
     max_wait: float = 0.020
+    """Seconds that a short batch waits, at most, for pictures that have been announced."""
     threads: int = 0
+    """Torch's threads; 0 for torch's default."""
     contract: str = ""
-    """What somebody else's model is fed, where its file does not say."""
+    """Preprocessing contract of a third-party model, where its file does not determine it."""
     cuda_graphs: bool = True
-    """Whether the coarse step is recorded where the device and the model allow that."""
+    """Whether the coarse step runs as CUDA graphs where device and model allow it."""
 
 
 class Engine:
-    """`with Engine(options) as engine: engine.submit(picture).result()`.
+    """Cuts pictures out on one device.
 
-    Raises ModelError where the weights or the device are not to be had. When the device fails, every promise fails with
-    DeviceLost, `lost` is set, and only a new process helps.
+    `with Engine(options) as engine: engine.submit(picture).result()`. The constructor raises ModelError if the model or
+    the device is not available. After a device failure all futures fail with DeviceLost and `lost` is set: only a new
+    process helps. Tests pass their own `model`, `hardware` and `clock`; `on_batch` is called after each batch.
     """
 
     def __init__(
@@ -62,18 +70,19 @@ class Engine:
         hardware: Hardware | None = None,
     ) -> None:
         self.options = options
-        hardware = hardware or hardware_of(open_device(options.device), options.cuda_graphs)
+        hardware = hardware or hardware_for(open_device(options.device), options.cuda_graphs)
         model = model or open_model(resolve(options.model, options.canvas, options.contract))
-        one_core = options.threads == 1 and not hardware.warms_up
+        one_core = options.threads == 1 and not hardware.needs_warmup
         self.core_lock: AbstractContextManager[None] = FifoLock() if one_core else nullcontext()
-        """To be held by whoever computes beside the engine: where a core is all that both have, one does at a time."""
-        size = options.batch or (GPU_BATCH if hardware.warms_up else CPU_BATCH)
-        self._batcher: Batcher[Task] = Batcher(BatchLimits(size, options.batch_pixels, options.max_wait), clock)
+        """Hold it for CPU-bound work beside the engine, such as codecs: on a single core, it takes turns with them."""
+        size = options.batch or (GPU_BATCH if hardware.needs_warmup else CPU_BATCH)
+        limits = BatchLimits(size, options.batch_pixels, options.max_wait)
+        self._batcher: Batcher[InferenceRequest] = Batcher(limits, clock)
         self._model = model
         self._thread = DeviceThread(hardware, model, self._batcher, options.threads, self.core_lock, on_batch)
 
     def start(self) -> float:
-        """Load and warm up; returns the seconds it took. Raises ModelError or DeviceLost."""
+        """Load the model and warm the device up; returns the seconds that took. Raises ModelError or DeviceLost."""
         self._thread.start()
         try:
             return self._thread.ready.result()
@@ -89,37 +98,44 @@ class Engine:
 
     @property
     def batch_limit(self) -> int:
-        """The largest batch at present."""
+        """Pictures in the largest batch at present; lower after memory has run out."""
         return self._batcher.limits.size
 
     @property
     def slowdowns(self) -> tuple[str, ...]:
-        """Why the device is slower than it could be, a sentence each; complete once the engine has started."""
+        """Why the device is slower than it could be, a clause each; complete once the engine has started."""
         return tuple(self._thread.hardware.slowdowns)
 
     @property
     def device_name(self) -> str:
-        """The device's name as people know it."""
+        """The product name of a GPU, or `CPU`."""
         device = self._thread.device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
     @property
     def uuid(self) -> str:
-        """The device's UUID, empty for a CPU."""
+        """The UUID of a GPU, empty for a CPU."""
         return device_uuid(self._thread.device)
 
     def submit(self, picture: Picture) -> Future[Cutout]:
-        """Promise a cut-out of the picture's own size. Raises EngineClosed or DeviceLost."""
+        """Queue a picture; the future resolves to a cut-out of the same size. Callable from any thread.
+
+        Raises EngineClosed or DeviceLost. The future fails with PictureTooLargeForDevice or DeviceLost.
+        """
         if self.lost.is_set():
             raise DeviceLost(f"{self.options.device} has failed; start a new process.")
         future: Future[Cutout] = Future()
-        bucket = self._model.canvas(picture.width, picture.height)
-        self._batcher.put(Task(self._thread.staged(picture), future), bucket, picture.width * picture.height)
+        canvas = self._model.canvas(picture.width, picture.height)
+        request = InferenceRequest(self._thread.stage(picture), future)
+        self._batcher.put(request, canvas, picture.width * picture.height)
         return future
 
     @contextmanager
     def announce(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:
-        """While inside, a picture is on its way: a short batch waits for it. Yields `submit`, to be called once."""
+        """Announce a picture that is being prepared, for which a short batch waits. Yields `submit`, to be called once.
+
+        Use it around decoding: pictures that are decoded at the same time then share a batch.
+        """
         self._batcher.announce(1)
         arrived = threading.Lock()
 
@@ -136,7 +152,7 @@ class Engine:
                 self._batcher.announce(-1)
 
     def stats(self) -> DeviceStats:
-        """How the device is."""
+        """Take a snapshot of the device's state; callable from any thread."""
         return self._thread.stats()
 
     def close(self) -> None:
@@ -154,11 +170,11 @@ class Engine:
 
 
 def open_device(name: str) -> torch.device:
-    """`cpu`, `cuda:1`, ... Raises ModelError where there is no such device."""
+    """Return the device `cpu`, `cuda`, `cuda:1`, ... Raises ModelError if there is none of that name."""
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ModelError(f"{name!r} is no device; give cpu, cuda:0, ...") from error
+        raise ModelError(f"{name!r} is not a device; use cpu, cuda:0, ...") from error
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:

@@ -1,57 +1,55 @@
-"""Everything that can go wrong between bytes in and a cut-out back.
+"""The exceptions of this package: everything that can go wrong from a file's bytes to its cut-out.
 
     InferenceError
-    ├── PictureError                    this picture can never work here; `reason` says why in one word
+    ├── PictureError                    this picture can never work; `reason` says why
     │   ├── NotAPicture                 'not_a_picture'
     │   ├── TruncatedPicture            'truncated'
     │   ├── UnsupportedPicture          'unsupported'
     │   ├── PictureTooLarge             'too_large'
     │   └── PictureTooLargeForDevice    'device_memory'   (also an EngineError)
-    └── EngineError                     the engine, not the picture
+    └── EngineError                     the engine is at fault; the picture may work elsewhere or later
         ├── EngineClosed
         ├── DeviceLost
         ├── PictureTooLargeForDevice
         └── ModelError
 
-A message says what is wrong and what to do about it.
+Messages are for people: they say what is wrong and what to do about it. Programs use the class, or `reason`.
 """
 
 from typing import ClassVar
 
 
 class InferenceError(Exception):
-    """The root of the tree: catch this to catch all of it."""
+    """The base class of all exceptions of this package."""
 
 
 class PictureError(InferenceError):
-    """The picture is at fault: the same bytes will fail again, so do not retry them.
-
-    `reason` is a short machine word for metrics and error records.
-    """
+    """The picture is at fault: the same bytes will fail again, so do not retry them."""
 
     reason: ClassVar[str] = "picture"
+    """A constant of each subclass, for error records, logs and metrics."""
 
 
 class NotAPicture(PictureError):
-    """The bytes are empty or of no picture format."""
+    """The bytes are empty, or not in any known picture format."""
 
     reason = "not_a_picture"
 
 
 class TruncatedPicture(PictureError):
-    """The data ends early or is damaged, so that not every pixel can be read."""
+    """The data is truncated or damaged, so that not every pixel can be decoded."""
 
     reason = "truncated"
 
 
 class UnsupportedPicture(PictureError):
-    """A picture, but of a format or variant that is not read here."""
+    """The bytes are a picture, but in a format or variant that is not supported."""
 
     reason = "unsupported"
 
 
 class PictureTooLarge(PictureError):
-    """The header promises more pixels than the limit."""
+    """The picture's header states more pixels than the limit allows."""
 
     reason = "too_large"
 
@@ -61,18 +59,18 @@ class EngineError(InferenceError):
 
 
 class EngineClosed(EngineError):
-    """The engine was closed before it had taken or finished this picture; submit it to a new one."""
+    """The engine has been closed and takes no more pictures; submit this one to a new engine."""
 
 
 class DeviceLost(EngineError):
-    """The device answered with an error that it does not recover from; end this process and start another."""
+    """The device failed in a way from which a process cannot recover; end this process and start another."""
 
 
 class PictureTooLargeForDevice(EngineError, PictureError):
-    """Not even alone does the picture fit into the device's memory."""
+    """The picture does not fit into the device's memory, even alone in a batch."""
 
     reason = "device_memory"
 
 
 class ModelError(EngineError):
-    """The weights are missing, unreadable or of another model; the message says what to do."""
+    """The model or the device is not available: files missing or unreadable, wrong contract, no such GPU."""

@@ -3,7 +3,7 @@
 A pixel of the transition band shows `I = alpha * F + (1 - alpha) * B`; a cut-out with straight alpha needs F, or it has
 a halo. F is estimated by the two-pass blur fusion of Forte, "Approximate Fast Foreground Colour Estimation" (ICIP
 2021). Two things are cheaper here than in the paper: the blurred colour fields are computed at a reduced size, and the
-last step is done for the pixels of the band alone.
+last step is done only for the pixels of the band.
 """
 
 from __future__ import annotations

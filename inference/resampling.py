@@ -14,7 +14,7 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(x.shape[-2:]) == size:
         return x
-    if x.dtype == torch.uint8 and x.device.type != "cpu":  # antialiasing of uint8 is implemented for CPUs alone
+    if x.dtype == torch.uint8 and x.device.type != "cpu":  # torch implements it for uint8 only on CPUs
         return F.interpolate(x.half(), size=size, mode="bilinear", antialias=True, align_corners=False)
     return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
 

@@ -1,6 +1,6 @@
-"""The demo: a daemon, a dozen pictures dropped into its folder, and a sheet of what came of them.
+"""The demo: starts a daemon, drops a dozen pictures into its folder, and makes a contact sheet of the results.
 
-Run it with `make demo`. All it makes is left in demo/.
+Run it with `make demo`. All its files are in demo/.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOG, SHEET = ROOT / "daemon.log", ROOT / "contact-sheet.png"
 PHOTOS = ("coffee.png", "chelsea.png", "astronaut.png", "rocket.jpg", "motorcycle_left.png", "coins.png")
 """Photographs inside the scikit-image package."""
 DRAWN = ((720, 960), (960, 720), (900, 900), (720, 1080), (1000, 800), (800, 800))
-"""Height and width of the products that we draw."""
+"""Height and width of the drawn products."""
 FORMATS = ("jpg", "png", "webp")
 
 SECONDS_BETWEEN_DROPS = 0.3
@@ -46,7 +46,7 @@ LOG_TAIL = 25
 
 
 class DemoFailed(Exception):
-    """The daemon did not do what it promises."""
+    """The daemon did not behave as expected."""
 
 
 @dataclass
@@ -56,18 +56,18 @@ class Drop:
     file: Path
     width: int
     height: int
-    way: str = ""
+    method: str = ""
     at: float = 0.0
     seconds: float | None = None
 
     @property
     def cutout(self) -> Path:
-        """Where the daemon will put the result."""
+        """Path at which the daemon writes the result."""
         return OUTBOX / f"{self.file.stem}.png"
 
     @property
     def error_record(self) -> Path:
-        """Where the daemon would say why there is no result."""
+        """Path at which the daemon writes why there is no result."""
         return OUTBOX / "_failed" / f"{self.file.name}.json"
 
 
@@ -107,13 +107,13 @@ def make_pictures(console: Console) -> list[Drop]:
 
 
 def drawn(seed: int, height: int, width: int) -> Image.Image:
-    """One product that never was."""
+    """Draw one product."""
     return Image.fromarray(render_sample(np.random.default_rng(seed), height, width).image)
 
 
 @contextmanager
 def daemon(console: Console) -> Iterator[subprocess.Popen[bytes]]:
-    """`alphadrop run` while the block runs; then SIGTERM, and it must leave with exit code 0."""
+    """Run `alphadrop run` during the block, then send SIGTERM and expect exit code 0."""
     port = free_port()
     program = Path(sys.executable).with_name("alphadrop")
     command = [str(program), "run", str(INBOX), str(OUTBOX), "--http", f"127.0.0.1:{port}"]
@@ -124,7 +124,7 @@ def daemon(console: Console) -> Iterator[subprocess.Popen[bytes]]:
         wait_until_ready(process, f"http://127.0.0.1:{port}/readyz")
         yield process
         stop(process)
-        console.print("\nSent SIGTERM: the daemon left with exit code 0.")
+        console.print("\nSent SIGTERM: the daemon exited with code 0.")
     finally:
         if process.poll() is None:
             process.kill()
@@ -132,13 +132,13 @@ def daemon(console: Console) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
+    """A free TCP port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    """Wait for the model to be loaded, so that the times below are those of the pictures."""
+    """Wait until the model is loaded, so that loading does not count as time of the first pictures."""
     deadline = time.monotonic() + SECONDS_FOR_ONE
     while not answers(url):
         check_alive(process)
@@ -148,7 +148,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
 
 
 def answers(url: str) -> bool:
-    """Whether there is an answer, and it says yes."""
+    """Whether the URL answers with success."""
     try:
         with urllib.request.urlopen(url, timeout=5):
             return True
@@ -157,20 +157,20 @@ def answers(url: str) -> bool:
 
 
 def check_alive(process: subprocess.Popen[bytes]) -> None:
-    """Raise DemoFailed if the daemon has ended."""
+    """Raise DemoFailed if the daemon has exited."""
     if process.poll() is not None:
-        raise DemoFailed(f"The daemon ended by itself, with exit code {process.returncode}.")
+        raise DemoFailed(f"The daemon exited unexpectedly with code {process.returncode}.")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and wait for exit code 0."""
+    """Send SIGTERM, and wait for exit code 0. Raises DemoFailed."""
     process.terminate()
     try:
         code = process.wait(SECONDS_TO_STOP)
     except subprocess.TimeoutExpired:
-        raise DemoFailed(f"The daemon was still there {SECONDS_TO_STOP} s after SIGTERM.") from None
+        raise DemoFailed(f"The daemon was still running {SECONDS_TO_STOP} s after SIGTERM.") from None
     if code:
-        raise DemoFailed(f"The daemon left with exit code {code} after SIGTERM.")
+        raise DemoFailed(f"The daemon exited with code {code} after SIGTERM.")
 
 
 def drop_all(console: Console, process: subprocess.Popen[bytes], drops: list[Drop]) -> None:
@@ -185,13 +185,13 @@ def drop_all(console: Console, process: subprocess.Popen[bytes], drops: list[Dro
                 next_drop = time.monotonic() + SECONDS_BETWEEN_DROPS
                 live.update(table(drops), refresh=True)
             for drop in drops:
-                if drop.way and drop.seconds is None and look_for(drop):
+                if drop.method and drop.seconds is None and look_for(drop):
                     live.update(table(drops), refresh=True)
             time.sleep(TICK)
 
 
 def put_in(drop: Drop, *, renamed: bool) -> None:
-    """Put a picture into the daemon's folder, in one of the two ways that programs do it."""
+    """Put a picture into the daemon's folder: by copying, or by renaming a finished copy."""
     target = INBOX / drop.file.name
     drop.at = time.monotonic()
     if renamed:
@@ -200,11 +200,11 @@ def put_in(drop: Drop, *, renamed: bool) -> None:
         os.replace(temporary, target)
     else:
         shutil.copyfile(drop.file, target)
-    drop.way = "renamed into place" if renamed else "copied"
+    drop.method = "renamed into place" if renamed else "copied"
 
 
 def look_for(drop: Drop) -> bool:
-    """Note the time if the cut-out is there; raise DemoFailed if it never will be, or not soon enough."""
+    """Record the time if the cut-out exists. Raises DemoFailed if the picture was rejected or took too long."""
     elapsed = time.monotonic() - drop.at
     if drop.cutout.exists():
         drop.seconds = elapsed
@@ -218,21 +218,21 @@ def look_for(drop: Drop) -> bool:
 
 
 def table(drops: list[Drop]) -> Table:
-    """What has been dropped so far, and how long each picture took."""
+    """A table of the dropped pictures, with the time that each took."""
     shown = Table(box=None, padding=(0, 2, 0, 0))
     shown.add_column("picture")
     shown.add_column("pixels", justify="right")
     shown.add_column("dropped")
     shown.add_column("seconds", justify="right")
     for drop in drops:
-        if drop.way:
+        if drop.method:
             seconds = "..." if drop.seconds is None else f"{drop.seconds:.2f}"
-            shown.add_row(drop.file.name, f"{drop.width} x {drop.height}", drop.way, seconds)
+            shown.add_row(drop.file.name, f"{drop.width} x {drop.height}", drop.method, seconds)
     return shown
 
 
 def row(drop: Drop) -> Row:
-    """The picture, its matte and its cut-out, for the contact sheet."""
+    """Picture, matte and cut-out as a row of the contact sheet."""
     with Image.open(drop.file) as before, Image.open(drop.cutout) as after:
         if after.mode != "RGBA" or after.size != before.size:
             raise DemoFailed(f"{drop.cutout} is {after.mode}, {after.size}; its picture is {before.size}.")

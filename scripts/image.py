@@ -1,7 +1,7 @@
-"""The images of the Dockerfile, really built and really run: `make image`.
+"""Builds the images of the Dockerfile and checks them in containers: `make image`.
 
-Neither Docker nor a registry is needed: debootstrap makes a Debian for the base, once, and podman builds on it and runs
-what came out of it. All lies in build/image/, and only the base stays there.
+It needs neither Docker nor a registry: debootstrap makes a Debian base once, podman builds the images on it and runs
+them. All files are in build/image/, where only the base is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from scripts.image_checks import CHECKS, Bench
+from scripts.image_checks import CHECKS, Workspace
 from scripts.pip_settings import has_cpu_torch, write_pip_settings
 from scripts.podman import ImageFailed, Podman
 
@@ -24,11 +24,11 @@ ROOT = Path("build/image")
 BASE = "localhost/debian-python:3.11"
 TARGETS = ("watch", "cpu", "cuda")
 PACKAGES = "python3-venv,ca-certificates"
-"""What the Dockerfile's base has and Debian's smallest system has not."""
+"""Packages of the Dockerfile's base that Debian's minimal system lacks."""
 
 
 def main() -> int:
-    """Build, check, measure; returns the exit code."""
+    """Build and check the images, and print their sizes; return the exit code."""
     console = Console(highlight=False, soft_wrap=True)
     args = parser().parse_args()
     podman = Podman((ROOT / "podman").absolute())
@@ -47,15 +47,15 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Make the parser of the command line."""
     made = argparse.ArgumentParser(prog="python -m scripts.image", description=__doc__)
-    made.add_argument("targets", nargs="+", choices=TARGETS, help="what to build")
+    made.add_argument("targets", nargs="+", choices=TARGETS, help="images to build")
     made.add_argument("--keep", action="store_true", help=f"leave the images in {ROOT}/podman/store")
     return made
 
 
 def build(podman: Podman, targets: list[str], console: Console) -> None:
-    """All targets, over a base of our own."""
+    """Build all targets on our own base."""
     podman("import", base(console), BASE)
     settings = (ROOT / "pip").absolute()
     write_pip_settings(settings)
@@ -68,7 +68,7 @@ def build(podman: Podman, targets: list[str], console: Console) -> None:
 
 
 def base(console: Console) -> Path:
-    """A Debian with Python, as an archive; it is made only once."""
+    """Make an archive of a Debian with Python, unless it exists; return its path."""
     archive, folder = ROOT / "base.tar", ROOT / "base"
     if not archive.exists():
         console.print("Making a Debian for the base ...")
@@ -77,7 +77,7 @@ def base(console: Console) -> Path:
         made = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(folder)]
         done = subprocess.run(made, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
-            raise ImageFailed(f"{' '.join(made)}\nended with {done.returncode}.\n{done.stdout[-4000:]}")
+            raise ImageFailed(f"{' '.join(made)}\nexited with code {done.returncode}.\n{done.stdout[-4000:]}")
         left_over = ["--exclude=./var/cache/apt/archives/*.deb", "--exclude=./var/lib/apt/lists/*_*"]
         unfinished = archive.with_suffix(".part")
         subprocess.run(["tar", "-C", folder, *left_over, "-cf", unfinished, "."], check=True)
@@ -87,19 +87,19 @@ def base(console: Console) -> Path:
 
 
 def check(podman: Podman, targets: list[str], console: Console) -> None:
-    """Everything that is promised of the targets that were built."""
-    with Bench.opened(podman, ROOT / "bench") as bench:
+    """Run all checks of the targets, and print their results."""
+    with Workspace.opened(podman, ROOT / "workspace") as workspace:
         for target in targets:
-            for promise in CHECKS[target]:
-                found = promise(bench, tag(target))
+            for run_check in CHECKS[target]:
+                result = run_check(workspace, tag(target))
                 console.print(
-                    f"  {target}: {(promise.__doc__ or '').splitlines()[0].rstrip('.')}: {found}", markup=False
+                    f"  {target}: {(run_check.__doc__ or '').splitlines()[0].rstrip('.')}: {result}", markup=False
                 )
 
 
 def sizes(podman: Podman, targets: list[str]) -> Table:
-    """What each image takes."""
-    table = Table("image", "MB on disk", "without its base", "MB to pull", title="sizes", title_justify="left")
+    """A table of the sizes of all images."""
+    table = Table("image", "MB on disk", "MB without its base", "MB to pull", title="sizes", title_justify="left")
     for name in (BASE, *map(tag, targets)):
         whole = podman.megabytes(name)
         table.add_row(name, f"{whole:.0f}", f"{whole - podman.megabytes(BASE):.0f}", f"{podman.compressed(name):.0f}")
@@ -107,12 +107,12 @@ def sizes(podman: Podman, targets: list[str]) -> Table:
 
 
 def tag(target: str) -> str:
-    """The name of an image of ours."""
+    """The tag of the image of a target."""
     return f"localhost/alphadrop:{target}"
 
 
 def version() -> str:
-    """The project's."""
+    """The project's version."""
     return str(tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]["version"])
 
 

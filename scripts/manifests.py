@@ -1,7 +1,7 @@
-"""Holds the overlays of deploy/k8s against the schemas of Kubernetes and its operators, and against checkov's rules.
+"""Validates the overlays of deploy/k8s against the schemas of Kubernetes and its operators, and checkov's rules.
 
-Run it with `make manifests`, which makes an environment of its own for the tools: checkov pins a boto3. No cluster is
-needed, and nothing is asked of one.
+Run it with `make manifests`, which makes a separate environment for the tools, because checkov pins its own boto3. It
+needs no cluster.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ ROOT = Path(__file__).parents[1]
 MANIFESTS = ROOT / "deploy" / "k8s"
 OVERLAYS = tuple(sorted(path.name for path in (MANIFESTS / "overlays").iterdir()))
 VERSIONS = ("1.31", "1.34", "1.37")
-"""Of Kubernetes: the oldest that we say it runs on, one between, the newest there is a schema of."""
+"""Versions of Kubernetes: the oldest that we support, one between, and the newest with a schema."""
 OPERATORS = {
     "keda.sh/v1alpha1": "cloudcoil.models.keda.v1alpha1",
     "monitoring.coreos.com/v1": "cloudcoil.models.prometheus_operator.v1",
 }
-"""Where the schemas of custom resources are: models that were made from the operators' own definitions."""
+"""Modules with the schemas of custom resources, generated from the operators' own definitions."""
 
 
 class ManifestsFailed(Exception):
-    """A tool is missing, or does not understand what is there."""
+    """A tool is missing or has failed."""
 
 
 def render(folder: Path) -> list[Manifest]:
-    """What `kubectl apply -k` would send. Raises ManifestsFailed."""
+    """The objects that `kubectl apply -k` would send. Raises ManifestsFailed."""
     if shutil.which("kubectl") is None:
         raise ManifestsFailed("kubectl is not installed: https://kubernetes.io/docs/tasks/tools/ says how.")
     done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
-    if done.returncode or done.stderr:  # kustomize warns of what it will not understand for long
+    if done.returncode or done.stderr:  # kustomize warns about deprecated fields
         raise ManifestsFailed(f"{folder}: {done.stderr}")
     return list(yaml.safe_load_all(done.stdout))
 
 
 @cache
 def overlay(name: str) -> list[Manifest]:
-    """One of ours, rendered. Not to be changed."""
+    """Render one of our overlays. The result is cached, so callers must not change it."""
     return render(MANIFESTS / "overlays" / name)
 
 
 def waivers() -> Manifest:
-    """What is not kept to, and why: by checkov's ids, and by overlay and name of our own policies."""
+    """Rules that are not followed, and why: by checkov's ids, and by overlay and name of our own policies."""
     return tomllib.loads((MANIFESTS / "waivers.toml").read_text("utf-8"))
 
 
 def name_of(manifest: Manifest) -> str:
-    """For people."""
+    """Kind and name of an object, for messages."""
     return f"{manifest['kind']}/{manifest['metadata']['name']}"
 
 
 def schema_problems(manifests: list[Manifest], version: str) -> Iterator[str]:
-    """What a Kubernetes of that version would not take, fields it does not know included."""
+    """Reasons why Kubernetes of this version would refuse the objects, including unknown fields."""
     import kubernetes_validate
 
     for manifest in manifests:
@@ -75,12 +75,12 @@ def schema_problems(manifests: list[Manifest], version: str) -> Iterator[str]:
         except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
             yield f"{name_of(manifest)} on {version}: {error.message}"
         else:
-            if used != version:  # it takes the nearest one that it has
+            if used != version:  # it falls back to the nearest schema
                 yield f"there is no schema of Kubernetes {version}, only of {used}"
 
 
 def operator_problems(manifests: list[Manifest]) -> Iterator[str]:
-    """What KEDA's and the Prometheus operator's definitions do not allow, fields that they do not have included."""
+    """Violations of KEDA's and the Prometheus operator's schemas, including unknown fields."""
     from importlib import import_module
 
     from pydantic import ValidationError
@@ -94,11 +94,11 @@ def operator_problems(manifests: list[Manifest]) -> Iterator[str]:
         except ValidationError as error:
             yield f"{name_of(manifest)}: {error}"
         else:
-            yield from (f"{name_of(manifest)}: {path} is no field" for path in _lost(manifest, understood))
+            yield from (f"{name_of(manifest)}: {path} is an unknown field" for path in _lost(manifest, understood))
 
 
 def _lost(given: object, understood: object, path: str = "") -> Iterator[str]:
-    """What the models leave out in silence, since they do not know it."""
+    """Paths of fields that the models have ignored because they do not know them."""
     if isinstance(given, dict) and isinstance(understood, dict):
         for key, value in given.items():
             yield from _lost(value, understood.get(key), f"{path}.{key}")
@@ -110,7 +110,7 @@ def _lost(given: object, understood: object, path: str = "") -> Iterator[str]:
 
 
 def checkov_results(name: str) -> Mapping[str, list[str]]:
-    """Ids of checkov's checks that an overlay passes and fails, as often as it does, by `passed` and `failed`."""
+    """Ids of the checkov checks that an overlay has `passed` and `failed`, one per object."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump_all(overlay(name), file)
         file.flush()
@@ -124,7 +124,7 @@ def checkov_results(name: str) -> Mapping[str, list[str]]:
 
 
 def checks(name: str) -> Iterator[tuple[str, list[str]]]:
-    """What is checked of an overlay, and the problems found, kind by kind."""
+    """Each kind of check of an overlay, with the problems that it found."""
     manifests = overlay(name)
     custom = sum(manifest["apiVersion"] in OPERATORS for manifest in manifests)
     for version in VERSIONS:
@@ -134,21 +134,21 @@ def checks(name: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def checkov_checks() -> Iterator[tuple[str, list[str]]]:
-    """The same of checkov's rules, for all overlays: a waiver must be needed by one of them."""
+    """checkov's checks of all overlays, with problems; a waiver that no overlay needs is a problem as well."""
     waived, failed = set(waivers()["checkov"]), set[str]()
     for name in OVERLAYS:
         results = checkov_results(name)
         failed |= set(results["failed"])
-        problems = [f"{check} fails: mend it, or waive it with a reason" for check in set(results["failed"]) - waived]
+        problems = [f"{check} fails: fix it, or waive it with a reason" for check in set(results["failed"]) - waived]
         yield f"{name}: checkov, {len(results['passed'])} checks", sorted(problems)
     yield (
-        f"{len(waived)} waivers for checkov are needed",
+        f"{len(waived)} waivers for checkov, all needed",
         [f"{check} does not fail" for check in sorted(waived - failed)],
     )
 
 
 def main() -> int:
-    """Check all overlays; the exit code."""
+    """Check all overlays, print the results, and return the exit code."""
     found = [(f"{name}: {what}", problems) for name in OVERLAYS for what, problems in checks(name)]
     found += checkov_checks()
     for what, problems in found:

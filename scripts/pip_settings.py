@@ -1,6 +1,6 @@
-"""This machine's settings for pip, as a folder that a build of an image can see: `--build-context pip=FOLDER`.
+"""Copies this machine's pip settings into a folder for image builds: `--build-context pip=FOLDER`.
 
-A build starts from an empty system, without the index, the certificates and the folders of wheels that pip uses here.
+A build starts from an empty system, without the index, certificates and folders of wheels that pip uses here.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ SEEN_AT = "/run/pip"
 """Where the Dockerfile mounts the folder."""
 CERTIFICATES, WHEELS = "certificates.pem", "wheels"
 COPIED = ("index-url", "trusted-host", "timeout", "default-timeout", "retries", "proxy")
-"""Settings that mean the same everywhere."""
+"""Settings that are copied unchanged."""
 
 
 def write_pip_settings(folder: Path) -> None:
-    """Make the folder anew, from what pip and its variables say here.
+    """Replace the folder by one with the settings of pip's files and variables.
 
-    Only its owner may look into it: addresses of indexes may hold passwords.
+    Only its owner may read it, because addresses of indexes may contain passwords.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / WHEELS).mkdir(parents=True)
@@ -41,12 +41,12 @@ def write_pip_settings(folder: Path) -> None:
 
 
 def has_cpu_torch(folder: Path) -> bool:
-    """Whether a wheel of torch for the CPU is in such a folder, so that no index is needed for it."""
+    """Whether the folder has a CPU wheel of torch, so that no index is needed for it."""
     return any((folder / WHEELS).glob("torch-*+cpu-*.whl"))
 
 
 def pip_settings() -> dict[str, str]:
-    """What pip takes by itself, from files and variables, by the options' names."""
+    """pip's own settings from files and variables, by option name."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
     ).stdout
@@ -54,9 +54,9 @@ def pip_settings() -> dict[str, str]:
 
 
 def parse_settings(listed: str) -> dict[str, str]:
-    """What `pip config list` prints, `SECTION.NAME='VALUE'` in each line.
+    """Parse the output of `pip config list`, one `SECTION.NAME='VALUE'` per line.
 
-    Variables beat the section `install`, which beats `global`.
+    Variables override the section `install`, which overrides `global`.
     """
     found: dict[str, Mapping[str, str]] = {}
     for line in listed.splitlines():
@@ -67,7 +67,7 @@ def parse_settings(listed: str) -> dict[str, str]:
 
 
 def _find_links(places: str, wheels: Path) -> Iterator[str]:
-    """Copies wheels from local folders; addresses stay as they are."""
+    """Copy wheels from local folders; keep URLs as they are."""
     for place in places.split():
         if "://" in place:
             yield place

@@ -1,6 +1,6 @@
-"""Podman with a storage of its own, apart from the machine's other images.
+"""Runs podman with its own storage, separate from the machine's other images.
 
-It is told to do without overlays and systemd, which are not there in many virtual machines and containers.
+It uses neither overlay file systems nor systemd, which many virtual machines and containers lack.
 """
 
 from __future__ import annotations
@@ -14,63 +14,63 @@ from pathlib import Path
 from typing import Any
 
 MEGABYTE = 1_000_000
-ENOUGH = 4096
-"""Open files and processes."""
-CLOSED = (
+LIMIT = 4096
+"""Largest number of open files, and of processes."""
+RESTRICTED = (
     "--read-only",
     "--read-only-tmpfs=false",
     "--cap-drop=all",
     "--security-opt=no-new-privileges",
     "--network=none",
 )
-"""What Kubernetes' restricted profile and a careful administrator ask for, and no network besides."""
+"""Options that correspond to Kubernetes' restricted profile, and no network."""
 
 
 class ImageFailed(Exception):
-    """An image could not be built, or does not do what it promises."""
+    """An image could not be built, or has failed a check."""
 
 
 @dataclass(frozen=True)
 class Podman:
-    """Runs `podman` over the images below `root`."""
+    """Runs `podman` with its storage below `root`."""
 
     root: Path
 
     def __call__(self, *words: object, accept: tuple[int, ...] = (0,)) -> str:
-        """One command; returns what it prints. Raises ImageFailed at exit codes that are not to be accepted."""
+        """Run a command and return its output. Raises ImageFailed for an exit code that is not in `accept`."""
         where = ("--root", self.root / "store", "--runroot", self.root / "run", "--storage-driver", "vfs")
         control = ("--cgroup-manager", "cgroupfs", "--runtime", _runtime(), "--log-level", "fatal")
         command = [str(word) for word in ("podman", *where, *control, *words)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode not in accept:
             shown = " ".join(map(str, words))
-            raise ImageFailed(f"podman {shown}\nended with {done.returncode}.\n{done.stdout[-4000:]}")
+            raise ImageFailed(f"podman {shown}\nexited with code {done.returncode}.\n{done.stdout[-4000:]}")
         return done.stdout
 
     def build(self, target: str, tag: str, *options: object) -> None:
-        """One target of ./Dockerfile, in a chroot; what it prints is shown when it fails."""
+        """Build a target of ./Dockerfile in a chroot. Raises ImageFailed with its output."""
         how = ("--isolation=chroot", "--network=host", "--layers=false")
         self("build", *how, "--format=docker", f"--target={target}", f"--tag={tag}", *options, ".")
 
     def run(self, *words: object, accept: tuple[int, ...] = (0,)) -> str:
-        """A container that can write nowhere but in what is mounted, to its end."""
-        return self("run", "--rm", "--no-healthcheck", *_limits(), *CLOSED, *words, accept=accept)
+        """Run a container to its end and return its output; it can only write to mounted volumes."""
+        return self("run", "--rm", "--no-healthcheck", *_limits(), *RESTRICTED, *words, accept=accept)
 
     def start(self, name: str, *words: object) -> None:
-        """The same in the background."""
-        self("run", "--detach", "--name", name, *_limits(), *CLOSED, *words)
+        """Start a container in the background; it can only write to mounted volumes."""
+        self("run", "--detach", "--name", name, *_limits(), *RESTRICTED, *words)
 
     def inspect(self, kind: str, name: str) -> dict[str, Any]:
-        """All that is known of an `image` or a `container`."""
+        """The output of `inspect` for an `image` or a `container`."""
         found: list[dict[str, Any]] = json.loads(self(kind, "inspect", name))
         return found[0]
 
     def megabytes(self, image: str) -> float:
-        """Unpacked, as `podman images` says."""
+        """Unpacked size in megabytes, as in `podman images`."""
         return float(self.inspect("image", image)["Size"]) / MEGABYTE
 
     def compressed(self, image: str) -> float:
-        """Megabytes as a registry holds and sends it."""
+        """Compressed size in megabytes, as in a registry."""
         packed = self.root / "packed"
         self("push", "--compress", image, f"dir:{packed}")
         size = sum(path.stat().st_size for path in packed.iterdir())
@@ -79,19 +79,19 @@ class Podman:
 
 
 def _runtime() -> str:
-    """By its path: one that podman is not set up for."""
+    """Path of a container runtime, because podman may not be configured for one."""
     found = shutil.which("runc") or shutil.which("crun")
     if not found:
-        raise ImageFailed("There is neither runc nor crun.")
+        raise ImageFailed("Neither runc nor crun is installed.")
     return found
 
 
 def _limits() -> list[str]:
-    """Podman's own are higher, which not every root may ask for."""
+    """Options for limits that root may always set; podman's defaults are higher and may be refused."""
     kinds = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     most = {name: _at_most(resource.getrlimit(kind)[1]) for name, kind in kinds.items()}
     return [f"--ulimit={name}={limit}:{limit}" for name, limit in most.items()]
 
 
 def _at_most(hard: int) -> int:
-    return ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
+    return LIMIT if hard == resource.RLIM_INFINITY else min(hard, LIMIT)

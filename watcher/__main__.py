@@ -1,4 +1,4 @@
-"""`python -m watcher` is `alphadrop`."""
+"""Runs `alphadrop` as `python -m watcher`."""
 
 import sys
 

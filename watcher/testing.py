@@ -1,4 +1,4 @@
-"""Fakes for tests, of this package's parts and of yours: a store, a broker, a lease, an engine that live in memory."""
+"""In-memory fakes for tests, ours and yours: a store, a queue, a broker, a lease, an engine."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from inference.picture import Cutout, Picture
 from watcher.core.errors import Conflict, Gone, Stale, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job, Outcome, Rejection
 from watcher.queues.brokers.memory import MemoryBroker
+from watcher.queues.memory import MemoryQueue
 from watcher.stores.base import OutputInfo
 from watcher.stores.output_metadata import TAIL_BYTES, read_png_text
 
-__all__ = ["FakeEngine", "FakeLease", "MemoryBroker", "MemoryStore", "keep_all"]
+__all__ = ["FakeEngine", "FakeLease", "MemoryBroker", "MemoryQueue", "MemoryStore", "keep_all"]
 
 
 class MemoryStore:
     """A `Store` in a dictionary. Every write makes a new version.
 
-    `failing["read"] = Unavailable("no network")` makes a method fail until the entry is removed. `after_read` is called
-    with the key of whatever has just been read: the place to change the store at the worst moment.
+    `failing["read"] = Unavailable("no network")` makes a method raise until the entry is removed. `after_read` is
+    called with the key of every object that was read, so that a test may change the store at the worst moment.
     """
 
     def __init__(self, uri: str = "memory://store") -> None:
@@ -34,19 +35,19 @@ class MemoryStore:
         self._versions = 0
         self._objects: dict[str, tuple[ImageRef, bytes]] = {}
         self.now = 0.0
-        """When whatever is written is written, as Unix time; a test moves it."""
+        """The store's clock, as Unix time; a test moves it."""
         self.facts: dict[str, Facts | None] = {}
-        """What each `put` has told of the output, by its key."""
+        """The facts that each output was put with, by its key."""
         self.failing: dict[str, WatcherError] = {}
         self.after_read: Callable[[str], None] = lambda key: None
 
     @property
     def uri(self) -> str:
-        """What the constructor was given."""
+        """The URI that the constructor was given."""
         return self._uri
 
     def write(self, key: str, data: bytes) -> ImageRef:
-        """What a user does: put an object there, or another one in its place. Never fails."""
+        """Write an object as a user does; never raises."""
         with self._lock:
             self._versions += 1
             ref = ImageRef(key, str(self._versions), len(data), self.now)
@@ -54,18 +55,18 @@ class MemoryStore:
             return ref
 
     def remove(self, key: str) -> None:
-        """What a user does: take the object away. Never fails."""
+        """Delete an object as a user does; never raises."""
         with self._lock:
             self._objects.pop(key, None)
 
     def content(self, key: str) -> bytes | None:
-        """The bytes at `key`, None where there is nothing. Never fails."""
+        """The bytes at `key`, None if there is no object; never raises."""
         found = self._objects.get(key)
         return found[1] if found else None
 
     @property
     def keys(self) -> set[str]:
-        """The keys of everything there is. Never fails."""
+        """The keys of all objects; never raises."""
         return set(self._objects)
 
     def list(self, below: str = "") -> Iterator[ImageRef]:
@@ -94,12 +95,12 @@ class MemoryStore:
     def output_info(self, key: str) -> OutputInfo | None:
         """See `Store.output_info`."""
         self._fail("output_info")
-        return self._held(key)
+        return self._output_info(key)
 
     def put(self, job: Job, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
         """See `Store.put`."""
         self._fail("put")
-        present = self._held(job.output)
+        present = self._output_info(job.output)
         if (over and over.version) != (present and present.version):
             raise Conflict(f"{job.output} has changed since it was looked at")
         self.write(job.output, data)
@@ -123,13 +124,13 @@ class MemoryStore:
         """See `Store.probe_conditional_writes`: only `put` compares versions."""
 
     def sweep(self) -> int:
-        """See `Store.sweep`: there is never anything."""
+        """See `Store.sweep`: nothing is ever left behind."""
         return 0
 
-    def _held(self, key: str) -> OutputInfo | None:
+    def _output_info(self, key: str) -> OutputInfo | None:
         found = self._objects.get(key)
-        held = read_png_text(found[1], found[1][-TAIL_BYTES:]) if found else None
-        return replace(held, version=found[0].version) if found and held else None
+        info = read_png_text(found[1], found[1][-TAIL_BYTES:]) if found else None
+        return replace(info, version=found[0].version) if found and info else None
 
     def _fail(self, method: str) -> None:
         if method in self.failing:
@@ -138,14 +139,14 @@ class MemoryStore:
 
 @dataclass
 class FakeLease:
-    """A `Lease` that records its end; ending it twice is an AssertionError."""
+    """A `Lease` that records how it ended. Raises AssertionError when it is ended twice."""
 
     job: Job
     alone: bool = False
     suspect: bool = False
     found_at: float = field(default_factory=time.time)
     end: Outcome | Rejection | float | None = None
-    """The outcome, the rejection, or the delay with which it was released; None while it is held."""
+    """The outcome, the rejection, or the delay with which it was released; None until it ends."""
 
     def done(self, outcome: Outcome) -> None:
         """See `Lease.done`."""
@@ -161,25 +162,25 @@ class FakeLease:
 
     def _end(self, end: Outcome | Rejection | float) -> None:
         if self.end is not None:
-            raise AssertionError(f"the lease has ended as {self.end!r}, and is now to end as {end!r}")
+            raise AssertionError(f"the lease already ended as {self.end!r}, and cannot end as {end!r}")
         self.end = end
 
 
 def keep_all(picture: Picture) -> Cutout:
-    """The whole picture, opaque."""
+    """A cut-out of the whole picture, opaque."""
     opaque = np.full((picture.height, picture.width, 1), 255, np.uint8)
     return Cutout(np.concatenate((picture.pixels, opaque), axis=2))
 
 
 class FakeEngine:
-    """An engine without a device: `cut` makes the cut-out when a picture is submitted, or raises why not."""
+    """An engine without a device. `cut` makes the cut-out, or raises, when a picture is submitted."""
 
     def __init__(self, cut: Callable[[Picture], Cutout] = keep_all) -> None:
         self._cut = cut
         self.submitted = 0
         """How many pictures were submitted."""
         self.announced = 0
-        """How many are on their way now."""
+        """How many pictures are announced and not yet submitted or given up."""
         self.core_lock: AbstractContextManager[None] = nullcontext()
 
     @contextmanager
@@ -192,11 +193,11 @@ class FakeEngine:
             self.announced -= 1
 
     def submit(self, picture: Picture) -> Future[Cutout]:
-        """A promise that is kept, or broken, already."""
+        """A future that already has a result or an error."""
         self.submitted += 1
-        promise: Future[Cutout] = Future()
+        future: Future[Cutout] = Future()
         try:
-            promise.set_result(self._cut(picture))
+            future.set_result(self._cut(picture))
         except Exception as error:
-            promise.set_exception(error)
-        return promise
+            future.set_exception(error)
+        return future

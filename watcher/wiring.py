@@ -1,43 +1,91 @@
-"""What joins the halves of the system: source, sink, queue and recipe, as plain values that any process can open."""
+"""From the settings to what a process opens: the model's entry, the recipe of outputs, the stores and the queue."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+from inference.errors import ModelError
+from inference.models.entry import ModelEntry
+from inference.models.registry import PIPELINE, resolve
 from watcher.aws.clients import AwsOptions
+from watcher.config.preflight import key_inside, moved_to
+from watcher.config.settings import Settings
 from watcher.core.counts import Counts
-from watcher.core.jobs import Job, Recipe
+from watcher.core.errors import ConfigurationError
+from watcher.core.jobs import Job, Mode, Recipe
 from watcher.queues import open_queue
-from watcher.queues.base import Queue
+from watcher.queues.base import EmbeddedQueue, Queue
+from watcher.queues.brokers.base import Broker
+from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
-from watcher.sources.names import SourceFilter
-from watcher.sources.notices import Notices
-from watcher.stores import S3Config, open_store
+from watcher.sources.source_filter import SourceFilter
+from watcher.stores import ConditionalWrites, PutOptions, S3Config, open_store
 from watcher.stores.base import Store
 
 
-@dataclass(frozen=True)
-class Links:
-    """Where images come from, where they go, and where jobs wait."""
+def find_model(settings: Settings) -> ModelEntry:
+    """The registry's entry for `--model`. Raises ConfigurationError."""
+    try:
+        return resolve(settings.model, settings.canvas, settings.model_contract, settings.rembg_path)
+    except ModelError as error:
+        raise ConfigurationError(f"--model: {error}") from error
 
-    source: str
-    sink: str
-    queue: str
-    """`sqlite://PATH`, or the address of a broker's queue, which may hold a password."""
-    recipe: Recipe
-    source_s3: S3Config = field(default_factory=S3Config)
-    sink_s3: S3Config = field(default_factory=S3Config)
-    sqs: AwsOptions = field(default_factory=AwsOptions)
-    visibility: float = 60.0
-    exclude: tuple[str, ...] = ()
-    """Keys of folders below the source that are not watched."""
+
+@dataclass(frozen=True)
+class Wiring:
+    """Where images come from, where they go and where jobs wait; the same in supervisor, workers and commands."""
+
+    settings: Settings
+    model: ModelEntry
+    conditional_writes: ConditionalWrites | None = None
+    """Which conditional writes the sink's store was found to enforce; None where it was not probed."""
+    connections: int = AwsOptions.connections
+    """Connections to each service that are kept open: as many as threads use it."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Wiring:
+        """The wiring of these settings. Raises ConfigurationError where the model is not found."""
+        return cls(settings, find_model(settings))
+
+    def for_threads(self, threads: int) -> Wiring:
+        """The same with a connection to each service for every thread."""
+        return replace(self, connections=max(self.connections, threads))
+
+    @cached_property
+    def source(self) -> str:
+        """The source's URI."""
+        return self.settings.source_uri
+
+    @cached_property
+    def sink(self) -> str:
+        """The sink's URI."""
+        return self.settings.sink_uri
+
+    @cached_property
+    def queue(self) -> str:
+        """`sqlite://PATH`, or the address of a broker's queue, which may hold a password."""
+        return self.settings.queue or f"sqlite://{self.settings.state_path / 'queue.sqlite'}"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """All that decides an output besides the image."""
+        settings = self.settings
+        options = {
+            "pipeline": PIPELINE,
+            **self.model.options,
+            "input_alpha": settings.input_alpha,
+            "png_level": settings.png_level,
+        }
+        return Recipe(self.source, self.model.digest, options, settings.output_name)
 
     @property
     def shared(self) -> bool:
-        """Whether other machines may work on the same images."""
-        return not self.queue.startswith("sqlite://")
+        """Whether other machines may work on the same images, because the queue is on a message broker."""
+        return bool(self.settings.queue)
 
     @property
     def source_is_bucket(self) -> bool:
@@ -45,72 +93,158 @@ class Links:
         return self.source.startswith("s3://")
 
     @property
-    def one_service(self) -> bool:
-        """Whether source and sink, if they are buckets, are reached at the same service."""
-        return self.source_s3.aws == self.sink_s3.aws
+    def sink_is_bucket(self) -> bool:
+        """Whether outputs are objects of a bucket."""
+        return self.sink.startswith("s3://")
+
+    @property
+    def same_service(self) -> bool:
+        """Whether source and sink are buckets of one service, with one clock and the same conditional writes."""
+        return self.source_is_bucket and self.sink_is_bucket and self.source_s3.aws == self.sink_s3.aws
+
+    @cached_property
+    def excluded(self) -> tuple[str, ...]:
+        """Prefixes of keys below the source that are not watched: where the sink and moved images are."""
+        return tuple(_excluded(self.settings))
 
     @property
     def names(self) -> SourceFilter:
         """Which keys of the source are images."""
-        return SourceFilter(self.exclude)
+        return SourceFilter(self.excluded)
+
+    @property
+    def source_s3(self) -> S3Config:
+        """What the source is opened with, if it is a bucket."""
+        settings = self.settings
+        aws = AwsOptions(
+            settings.s3_endpoint,
+            settings.s3_region,
+            settings.s3_profile,
+            settings.s3_path_style,
+            connections=self.connections,
+        )
+        return S3Config(aws)
+
+    @property
+    def sink_s3(self) -> S3Config:
+        """What the sink is opened with, if it is a bucket."""
+        settings, aws = self.settings, self.source_s3.aws
+        aws = replace(
+            aws,
+            endpoint=settings.sink_s3_endpoint or aws.endpoint,
+            region=settings.sink_s3_region or aws.region,
+            profile=settings.sink_s3_profile or aws.profile,
+        )
+        put = PutOptions(settings.s3_storage_class, settings.s3_kms_key, settings.s3_tags, settings.s3_acl)
+        return S3Config(aws, put, self.conditional_writes)
+
+    @property
+    def sqs(self) -> AwsOptions:
+        """What a queue of SQS is opened with."""
+        settings = self.settings
+        return AwsOptions(region=settings.s3_region, profile=settings.s3_profile, connections=self.connections)
 
     @property
     def sink_has_conditional_writes(self) -> bool:
         """Whether a put fails where the output has changed since it was looked at."""
-        enforced = self.sink_s3.conditional_writes if self.sink.startswith("s3://") else None
-        return enforced is not None and enforced.if_none_match and bool(enforced.if_match)
-
-    def for_threads(self, threads: int) -> Links:
-        """The same with so many connections to each service."""
-        return replace(
-            self,
-            source_s3=_wider(self.source_s3, threads),
-            sink_s3=_wider(self.sink_s3, threads),
-            sqs=replace(self.sqs, connections=max(self.sqs.connections, threads)),
-        )
+        return self.conditional_writes is not None and all(self.conditional_writes.enforced.values())
 
     def open_source(self, counts: Counts) -> Store:
         """The source's store."""
-        return open_store(self.source, self.source_s3, counts)
+        config = self.source_s3
+        if self.same_service:  # then what was found out of the sink holds for the source
+            config = replace(config, conditional_writes=self.conditional_writes)
+        return open_store(self.source, config, counts)
 
     def open_sink(self, counts: Counts) -> Store:
         """The sink's store."""
         return open_store(self.sink, self.sink_s3, counts)
 
     def open_queue(self, counts: Counts, *, capacity: int = 1) -> Queue:
-        """The queue, for at most `capacity` jobs in hand at a time. Raises ConfigurationError or Unavailable."""
+        """The queue, for at most `capacity` jobs in flight. Raises ConfigurationError or Unavailable."""
         if not self.shared:
             return open_queue(self.queue)
         from watcher.queues.broker import BrokerQueue
-        from watcher.queues.brokers import open_broker
 
-        notices = Notices(self.open_source(counts), self.names, counts)
+        resolver = EventResolver(self.open_source(counts), self.names, counts)
 
         def jobs_of(body: bytes) -> list[Job]:
-            return [self.recipe.job(ref) for ref in notices.refs(body)]
+            return [self.recipe.job(ref) for ref in resolver.resolve(body)]
 
         def body_of(job: Job) -> bytes:
             return encode_arrival(self.source, job.ref)
 
-        broker = open_broker(self.queue, aws=self.sqs, visibility=self.visibility, prefetch=capacity, counts=counts)
+        broker = self.open_broker(self.queue, counts, prefetch=capacity)
         return BrokerQueue(broker, jobs_of, body_of, counts=counts)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON can carry it."""
-        return asdict(self)
+    def open_broker(self, address: str, counts: Counts, *, prefetch: int) -> Broker:
+        """A broker's queue, for at most `prefetch` messages in flight. Raises ConfigurationError or Unavailable."""
+        from watcher.queues.brokers import open_broker
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Links:
-        """What `to_dict` has written."""
-        nested = {
-            "recipe": Recipe(**values["recipe"]),
-            "source_s3": S3Config.from_dict(values["source_s3"]),
-            "sink_s3": S3Config.from_dict(values["sink_s3"]),
-            "sqs": AwsOptions(**values["sqs"]),
-            "exclude": tuple(values["exclude"]),
-        }
-        return cls(**{**values, **nested})
+        return open_broker(address, aws=self.sqs, visibility=self.settings.visibility, prefetch=prefetch, counts=counts)
 
 
-def _wider(config: S3Config, threads: int) -> S3Config:
-    return replace(config, aws=replace(config.aws, connections=max(config.aws.connections, threads)))
+def _excluded(settings: Settings) -> Iterator[str]:
+    if settings.source_path is not None:
+        if settings.exclude_sink and settings.sink_path is not None:
+            yield os.path.relpath(settings.sink_path, settings.source_path) + "/"
+        return
+    for place in (settings.sink_uri, moved_to(settings.source_uri, settings.after)):
+        inside = key_inside(settings.source_uri, place) if place else None
+        if inside:
+            yield inside
+
+
+class Parts:
+    """What a daemon has open: source, sink and queue."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        """Opens nothing."""
+        self.wiring = wiring
+        self.counts = Counts()
+        self.swept = 0
+        """Temporary files of dead writers that were removed from the sink."""
+        self.resumed = 0
+        """Jobs of a dead daemon that are pending again."""
+        self._closing = ExitStack()
+
+    source: Store
+    sink: Store
+    queue: Queue
+    embedded: EmbeddedQueue | None
+    """The queue, where it is this machine's own."""
+
+    def open(self, mode: Mode) -> None:
+        """Open what the mode needs, and see that it works.
+
+        Raises ConfigurationError, or Unavailable: then it may be called again.
+        """
+        settings, wiring = self.wiring.settings, self.wiring
+        if settings.sink_path is not None:
+            settings.sink_path.mkdir(parents=True, exist_ok=True)
+        self.source, self.sink = wiring.open_source(self.counts), wiring.open_sink(self.counts)
+        if mode.watches and wiring.source_is_bucket:
+            next(self.source.list(), None)
+        if mode in (Mode.RUN, Mode.WATCH) and "://" in settings.events:
+            wiring.open_broker(settings.events, self.counts, prefetch=1).close()
+        if mode.works:
+            self._probe_conditional_writes()
+            self.swept = self.sink.sweep()
+        self._open_queue()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self._closing.close()
+
+    def _probe_conditional_writes(self) -> None:
+        """Find out what the sink's store enforces, for the workers and the metrics."""
+        self.wiring = replace(self.wiring, conditional_writes=self.sink.probe_conditional_writes())
+
+    def _open_queue(self) -> None:
+        if self.wiring.shared:
+            self.queue, self.embedded = self.wiring.open_queue(self.counts), None
+        else:
+            self.queue = self.embedded = open_queue(self.wiring.queue)
+        self._closing.callback(self.queue.close)
+        if self.embedded:
+            self.resumed = self.embedded.abandon_all()

@@ -1,4 +1,4 @@
-"""Bytes <-> pictures. Blocking functions that hold no state and release the GIL where the time goes."""
+"""Codecs: bytes to pictures and cut-outs to bytes. Stateless blocking functions that release the GIL."""
 
 from inference.codec.decode import MAX_PIXELS, PictureInfo, decode, probe
 from inference.codec.encode import encode, is_complete_png, read_text

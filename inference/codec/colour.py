@@ -1,6 +1,7 @@
-"""From whatever mode and profile a file has to plain sRGB, 8 bits a channel."""
+"""Conversion from any pixel mode and ICC profile to sRGB with 8 bits a channel."""
 
 import io
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -15,28 +16,39 @@ _DEEP = _DEEP_INTEGERS | {"I", "F"}
 _GREY_WITH_ALPHA = frozenset({"L", "LA", "La"})
 _CEILINGS = (1.0, 255.0, 65535.0, 2.0**32 - 1)
 _SAME = 2
-"""A profile that moves no colour by more levels than this is taken for sRGB."""
+"""A profile that changes no colour by more levels than this is treated as sRGB."""
 
 
-def to_rgb(image: Image.Image, icc: bytes | None) -> NDArray[np.uint8]:
-    """Return H x W x 3 uint8 sRGB, writable and C-contiguous, of a picture of any mode; it is decoded as needed.
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels in sRGB, writable and C-contiguous."""
 
-    Transparency is flattened over white: the network sees RGB alone, product photos stand on white, and what a file
-    hides under its transparent pixels is arbitrary, often black.
+    rgb: NDArray[np.uint8]
+    """H x W x 3, flattened on white."""
+    rgba: NDArray[np.uint8] | None = None
+    """H x W x 4, straight alpha; None if every pixel is opaque."""
+
+
+def to_srgb(image: Image.Image, icc: bytes | None) -> Pixels:
+    """Convert a picture of any mode to sRGB, 8 bits per channel. Decodes it if needed.
+
+    Transparency is flattened on white: the network takes only RGB, product photos usually have a white background, and
+    the colour under transparent pixels is arbitrary, often black.
     """
     image.load()
     plain = _plain_mode(image)
-    managed = _managed(plain, icc, was_grey=image.mode in _GREY_WITH_ALPHA) if icc else plain
-    return np.array(_flat(managed))
+    managed = _apply_profile(plain, icc, was_grey=image.mode in _GREY_WITH_ALPHA) if icc else plain
+    transparent = managed.mode == "RGBA" and managed.getchannel("A").getextrema()[0] != 255
+    return Pixels(np.array(_flatten(managed)), np.array(managed) if transparent else None)
 
 
 def is_srgb(icc: bytes | None, mode: str) -> bool:
-    """Whether pixels of this mode with this profile (None: no profile) are to be taken as sRGB just as they are."""
+    """Whether pixels of this mode with this profile (None: no profile) need no conversion to sRGB."""
     return not icc or _to_srgb(icc, mode) is None
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
-    """Of the same picture, a version in mode L, RGB, RGBA or CMYK."""
+    """Convert a picture to mode L, RGB, RGBA or CMYK."""
     if image.mode in _DEEP:
         return Image.fromarray(_eight_bits(image))
     if image.has_transparency_data:
@@ -50,12 +62,12 @@ def _with_alpha(image: Image.Image) -> Image.Image:
     try:
         return image.convert("RGBA")
     except (ValueError, OverflowError):
-        # Pillow keeps the 16-bit colour key of a picture that it has reduced to 8 bits, and then refuses it.
+        # Pillow keeps the 16-bit colour key of a picture that it has reduced to 8 bits, and then rejects it.
         return image.convert("RGB")
 
 
 def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
-    """Scale a deep grey picture to H x W uint8; 16-bit pixels of a PNG's transparent grey become white."""
+    """Scale a grey picture of more than 8 bits to H x W uint8; a PNG's transparent grey value becomes white."""
     if isinstance(image, TiffImageFile):
         return _grey_of_tiff(image)
     values = np.asarray(image)
@@ -67,7 +79,7 @@ def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _grey_of_tiff(image: TiffImageFile) -> NDArray[np.uint8]:
-    """Depth, sign and polarity as the tags say."""
+    """Scale by depth, sign and polarity, which the tags state."""
     meaning = grey_range(image)
     values = np.asarray(image)
     if meaning.full == 65535:
@@ -80,15 +92,15 @@ def _grey_of_tiff(image: TiffImageFile) -> NDArray[np.uint8]:
 
 
 def _scaled_from_16_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Exactly round(value / 257), without leaving 16 bits."""
+    """Compute round(value / 257) exactly in 16-bit arithmetic."""
     numbers = values.astype(np.uint16, copy=False)
     return (numbers // 257 + (numbers % 257 > 128)).astype(np.uint8)
 
 
 def _scaled_by_peak(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale H x W numbers of an unstated range: the smallest usual full scale that holds the peak is white.
+    """Scale H x W numbers of unknown range: white is the smallest usual maximum that is not below the peak.
 
-    Floats use 1, 255, 65535 or 2^32 - 1; integers the same without the 1. Negative numbers and NaN are black.
+    Usual maxima are 1 (floats only), 255, 65535 and 2^32 - 1. Negative numbers and NaN become black.
     """
     finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     usual = _CEILINGS if values.dtype.kind == "f" else _CEILINGS[1:]
@@ -99,8 +111,8 @@ def _scaled_by_peak(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.rint(finite).astype(np.uint8)
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """Without alpha, as mode RGB."""
+def _flatten(image: Image.Image) -> Image.Image:
+    """Flatten on white, to mode RGB."""
     if image.mode != "RGBA":
         return image if image.mode == "RGB" else image.convert("RGB")
     canvas = Image.new("RGB", image.size, "white")
@@ -108,30 +120,30 @@ def _flat(image: Image.Image) -> Image.Image:
     return canvas
 
 
-def _managed(image: Image.Image, icc: bytes, was_grey: bool) -> Image.Image:
-    """Convert to sRGB by a profile of RGB, grey or CMYK pixels; a profile of another kind of pixel changes nothing."""
-    kind = _pixels_of(icc)
-    if kind == "RGB" and image.mode == "L":
+def _apply_profile(image: Image.Image, icc: bytes, was_grey: bool) -> Image.Image:
+    """Convert to sRGB by a profile of RGB, grey or CMYK pixels; profiles of other colour models are ignored."""
+    model = _colour_model(icc)
+    if model == "RGB" and image.mode == "L":
         image = image.convert("RGB")
-    elif kind == "GRAY" and image.mode == "RGBA" and was_grey:
-        return _grey_managed(image, icc)
+    elif model == "GRAY" and image.mode == "RGBA" and was_grey:
+        return _apply_grey_profile(image, icc)
     transform = _to_srgb(icc, image.mode)
     if transform is None:
         return image
-    in_place = image.mode in ("RGB", "RGBA")  # the picture is ours, and the mode stays
+    in_place = image.mode in ("RGB", "RGBA")  # the picture is our copy, and its mode does not change
     return ImageCms.applyTransform(image, transform, inPlace=in_place) or image
 
 
-def _grey_managed(image: Image.Image, icc: bytes) -> Image.Image:
+def _apply_grey_profile(image: Image.Image, icc: bytes) -> Image.Image:
     """Apply a grey profile to the colour of an RGBA picture that was grey, and keep its alpha."""
-    colour = _managed(image.getchannel("R"), icc, was_grey=True).convert("RGB")
+    colour = _apply_profile(image.getchannel("R"), icc, was_grey=True).convert("RGB")
     colour.putalpha(image.getchannel("A"))
     return colour
 
 
 @lru_cache(maxsize=16)
-def _pixels_of(icc: bytes) -> str:
-    """The kind of pixel that a profile is for: RGB, GRAY, CMYK, ...; empty where it cannot be read."""
+def _colour_model(icc: bytes) -> str:
+    """Return the colour model of a profile: RGB, GRAY, CMYK, ...; empty if it cannot be read."""
     try:
         return str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space).strip()
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
@@ -140,9 +152,9 @@ def _pixels_of(icc: bytes) -> str:
 
 @lru_cache(maxsize=16)
 def _to_srgb(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform to sRGB, or None where the profile is sRGB anyhow, is broken, or is of another kind of pixel.
+    """Return the transform to sRGB; None if the profile is sRGB, damaged, or for another colour model.
 
-    Cached, for a shop's photos share a few profiles; a transform may be used by several threads at once.
+    Cached, because a shop's photos share a few profiles. Transforms are thread-safe.
     """
     try:
         transform = ImageCms.buildTransform(
@@ -157,7 +169,7 @@ def _to_srgb(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Measured on a 9 x 9 x 9 grid of colours: names of sRGB profiles are too many to list."""
+    """Measure the change on a 9 x 9 x 9 grid of colours: sRGB profiles have too many names to list."""
     steps = np.linspace(0, 255, 9).round().astype(np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
     before = Image.fromarray(grid).convert(mode)

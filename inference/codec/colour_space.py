@@ -1,4 +1,4 @@
-"""Colour spaces that a file describes without an ICC profile, as ICC profiles, so that one colour engine serves both.
+"""Build ICC profiles for colour spaces that a file describes in another way, so that LittleCMS converts all of them.
 
 Sources: primaries and transfer functions are those of ITU-T H.273 (07/2024), tables 2 and 3; a PNG's gAMA, cHRM and
 cICP are those of the PNG specification, third edition; the profile's layout is that of ICC.1:2022; the adaptation to
@@ -26,7 +26,7 @@ _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 """g, a, b, c, d of IEC 61966-2-1: (a x + b)^g from d on, c x below."""
 _NEAR_SRGB_GAMMA = (1 / 2.2 * 0.95, 1 / 2.2 * 1.05)
-"""gAMA values that writers mean as sRGB: 1/2.2 within five percent, as the PNG reference library has it."""
+"""gAMA values that mean sRGB: 1/2.2 within 5 %, the tolerance of libpng."""
 
 
 class Curve(Enum):
@@ -75,14 +75,14 @@ _ADOBE_GAMMA = 563 / 256
 
 @dataclass(frozen=True)
 class ColourSpace:
-    """Primaries with a transfer function: a `Curve`, or the exponent of a power from stored value to light."""
+    """Primaries with a transfer function: a `Curve`, or a gamma exponent (linear light = stored value ** exponent)."""
 
     primaries: Primaries
     transfer: Curve | float
 
     @property
     def is_srgb(self) -> bool:
-        """Whether the space is sRGB itself."""
+        """Whether this is sRGB."""
         return self == SRGB
 
 
@@ -91,12 +91,12 @@ ADOBE = ColourSpace(ADOBE_RGB, _ADOBE_GAMMA)
 
 
 def of_code_points(primaries: int, transfer: int) -> ColourSpace:
-    """The space of H.273 code points, as in a PNG's cICP or an AVIF's nclx; unknown ones mean sRGB's."""
+    """Return the space of H.273 code points, as in a PNG's cICP or an AVIF's nclx; unknown ones mean sRGB's."""
     return ColourSpace(_PRIMARIES.get(primaries, BT709), _TRANSFERS.get(transfer, Curve.SRGB))
 
 
 def of_gamma(gamma: float | None, chromaticities: tuple[float, ...] | None) -> ColourSpace:
-    """The space of a PNG's gAMA (the encoding exponent, such as 0.45455) and cHRM (x, y of white, red, green, blue)."""
+    """Return the space of a PNG's gAMA (encoding exponent, as 0.45455) and cHRM (x, y of white, red, green, blue)."""
     primaries = BT709
     if chromaticities is not None:
         x = chromaticities
@@ -117,7 +117,7 @@ def _is_near(one: Primaries, other: Primaries) -> bool:
 
 
 def _is_usable(primaries: Primaries) -> bool:
-    """Whether the chromaticities span a triangle with its white inside; damaged files hold anything."""
+    """Return whether the white point lies inside the triangle of the primaries; damaged files contain any numbers."""
     points = (primaries.white, primaries.red, primaries.green, primaries.blue)
     if any(not 0 <= x <= 1 or not 0 < y <= 1 for x, y in points):
         return False
@@ -137,7 +137,7 @@ def _columns(primaries: Primaries) -> Matrix:
 
 
 def to_xyz_d50(primaries: Primaries) -> Matrix:
-    """The 3 x 3 matrix from linear RGB to CIE XYZ under D50."""
+    """Return the 3 x 3 matrix from linear RGB to CIE XYZ, adapted to D50."""
     white = _xyz(primaries.white)
     columns = _columns(primaries)
     rgb_to_xyz = columns * np.linalg.solve(columns, white)
@@ -148,13 +148,13 @@ def to_xyz_d50(primaries: Primaries) -> Matrix:
 
 @lru_cache(maxsize=64)
 def icc_profile(space: ColourSpace) -> bytes:
-    """An ICC profile of the space, for RGB pixels.
+    """Build an ICC display profile of a colour space.
 
-    Raises UnsupportedPicture for HDR, whose highlights have no place in 8-bit sRGB.
+    Raises UnsupportedPicture for HDR, whose highlights do not fit into 8-bit sRGB.
     """
     if space.transfer in (Curve.PQ, Curve.HLG):
         raise UnsupportedPicture(
-            f"this is an HDR picture ({space.transfer.value}, ITU-R BT.2100), which is not read here; export it as SDR"
+            f"this is an HDR picture ({space.transfer.value}, ITU-R BT.2100), which is not supported; export it as SDR"
         )
     curve = _curve(space.transfer)
     red, green, blue = to_xyz_d50(space.primaries).T
@@ -163,7 +163,7 @@ def icc_profile(space: ColourSpace) -> bytes:
 
 
 def _curve(transfer: Curve | float) -> bytes:
-    """A parametricCurveType: function 0 is a power, function 3 is sRGB's."""
+    """Encode a parametricCurveType: function 0 is a power, function 3 is sRGB's."""
     kind, numbers = (0, (transfer,)) if isinstance(transfer, float) else (3, _SRGB_CURVE)
     return b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + b"".join(map(_fixed, numbers))
 
@@ -173,12 +173,12 @@ def _xyz_tag(xyz: Matrix) -> bytes:
 
 
 def _fixed(value: float) -> bytes:
-    """s15Fixed16Number."""
+    """Encode an s15Fixed16Number."""
     return struct.pack(">i", round(max(-32768.0, min(32767.0, value)) * 65536))
 
 
 def _profile(tags: Mapping[bytes, bytes]) -> bytes:
-    """Header, tag table and tags of a display profile."""
+    """Assemble header, tag table and tags of a display profile."""
     at = 128 + 4 + 12 * len(tags)
     table, data = struct.pack(">I", len(tags)), b""
     for signature, tag in tags.items():

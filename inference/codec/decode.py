@@ -1,4 +1,4 @@
-"""Bytes in, an upright sRGB picture out, or an error that says why not."""
+"""Decoding: a file's bytes to an upright sRGB picture, or to a PictureError."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from inference.codec.colour import is_srgb, to_rgb
+from inference.codec.colour import Pixels, is_srgb, to_srgb
 from inference.codec.colour_space import ADOBE, ColourSpace, icc_profile
 from inference.codec.header import (
     READABLE,
@@ -32,15 +32,15 @@ from inference.codec.header import (
 )
 from inference.codec.heif_boxes import Crop, PrimaryItem, primary_item
 from inference.codec.png_chunks import png_size, read_chunks
-from inference.codec.tiff import seek_main_page, unread_variant
+from inference.codec.tiff import seek_main_page, unsupported_variant
 from inference.errors import PictureError, PictureTooLarge, TruncatedPicture, UnsupportedPicture
 from inference.picture import Picture
 
 MAX_PIXELS = 178_000_000
 """Just below 2 x Image.MAX_IMAGE_PIXELS, where Pillow itself refuses some formats."""
 
-# The readers are called by class, not through Image.open: that one warns or raises by a process-wide pixel limit,
-# reads the first frame of an MPO by another road, and would try formats that nobody asked for.
+# Readers are called by class, not through Image.open, which applies a process-wide pixel limit, reads the first frame
+# of an MPO with another class, and tries formats that are not listed here.
 _READERS: Mapping[str, Callable[[io.BytesIO], ImageFile]] = MappingProxyType(
     {
         "JPEG": JpegImageFile,
@@ -54,15 +54,18 @@ _READERS: Mapping[str, Callable[[io.BytesIO], ImageFile]] = MappingProxyType(
 )
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _USUAL_TILE = 4096 * 4096
+"""Pixels of a tile that is accepted for any picture."""
 _FAST_JPEG = MappingProxyType({"RGB": "RGB", "L": "GRAY"})
-# What libjpeg calls a warning, and would replace by grey (messages of jerror.h). Stray bytes are no such thing.
+# libjpeg reports missing pixels, which it replaces by grey, as warnings with these texts (jerror.h). It warns of
+# harmless stray bytes, too. simplejpeg raises ValueError for all of them, so only the text tells them apart.
 _JPEG_DAMAGE = ("premature end", "bad huffman", "found marker", "inconsistent progression")
+# Pillow raises the same classes for unsupported variants as for damaged data; only the text tells them apart.
 _UNSUPPORTED_WORDS = ("unsupported", "not supported", "cannot handle", "unknown", "not implemented")
 
 
 @dataclass(frozen=True)
 class PictureInfo:
-    """What the header says; width and height in pixels, as stored (an EXIF orientation may swap them)."""
+    """Format and size from the header: width and height in pixels, as stored (an EXIF orientation may swap them)."""
 
     format: str
     width: int
@@ -70,13 +73,13 @@ class PictureInfo:
 
 
 def probe(data: bytes | memoryview) -> PictureInfo:
-    """Read format and size from the header alone; no pixel is decoded and no limit applied.
+    """Read format and size from the header, without decoding a pixel or applying a limit.
 
-    Raises PictureError: not a picture, truncated within the header, or unsupported.
+    Raises NotAPicture, UnsupportedPicture, or TruncatedPicture if the header is incomplete.
     """
     content = bytes(data)
     format = identify(content)
-    with _explained(format, content):
+    with _decoder_errors(format, content):
         return PictureInfo(format, *_size(format, content))
 
 
@@ -93,7 +96,7 @@ def _size(format: str, content: bytes) -> tuple[int, int]:
 
 
 def _reader(format: str) -> Callable[[io.BytesIO], ImageFile]:
-    """What opens pictures of a format. Raises UnsupportedPicture for HEIC where its package is not installed."""
+    """Return Pillow's reader for a format. Raises UnsupportedPicture for HEIC if its package is not installed."""
     if format != "HEIC":
         return _READERS[format]
     try:
@@ -108,37 +111,44 @@ def _reader(format: str) -> Callable[[io.BytesIO], ImageFile]:
 
 
 def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode the first frame: EXIF orientation applied, colours converted to sRGB, transparency put on white.
+    """Decode the first frame, apply the EXIF orientation, convert colours to sRGB, and flatten transparency on white.
 
-    The size in the header is held against `max_pixels` before a pixel is decoded. Raises PictureError, whatever the
-    bytes are; MemoryError alone passes through, for it says nothing about the picture.
+    The picture also keeps its own alpha, if the file has any.
+    The size in the header is checked against `max_pixels` before any pixel is decoded. Raises a PictureError for any
+    bytes that are not such a picture; only MemoryError passes through, because it says nothing about the picture.
     """
     content = bytes(data)
     format = identify(content)
-    with _explained(format, content):
-        source = _opened(format, content, max_pixels)
+    with _decoder_errors(format, content):
+        source = _open(format, content, max_pixels)
         image, icc = source.image, source.profile()
-        pixels = _jpeg_pixels(image, content, icc) if format == "JPEG" else to_rgb(image, icc)
-        if source.crop is not None:
-            box = source.crop
-            pixels = np.ascontiguousarray(pixels[box.top : box.bottom, box.left : box.right])
-        # Only now: Pillow turns some formats upright itself as it loads them, and then drops the tag.
-        return Picture(_upright(pixels, _orientation(image)))
+        pixels = _jpeg_pixels(image, content, icc) if format == "JPEG" else to_srgb(image, icc)
+        # After loading: Pillow applies the orientation of some formats itself, and then removes the tag.
+        orientation = _orientation(image)
+        rgba = None if pixels.rgba is None else _upright(pixels.rgba, source.crop, orientation)
+        return Picture(_upright(pixels.rgb, source.crop, orientation), rgba)
+
+
+def _upright(pixels: NDArray[np.uint8], crop: Crop | None, orientation: int) -> NDArray[np.uint8]:
+    """Crop H x W x C and apply the EXIF orientation."""
+    if crop is not None:
+        pixels = np.ascontiguousarray(pixels[crop.top : crop.bottom, crop.left : crop.right])
+    return _apply_orientation(pixels, orientation)
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """A picture whose header was read, and what its container says of it."""
+    """A picture whose header has been read, with what its container states about it."""
 
     image: ImageFile
     icc: bytes | None
     space: ColourSpace | None = None
     """The colour space that the container states without an ICC profile."""
     crop: Crop | None = None
-    """The part that is meant to be seen; None for all of it."""
+    """The visible part; None for the whole picture."""
 
     def profile(self) -> bytes | None:
-        """The ICC profile that holds: the file's own, else one of the space it states, else of what its EXIF says.
+        """Return the ICC profile: the file's own, or one of the colour space that the container or EXIF states.
 
         None means sRGB. Raises UnsupportedPicture for HDR without an ICC profile.
         """
@@ -148,16 +158,16 @@ class _Opened:
         return None if space is None or space.is_srgb else icc_profile(space)
 
 
-def _opened(format: str, content: bytes, max_pixels: int) -> _Opened:
-    """Read the header, and admit the picture by it."""
+def _open(format: str, content: bytes, max_pixels: int) -> _Opened:
+    """Read the header and check size, tiles and completeness, before any pixel is decoded."""
     if format == "WEBP":
-        _admit(*webp_size(content), max_pixels)
+        _check_size(*webp_size(content), max_pixels)
     png = read_chunks(content) if format == "PNG" else None
     image = _read_header(format, png.data if png else content)
     if isinstance(image, TiffImageFile):
         seek_main_page(image)
-        _admit_tiles(image)
-    _admit(*image.size, max_pixels)
+        _check_tiles(image)
+    _check_size(*image.size, max_pixels)
     if format == "JPEG":
         require_few_scans(content)
     require_end(format, content)
@@ -169,7 +179,7 @@ def _opened(format: str, content: bytes, max_pixels: int) -> _Opened:
 
 
 def _read_header(format: str, content: bytes) -> ImageFile:
-    """Open the picture; a JPEG that its metadata keeps from being opened is opened without it."""
+    """Open a picture; a JPEG with metadata that Pillow rejects is opened without it."""
     reader = _reader(format)
     try:
         return reader(io.BytesIO(content))
@@ -183,45 +193,45 @@ def _read_header(format: str, content: bytes) -> ImageFile:
 
 
 def _space_by_exif(image: ImageFile) -> ColourSpace | None:
-    """Adobe RGB where EXIF says so: interoperability index R03 (EXIF 2.3), or colour space 2, as some cameras write."""
+    """Return Adobe RGB if EXIF states it, by interoperability index R03 (EXIF 2.3) or colour space 2 (some cameras)."""
     try:
         exif = image.getexif()
         if exif.get_ifd(ExifTags.IFD.Interop).get(1) == "R03":
             return ADOBE
         return ADOBE if exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) == 2 else None
-    except Exception:  # a parser of untrusted data, and nothing in it is worth losing the picture for
+    except Exception:  # parsers of untrusted data raise anything; without EXIF, the picture is still usable
         return None
 
 
-def _admit_tiles(image: TiffImageFile) -> None:
-    """A tile is unpacked whole, even where it is a thousand times as large as the picture."""
+def _check_tiles(image: TiffImageFile) -> None:
+    """Reject oversized tiles: a tile is decoded as a whole, even if it is far larger than the picture."""
     width, height = (image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
     if width * height > max(image.width * image.height, _USUAL_TILE):
-        raise UnsupportedPicture(f"tiles of {width} x {height} pixels are larger than the TIFF's picture; save it anew")
+        raise UnsupportedPicture(f"tiles of {width} x {height} pixels exceed the TIFF's picture; save it again")
 
 
-def _admit(width: int, height: int, max_pixels: int) -> None:
+def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
-        raise UnsupportedPicture(f"the header says {width} x {height} pixels; export the picture again")
+        raise UnsupportedPicture(f"the header states {width} x {height} pixels; export the picture again")
     if width * height > max_pixels:
         raise PictureTooLarge(
             f"{width} x {height} is {width * height:,} pixels, the limit is {max_pixels:,}; "
-            "supply a smaller picture or raise --max-pixels"
+            "use a smaller picture or raise --max-pixels"
         )
 
 
-def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None) -> NDArray[np.uint8]:
-    """H x W x 3 sRGB by the fast decoder where the picture is RGB or grey, else by Pillow (CMYK, YCCK)."""
+def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None) -> Pixels:
+    """Decode to sRGB: by simplejpeg if the picture is RGB or grey, else by Pillow (CMYK, YCCK)."""
     fast = _fast_jpeg(content, _FAST_JPEG[image.mode]) if image.mode in _FAST_JPEG else None
     if fast is None:
-        return to_rgb(image, icc)
+        return to_srgb(image, icc)
     if image.mode == "RGB" and is_srgb(icc, "RGB"):
-        return fast
-    return to_rgb(Image.fromarray(fast if image.mode == "RGB" else fast[..., 0]), icc)
+        return Pixels(fast)
+    return to_srgb(Image.fromarray(fast if image.mode == "RGB" else fast[..., 0]), icc)
 
 
 def _fast_jpeg(content: bytes, space: str) -> NDArray[np.uint8] | None:
-    """Decode to H x W x C, or return None where Pillow is to try: odd subsampling, harmless stray bytes."""
+    """Decode to H x W x C; None for what only Pillow accepts: unusual subsampling, harmless stray bytes."""
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, space, strict=True)
         return pixels
@@ -232,48 +242,50 @@ def _fast_jpeg(content: bytes, space: str) -> NDArray[np.uint8] | None:
 
 
 def _orientation(image: ImageFile) -> int:
-    """EXIF orientation, 1 (upright) to 8; broken EXIF data is as good as none."""
+    """Return the EXIF orientation, 1 (upright) to 8; 1 if the EXIF data is damaged."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a parser of untrusted data, and nothing in it is worth losing the picture for
+    except Exception:  # parsers of untrusted data raise anything; without EXIF, the picture is still usable
         return 1
     return value if value in range(1, 9) else 1
 
 
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo the camera's orientation (EXIF 2.3, tag 0x0112); H x W x 3 in, upright and C-contiguous out."""
+def _apply_orientation(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Apply an EXIF orientation (EXIF 2.3, tag 0x0112) to H x W x C: upright and C-contiguous."""
     if orientation == 1:
         return pixels
-    # One 3-byte item per pixel: moving items is 2.4 times as fast as moving channels.
-    items = pixels.view("V3")[..., 0]
+    # One item of 3 or 4 bytes per pixel: moving items is 2.4 times as fast as moving channels.
+    channels = pixels.shape[2]
+    items = pixels.view(f"V{channels}")[..., 0]
     if orientation >= 5:
         items = items.T
     if orientation in (3, 4, 7, 8):
         items = items[::-1]
     if orientation in (2, 3, 6, 7):
         items = items[:, ::-1]
-    return np.ascontiguousarray(items).view(np.uint8).reshape(*items.shape, 3)
+    return np.ascontiguousarray(items).view(np.uint8).reshape(*items.shape, channels)
 
 
 @contextmanager
-def _explained(format: str, content: bytes) -> Iterator[None]:
-    """Turn whatever the decoders raise into a PictureError."""
+def _decoder_errors(format: str, content: bytes) -> Iterator[None]:
+    """Convert whatever a decoder raises to a PictureError."""
     try:
         yield
     except (PictureError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        advice = "frames or tiles are larger than can be read here; supply a smaller picture"
-        raise PictureTooLarge(f"the {format} data's {advice} ({error})") from error
+        raise PictureTooLarge(
+            f"frames or tiles of the {format} data are larger than the limit ({error}); use a smaller picture"
+        ) from error
     except Exception as error:  # parsers of untrusted data raise anything: OSError, SyntaxError, struct.error, ...
-        raise _verdict(format, content, error) from error
+        raise _to_picture_error(format, content, error) from error
 
 
-def _verdict(format: str, content: bytes, error: Exception) -> PictureError:
-    variant = unread_variant(content) if format == "TIFF" else None
+def _to_picture_error(format: str, content: bytes, error: Exception) -> PictureError:
+    variant = unsupported_variant(content) if format == "TIFF" else None
     if variant:
-        return UnsupportedPicture(f"{variant} is not read here; save it with 8 bits a channel, or as JPEG or PNG")
+        return UnsupportedPicture(f"{variant} is not supported; save it with 8 bits a channel, or as JPEG or PNG")
     detail = str(error) or type(error).__name__
     if isinstance(error, NotImplementedError) or any(word in detail.lower() for word in _UNSUPPORTED_WORDS):
-        return UnsupportedPicture(f"this kind of {format} is not read here ({detail}); export it as plain {READABLE}")
-    return TruncatedPicture(f"the {format} data ends early or is damaged ({detail}); upload or export it again")
+        return UnsupportedPicture(f"this kind of {format} is not supported ({detail}); export it as plain {READABLE}")
+    return TruncatedPicture(f"the {format} data is truncated or damaged ({detail}); upload or export it again")

@@ -1,7 +1,7 @@
-"""Cut-outs to bytes, and what can be told of such bytes without decoding them.
+"""Encoding of cut-outs as PNG, and reading a PNG's text without decoding it.
 
-PNG alone: lossless WebP is smaller, but keeps its metadata behind the pixels, where the start of a file does not show
-it; and the text is what tells a finished job from a foreign file.
+The text identifies the job that an output belongs to, and it must be readable from the start of the file. Lossless WebP
+is smaller, but stores its metadata behind the pixels.
 """
 
 import re
@@ -20,10 +20,10 @@ _UNCOMPRESSED = re.compile(rb"([^\0]{1,79})\0\0\0[^\0]*\0[^\0]*\0(.*)", re.DOTAL
 
 
 def encode(cutout: Cutout, *, text: Mapping[str, str] = NO_TEXT, level: int = 1) -> bytes:
-    """Encode a cut-out as PNG; the colour under fully transparent pixels is not kept.
+    """Encode a cut-out as PNG; the colour under fully transparent pixels is dropped.
 
-    `text` (keyword: value) can be read back by `read_text`. Raises ValueError for text that PNG forbids or that is
-    longer than fits into `HEAD_BYTES`.
+    `text` maps keywords to values, which `read_text` reads; `level` is ISA-L's, 0 to 3. Raises ValueError for text that
+    PNG forbids, or that does not fit into `HEAD_BYTES`.
     """
     return encode_png(cutout.pixels, text=text, level=level, keep_hidden=False)
 
@@ -31,13 +31,13 @@ def encode(cutout: Cutout, *, text: Mapping[str, str] = NO_TEXT, level: int = 1)
 def read_text(head: bytes) -> dict[str, str]:
     """Read the uncompressed iTXt chunks before the pixels; the first `HEAD_BYTES` of a file suffice.
 
-    Never raises: what is no PNG, is cut off, or fails its checksum has no text.
+    Never raises: data that is not a PNG, is truncated, or has a wrong checksum has no text.
     """
     return dict(_texts(head)) if head.startswith(SIGNATURE) else {}
 
 
 def is_complete_png(tail: bytes) -> bool:
-    """Whether these last bytes of a file (12 or more) end a PNG."""
+    """Whether these last bytes of a file (at least 12) are the end of a PNG."""
     return tail.endswith(END)
 
 
@@ -49,7 +49,7 @@ def _texts(head: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _chunks(head: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield type and payload of each whole and sound chunk up to the pixels."""
+    """Yield type and payload of each complete chunk with a valid checksum, up to the pixels."""
     at = len(SIGNATURE)
     while at + 12 <= len(head):
         length, kind = struct.unpack_from(">I4s", head, at)

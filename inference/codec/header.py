@@ -1,4 +1,4 @@
-"""What the first bytes of a picture tell, and whether its end is there. Nothing here decodes a pixel."""
+"""Format, size and completeness of a picture from its bytes, without decoding a pixel."""
 
 import re
 import struct
@@ -20,7 +20,7 @@ _SIGNATURES: tuple[tuple[str, bytes], ...] = (
     ("TIFF", b"II+\0"),
     ("TIFF", b"MM\0+"),
 )
-_UNREAD: tuple[tuple[str, bytes], ...] = (
+_UNSUPPORTED: tuple[tuple[str, bytes], ...] = (
     ("Photoshop", b"8BPS"),
     ("OpenEXR", b"v/1\x01"),
     ("JPEG XL", b"\xff\x0a"),
@@ -30,35 +30,35 @@ _UNREAD: tuple[tuple[str, bytes], ...] = (
     ("PDF", b"%PDF-"),
 )
 _NEEDED_SEGMENTS = ((0xE1, b"Exif\0\0", 14), (0xE2, b"ICC_PROFILE\0", 15), (0xEE, b"Adobe", 12))
-"""Marker, first bytes and least length of the segments that decide what a JPEG looks like."""
-MOST_SCANS = 100
-"""Of a JPEG. Encoders write about ten; a few bytes make a scan that costs as much time as decoding the picture once."""
+"""Marker, first bytes and minimum length of the segments on which a JPEG's appearance depends."""
+MAX_SCANS = 100
+"""Scans of a JPEG. Encoders write about ten. A scan of a few bytes takes as long as decoding the whole picture."""
 _SCAN = re.compile(rb"\xff\xda")  # twice as fast as bytes.count
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers of a frame's header; those in between are of tables, and one is reserved."""
+"""Markers of frame headers; those left out are of tables, and one is reserved."""
 _BARE = frozenset({0x00, 0x01, *range(0xD0, 0xDB)})
-"""Markers that no length follows, and the start of a scan, before which there should have been a frame."""
+"""Markers without a length, and the start of a scan, which must come after the frame header."""
 
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
-# "BM" alone also begins English text, so the size of the header that follows has to be a known one too.
+# English text can also begin with "BM", so the size of the header must be a known one, too.
 _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
 
 def identify(data: bytes) -> str:
-    """Name the format from its signature: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF' or 'HEIC'.
+    """Identify the format from its signature: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF' or 'HEIC'.
 
-    Raises NotAPicture for anything else, UnsupportedPicture for well-known formats that are not read.
+    Raises UnsupportedPicture for other well-known formats, NotAPicture for anything else.
     """
     if not data:
         raise NotAPicture("the file is empty; upload it again")
     found = _by_signature(_SIGNATURES, data) or _by_structure(data)
     if found:
         return found
-    unread = _by_signature(_UNREAD, data)
-    if unread:
-        raise UnsupportedPicture(f"{unread} is not read here; export the picture as {READABLE}")
-    raise NotAPicture(f"the first bytes are of no picture format; supply {READABLE}")
+    unsupported = _by_signature(_UNSUPPORTED, data)
+    if unsupported:
+        raise UnsupportedPicture(f"{unsupported} is not supported; export the picture as {READABLE}")
+    raise NotAPicture(f"the file is in no known picture format; supported are {READABLE}")
 
 
 def _by_signature(signatures: tuple[tuple[str, bytes], ...], data: bytes) -> str | None:
@@ -77,7 +77,7 @@ def _by_structure(data: bytes) -> str | None:
 
 
 def _brands(data: bytes) -> frozenset[bytes]:
-    """The major and the compatible brands of an ISO base media file (ISO/IEC 14496-12, 4.3)."""
+    """Return the major and compatible brands of an ISO base media file (ISO/IEC 14496-12, 4.3)."""
     if data[4:8] != b"ftyp":
         return frozenset()
     end = min(int.from_bytes(data[:4], "big"), 256)
@@ -85,10 +85,10 @@ def _brands(data: bytes) -> frozenset[bytes]:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height from a WebP's first 30 bytes (RFC 9649, sections 2.5 to 2.7).
+    """Read width and height from a WebP's first 30 bytes (RFC 9649, sections 2.5 to 2.7).
 
-    Needed because Pillow's reader allocates the canvas as it opens the file, before a limit could be applied.
-    Raises struct.error when the bytes end early, UnsupportedPicture for an unknown first chunk.
+    Pillow's reader would allocate the canvas while opening the file, before a limit can be applied. Raises
+    struct.error if the data is too short, UnsupportedPicture for an unknown first chunk.
     """
     kind = data[12:16]
     if kind == b"VP8X":
@@ -100,13 +100,13 @@ def webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
-    raise UnsupportedPicture(f"a WebP that begins with chunk {kind!r} is not read here; export it as {READABLE}")
+    raise UnsupportedPicture(f"a WebP that begins with chunk {kind!r} is not supported; export it as {READABLE}")
 
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height from a JPEG's frame header (ITU-T T.81, B.2.2); None where the segments do not lead to one.
+    """Read width and height from a JPEG's frame header (ITU-T T.81, B.2.2); None if the segments lead to none.
 
-    A tenth of what Pillow's reader takes, which goes through tables and metadata on its way.
+    Takes a tenth of the time of Pillow's reader, which also parses tables and metadata.
     """
     at = 2
     while data[at : at + 1] == b"\xff" and at + 9 <= len(data):
@@ -121,10 +121,10 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def without_jpeg_metadata(data: bytes) -> bytes:
-    """A JPEG without its comments and application segments (ITU-T T.81, B.2.4.6), but with those that may matter.
+    """Remove comments and application segments from a JPEG (ITU-T T.81, B.2.4.6), apart from those that matter.
 
-    These are EXIF, pieces of an ICC profile and Adobe's colour transform, where they are long enough to hold what
-    they must. A decoder may stop at the others where they are damaged.
+    These are EXIF, parts of an ICC profile and Adobe's colour transform, if they are long enough to be valid. Decoders
+    reject files in which others are damaged.
     """
     kept, at = [data[:2]], 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
@@ -142,31 +142,31 @@ def without_jpeg_metadata(data: bytes) -> bytes:
 
 
 def require_end(format: str, data: bytes) -> None:
-    """Raise TruncatedPicture where the data lacks its end.
+    """Raise TruncatedPicture if the data lacks its end marker. Bytes after the end are accepted.
 
-    Some decoders pad a short file with grey and call it a success, and metadata such as the orientation may stand
-    behind the pixels. Formats without a plain end mark are left to their decoders. Bytes after the end are no fault.
+    Some decoders fill a truncated picture with grey and report success, and metadata such as the orientation may come
+    after the pixels. Formats without a simple end marker are left to their decoders.
     """
     has_end = _ENDS.get(format)
     if has_end and not has_end(data):
-        raise TruncatedPicture(f"the {format} data stops before its end; upload the file again")
+        raise TruncatedPicture(f"the {format} data is truncated; upload the file again")
 
 
 def require_few_scans(data: bytes) -> None:
-    """Raise UnsupportedPicture for a JPEG that would keep a core busy for hours, small as it may be."""
-    # Inside the scans 0xFF is always escaped; what stands in the segments between them can only be counted too much.
-    scans = sum(1 for _ in islice(_SCAN.finditer(data, _first_scan(data)), MOST_SCANS + 1))
-    if scans > MOST_SCANS:
-        raise UnsupportedPicture(f"a JPEG of more than {MOST_SCANS} scans is not read here; save it anew")
+    """Raise UnsupportedPicture for a JPEG with too many scans, which would occupy a core for hours."""
+    # Within scans 0xFF is always escaped; in segments between them, the count can only be too high.
+    scans = sum(1 for _ in islice(_SCAN.finditer(data, _first_scan(data)), MAX_SCANS + 1))
+    if scans > MAX_SCANS:
+        raise UnsupportedPicture(f"a JPEG of more than {MAX_SCANS} scans is not supported; save it again")
 
 
 def _jpeg_has_end(data: bytes) -> bool:
-    # An embedded thumbnail has an end mark of its own; inside the scans 0xFF is always escaped.
+    # An embedded thumbnail has its own end marker, so only what follows the first scan counts.
     return data.rfind(b"\xff\xd9", _first_scan(data)) >= 0
 
 
 def _first_scan(data: bytes) -> int:
-    """Offset of a JPEG's first start-of-scan marker, or of the first thing that is no marker segment."""
+    """Return the offset of a JPEG's first start-of-scan marker, or of the first data that is not a marker segment."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         fill = data[at + 1] == 0xFF
@@ -179,7 +179,7 @@ def _png_has_end(data: bytes) -> bool:
 
 
 def _webp_has_end(data: bytes) -> bool:
-    # Some writers count the last chunk's padding byte and do not write it.
+    # Some writers count the padding byte of the last chunk but do not write it.
     return len(data) + 1 >= 8 + int.from_bytes(data[4:8], "little")
 
 

@@ -1,7 +1,7 @@
-"""What the boxes of an AVIF or a HEIC say of its primary picture: its colour space, and the part to be shown.
+"""Read the boxes of an AVIF or HEIC file: colour space and crop (clean aperture) of its primary image.
 
 Boxes are those of ISO/IEC 14496-12 and of HEIF, ISO/IEC 23008-12: `pitm` names the primary item, `ipco` lists
-properties, `ipma` says which item has which, `colr` is a colour space, `clap` the clean aperture.
+properties, `ipma` assigns them to items, `colr` is a colour space and `clap` the clean aperture.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from fractions import Fraction
 
 from inference.codec.colour_space import ColourSpace, of_code_points
 
-_MOST_BOXES = 4096
+_MAX_BOXES = 4096
 
 
 @dataclass(frozen=True)
 class Crop:
-    """The clean aperture in pixels of the stored picture."""
+    """A clean aperture in pixel coordinates of the stored image."""
 
     left: int
     top: int
@@ -28,14 +28,14 @@ class Crop:
 
 @dataclass(frozen=True)
 class PrimaryItem:
-    """Properties of the primary item; None where the file does not state them."""
+    """Properties of the primary item; None if the file does not contain them."""
 
     space: ColourSpace | None = None
     aperture: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
-    """Width, height, and the offsets of its centre from the picture's centre."""
+    """Width and height in pixels, and the offset of its centre from the image's centre."""
 
     def crop(self, width: int, height: int) -> Crop | None:
-        """The clean aperture of a picture of this size (ISO/IEC 14496-12, 12.1.4.1); None for all of it or nonsense."""
+        """Return the crop for an image of this size (ISO/IEC 14496-12, 12.1.4.1); None if it is whole or invalid."""
         if self.aperture is None:
             return None
         wide, high, x, y = self.aperture
@@ -46,7 +46,7 @@ class PrimaryItem:
 
 
 def primary_item(data: bytes) -> PrimaryItem:
-    """Read the properties of the primary item. Boxes that make no sense count as absent."""
+    """Read the properties of the primary item. Invalid boxes are treated as absent."""
     try:
         return _primary_item(memoryview(data))
     except (struct.error, IndexError, ZeroDivisionError, ValueError):
@@ -86,11 +86,11 @@ def _with(found: PrimaryItem, kind: bytes, body: memoryview) -> PrimaryItem:
 
 
 def _associated(body: memoryview, item: int) -> Iterator[int]:
-    """Indices, from 1, of the properties of one item by an `ipma` box."""
+    """Yield the 1-based property indices that an `ipma` box assigns to one item."""
     version, wide_index = body[0], bool(body[3] & 1)
     (entries,) = struct.unpack_from(">I", body, 4)
     at = 8
-    for _ in range(min(entries, _MOST_BOXES)):
+    for _ in range(min(entries, _MAX_BOXES)):
         size = 2 if version < 1 else 4
         owner = int.from_bytes(body[at : at + size], "big")
         count = body[at + size]
@@ -111,9 +111,9 @@ def _find(data: memoryview, kind: bytes) -> memoryview | None:
 
 
 def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and content of the boxes that follow one another in `data`."""
+    """Yield type and content of consecutive boxes."""
     at = 0
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         if at + 8 > len(data):
             return
         size, kind = struct.unpack_from(">I4s", data, at)

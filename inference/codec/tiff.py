@@ -1,4 +1,4 @@
-"""What a TIFF's tags say of its pages and of the range of its grey values (TIFF 6.0)."""
+"""Read a TIFF's tags: which page is the picture, and how its grey values are scaled (TIFF 6.0)."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _SAMPLE_FORMATS: Mapping[int, str] = MappingProxyType(
     {2: ", signed", 3: ", floating point", 5: ", complex", 6: ", complex"}
 )
 _REDUCED, _MASK = 1, 4
-"""Bits of NewSubfileType: a smaller version of another page, and a transparency mask."""
+"""Bits of NewSubfileType: a reduced version of another page, and a transparency mask."""
 _OLD_REDUCED = 2
 _UNSIGNED, _WHITE_IS_ZERO = 1, 0
-_MOST_PAGES = 64
-"""Pages that are looked at for the main one. A shop's TIFF has a thumbnail or two; a scan of a book has none at all."""
+_MAX_PAGES = 64
+"""Pages that are searched for the main one, at most; a photo has at most a few thumbnails."""
 
 
 def seek_main_page(image: TiffImageFile) -> None:
-    """Go to the first page that is neither a thumbnail nor a mask.
+    """Seek to the first page that is neither a thumbnail nor a mask.
 
-    Raises UnsupportedPicture where there is none: a raw file keeps its picture where it is not read here.
+    Raises UnsupportedPicture if there is none, as in many raw files, which store the picture in a sub-directory.
     """
-    for page in range(_MOST_PAGES):
+    for page in range(_MAX_PAGES):
         try:
             image.seek(page)
         except EOFError:
@@ -51,12 +51,12 @@ def seek_main_page(image: TiffImageFile) -> None:
         except (OSError, SyntaxError, ValueError):
             if _is_main(image):
                 raise
-            continue  # a mask in a form that is not read
+            continue  # a mask in an unsupported format
         if _is_main(image):
             return
     raise UnsupportedPicture(
-        "every page of this TIFF is a thumbnail or a mask, and its picture is where it is not read here, as in a raw "
-        "file; export it as JPEG, PNG or a plain TIFF"
+        "every page of this TIFF is a thumbnail or a mask, as in a raw file, whose picture is not supported; export it "
+        "as JPEG, PNG or a plain TIFF"
     )
 
 
@@ -65,10 +65,10 @@ def _is_main(image: TiffImageFile) -> bool:
     return not new & (_REDUCED | _MASK) and old != _OLD_REDUCED
 
 
-def unread_variant(content: bytes) -> str | None:
-    """Name what makes a TIFF one that is not read: its compression, or its kind of pixel; None if it is neither.
+def unsupported_variant(content: bytes) -> str | None:
+    """Name the unsupported property of a TIFF, its compression or its pixel format; None if it has neither.
 
-    To be asked after the decoder has failed, whose own words say neither.
+    Call it after the decoder has failed, because the decoder's own message does not name the cause.
     """
     try:
         tags = ImageFileDirectory_v2(content[:16] if content[2:4] in (b"+\0", b"\0+") else content[:8])
@@ -79,7 +79,7 @@ def unread_variant(content: bytes) -> str | None:
         bits, formats = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
         extra = tuple(tags.get(_EXTRA_SAMPLES, ()))
         photometric, samples = int(tags.get(_PHOTOMETRIC, 1)), int(tags.get(_SAMPLES_PER_PIXEL, 1))
-    except Exception:  # a parser of untrusted data: then the file is damaged, and no variant
+    except Exception:  # a parser of untrusted data: the file is damaged, not unsupported
         return None
     if compression not in COMPRESSION_INFO or compression == _WEBP:
         return f"a TIFF compressed as {_COMPRESSIONS.get(compression, f'number {compression}')}"
@@ -93,16 +93,16 @@ def unread_variant(content: bytes) -> str | None:
 
 @dataclass(frozen=True)
 class GreyRange:
-    """How the numbers of a deep grey picture are meant."""
+    """How to scale the values of a grey picture with more than 8 bits."""
 
     full: int | None
-    """The number of full intensity, None where only the peak of the numbers can tell."""
+    """The value of full intensity; None if it must be derived from the largest value."""
     white_is_zero: bool
     unsigned: bool
 
 
 def grey_range(image: TiffImageFile) -> GreyRange:
-    """How the tags say that the grey values are to be read."""
+    """Read bit depth, sign and polarity of the grey values from the tags."""
     bits = _number(image, _BITS_PER_SAMPLE, 0)
     unsigned = _number(image, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED
     full = (1 << bits) - 1 if unsigned and 8 < bits <= 16 else None
@@ -110,12 +110,12 @@ def grey_range(image: TiffImageFile) -> GreyRange:
 
 
 def as_unsigned(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The same bits as unsigned numbers: Pillow has no unsigned mode of 32 bits."""
+    """Reinterpret signed values as unsigned ones, because Pillow has no unsigned 32-bit mode."""
     return values.view(np.uint32) if values.dtype == np.int32 else values
 
 
 def _number(image: TiffImageFile, tag: int, default: int) -> int:
-    """The first value of a tag; the default where it is missing or no integer."""
+    """Return the first value of a tag; the default if it is missing or not an integer."""
     value: Any = image.tag_v2.get(tag, default)
     value = value[0] if isinstance(value, tuple) and value else value
     return value if isinstance(value, int) else default

@@ -20,7 +20,7 @@ from inference.corpus.layout import Layout
 from inference.corpus.rendering import render
 from inference.corpus.resources import read_resources
 from inference.corpus.wavefront import ModelFileError, Read, read_model
-from inference.synthetic.contours import Rng
+from inference.synthetic.sampling import Rng
 
 RESOURCES = "usr/share/gcompris-qt/rcc/"
 PHOTO_GROUPS = (

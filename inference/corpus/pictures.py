@@ -13,9 +13,9 @@ from PIL import Image
 from inference.corpus.gathering import SplitError, digest_of, listed
 from inference.corpus.layout import Layout
 from inference.corpus.teacher import finds_nothing, is_sure
-from inference.synthetic.contours import Float, Rng, between, chance
 from inference.synthetic.drawn_object import DrawnObject, visible_box
-from inference.synthetic.pixels import enlarged, reduced, to_floats
+from inference.synthetic.pixels import downsample, to_floats, upsample
+from inference.synthetic.sampling import Float, Rng, between, chance
 
 Bytes = NDArray[np.uint8]
 LONGEST = 768
@@ -194,4 +194,4 @@ def resized(picture: Bytes, height: int, width: int) -> Float:
     """To floats of height x width."""
     source = to_floats(np.ascontiguousarray(picture))
     larger = source.shape[0] < height or source.shape[1] < width
-    return (enlarged if larger else reduced)(source, height, width)
+    return (upsample if larger else downsample)(source, height, width)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.corpus.wavefront import Material, ModelFileError, Triangles
-from inference.synthetic.contours import Float, Rng, between, chance
 from inference.synthetic.mesh import rotation
-from inference.synthetic.pixels import reduced, to_bytes
-from inference.synthetic.textures import colour
+from inference.synthetic.pixels import downsample, to_bytes
+from inference.synthetic.sampling import Float, Rng, between, chance
+from inference.synthetic.textures import random_colour
 
 SUPERSAMPLE = 2
 SHADOW_SIDE = 96
@@ -76,8 +76,8 @@ def render(rng: Rng, model: Triangles, size: int, surfaces: Sequence[NDArray[np.
     lit = _lit_by(points.reshape(-1, 3, 3), lamp)
     rgb = _coloured(rng, model, points.reshape(-1, 3, 3), pixels.reshape(-1, 3, 2), depth.reshape(-1, 3), buffer, lit,
                     lamp, turn, distance)  # fmt: skip
-    alpha = reduced(covered.astype(np.float32), size, size)
-    colour = reduced(rgb, size, size) / np.maximum(alpha, 1e-3)[..., None]
+    alpha = downsample(covered.astype(np.float32), size, size)
+    colour = downsample(rgb, size, size) / np.maximum(alpha, 1e-3)[..., None]
     rgba = np.dstack((to_bytes(np.clip(colour, 0, 1).astype(np.float32)), to_bytes(alpha)))
     shadow = _floor_shadow(points, floor, lamp, turn, distance, (zoom / side, middle), rgba[..., 3])
     return Render(rgba, shadow)
@@ -202,7 +202,11 @@ def _dressed(rng: Rng, material: Material, surfaces: Sequence[NDArray[np.uint8]]
         return material
     if surfaces and chance(rng, 0.5):
         return replace(material, texture=surfaces[int(rng.integers(len(surfaces)))], wrapped=True)
-    return replace(material, colour=np.asarray(colour(rng), np.float32)) if np.ptp(material.colour) < 0.1 else material
+    return (
+        replace(material, colour=np.asarray(random_colour(rng), np.float32))
+        if np.ptp(material.colour) < 0.1
+        else material
+    )
 
 
 def _wrapped(where: Float, normal: Float) -> Float:

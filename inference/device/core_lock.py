@@ -1,7 +1,7 @@
-"""A core that several threads want is had in turns, each until it has done its piece.
+"""FIFO lock that serialises CPU-bound work on a single core.
 
-Left to the kernel, threads that share one core go on in slices of some milliseconds: what one of them has in the cache,
-the next one drives out.
+Threads that share a core are otherwise switched by the kernel every few milliseconds, and evict each other's data from
+the cache (docs/decisions/0023-fifo-lock-on-a-single-core.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 
 
 class FifoLock:
-    """`with turns:` waits for its turn, first come, first served; not reentrant."""
+    """A lock that is granted in the order of arrival. For `with`; not reentrant."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,7 +26,7 @@ class FifoLock:
             mine = threading.Lock()
             mine.acquire()
             self._waiting.append(mine)
-        mine.acquire()  # whoever has the turn now passes it on
+        mine.acquire()  # released by the thread that held the lock last, which stays taken meanwhile
 
     def __exit__(self, *exc: object) -> None:
         with self._lock:

@@ -1,114 +1,121 @@
-"""What a device is beside the model: how pictures get there, what memory it has, what it can record."""
+"""A device apart from the model: how pictures get there, how much memory it has, whether it captures CUDA graphs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
-from inference.device.batch_fitting import Memory
-from inference.device.cuda_graphs import CudaRecorder, Recorder
+from inference.device.cuda_graphs import CaptureGraph, CudaCapture
 from inference.device.nvml import Gpu, open_gpu
-from inference.device.pinned_memory import pinned_arena
-from inference.device.transfers import CudaLanes, StreamedTransfers, Transfers
+from inference.device.pinned_memory import allocate_arena
+from inference.device.transfers import CudaCopyStreams, StreamedTransfers, Transfers
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+
+@dataclass(frozen=True)
+class MemoryProbe:
+    """Measures a device's memory, in bytes."""
+
+    free: Callable[[], int]
+    """Free memory of the device in bytes: not used by this or any other process."""
+    peak_during: Callable[[Callable[[], object]], int]
+    """The most that some work allocates beyond what is allocated already. Raises what the work raises."""
 
 
 class Hardware:
-    """A CPU: every picture is where it is needed, and no shape of a batch takes longer the first time."""
+    """A CPU, and the base of other devices: pictures need no copies, and a batch's first run takes no longer."""
 
-    warms_up = False
-    """Whether every shape is to be run before the first picture comes."""
-    memory: Memory | None = None
-    recorder: Recorder | None = None
+    needs_warmup = False
+    """Whether every shape of a batch is run before the first picture."""
+    memory: MemoryProbe | None = None
+    capture: CaptureGraph | None = None
     gpu: Gpu | None = None
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.transfers = Transfers(device)
         self.slowdowns: list[str] = []
-        """What could not be had, so that it goes on more slowly; complete when the device is warm."""
+        """Why the device is slower than it could be, a clause each; complete when it has warmed up."""
 
     def open(self) -> None:
-        """Called once by the device thread, before anything else happens on the device."""
+        """Prepare the device. Called once by the device thread, before anything else happens on the device."""
 
-    def slots(self, count: int) -> int:
-        """The places of a batch of so many pictures."""
+    def slots_for(self, count: int) -> int:
+        """Return the size of the batch in which `count` pictures run; the rest is padding."""
         return count
 
-    def give_back(self) -> None:
-        """Give the memory back that is only kept for later."""
+    def release_memory(self) -> None:
+        """Release memory that is only cached for later."""
 
 
-class Cuda(Hardware):
-    """A CUDA device. Few shapes mean that each can be tried, and recorded, before the first picture comes."""
+class CudaHardware(Hardware):
+    """A CUDA device. Batch sizes are rounded up to few shapes, so that each is run, and captured, in the warm-up."""
 
-    warms_up = True
+    needs_warmup = True
 
     def __init__(self, device: torch.device, graphs: bool = True) -> None:
-        """`graphs`: whether anything may be recorded."""
+        """`graphs` is whether CUDA graphs may be captured."""
         super().__init__(device)
         self._graphs = graphs
 
     def open(self) -> None:
-        """Take pinned memory, streams and the driver's word on the card."""
-        torch.cuda.set_device(self.device)  # of this thread: streams, graphs and pinned memory go by it
+        """Set the thread's current device, allocate pinned memory, create streams, find the GPU in NVML."""
+        torch.cuda.set_device(self.device)  # streams, graphs and pinned memory belong to the thread's current device
         self.gpu = open_gpu(device_uuid(self.device))
-        self.memory = Memory(self._free, self._most_during)
-        self.recorder = CudaRecorder(self.device) if self._graphs else None
-        arena = pinned_arena()
+        self.memory = MemoryProbe(self._free, self._peak_during)
+        self.capture = CudaCapture(self.device) if self._graphs else None
+        arena = allocate_arena()
         if arena is None:
             self.slowdowns.append("main memory could not be pinned, so copies do not overlap with computation")
         else:
-            self.transfers = StreamedTransfers(self.device, arena, CudaLanes(self.device))
+            self.transfers = StreamedTransfers(self.device, arena, CudaCopyStreams(self.device))
 
-    def slots(self, count: int) -> int:
-        """The next power of two."""
+    def slots_for(self, count: int) -> int:
+        """Return the next power of two."""
         return 1 << (count - 1).bit_length()
 
-    def give_back(self) -> None:
-        """What torch keeps."""
+    def release_memory(self) -> None:
+        """Release what torch's allocator caches."""
         torch.cuda.empty_cache()
 
     def _free(self) -> int:
         torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(self.device)[0]
 
-    def _most_during(self, work: Callable[[], object]) -> int:
+    def _peak_during(self, work: Callable[[], object]) -> int:
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
         work()
         return torch.cuda.max_memory_allocated(self.device) - before
 
 
-def hardware_of(device: torch.device, graphs: bool = True) -> Hardware:
-    """What such a device is; `graphs` is whether it may record what it does."""
-    return Cuda(device, graphs) if device.type == "cuda" else Hardware(device)
+def hardware_for(device: torch.device, graphs: bool = True) -> Hardware:
+    """Make the hardware of a device; `graphs` is whether CUDA graphs may be captured."""
+    return CudaHardware(device, graphs) if device.type == "cuda" else Hardware(device)
 
 
 def device_uuid(device: torch.device) -> str:
-    """As the driver knows it, without the word before it; empty for a CPU."""
+    """Return the UUID of a CUDA device without the driver's prefix (`GPU-` or `MIG-`); empty for a CPU."""
     if device.type != "cuda":
         return ""
-    return str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))  # not every build of torch knows it
+    return str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))  # some builds of torch lack it
 
 
 def device_memory(device: torch.device, gpu: Gpu | None = None) -> dict[str, int]:
-    """Bytes by kind. The card's, whoever uses them: `total` and `used`. The driver's word on this process: `process`.
+    """Return a GPU's memory in bytes by kind; nothing for a CPU.
 
-    Torch's: `reserved` is what its allocator keeps, which is no leak, `allocated` what is in use of that, `peak` the
-    most that was.
+    `total` and `used` are of the whole GPU, `process` is what the driver attributes to this process. Torch's allocator
+    has `allocated` (in use), `reserved` (in use or cached, which is no leak) and `peak` (most that was in use).
     """
     if device.type != "cuda":
         return {}
     free, total = torch.cuda.mem_get_info(device)
-    ours = {
+    from_torch = {
         "total": total,
         "used": total - free,
         "allocated": torch.cuda.memory_allocated(device),
         "reserved": torch.cuda.memory_reserved(device),
         "peak": torch.cuda.max_memory_allocated(device),
     }
-    return ours | (gpu.memory() if gpu else {})
+    return from_torch | (gpu.memory() if gpu else {})

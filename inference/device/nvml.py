@@ -1,6 +1,6 @@
-"""What NVIDIA's driver says of a card, through NVML: of the whole card, others' work too.
+"""GPU readings from NVIDIA's driver, through NVML. They are of the whole GPU, including other processes' work.
 
-Nothing of this is needed to cut out pictures, so nothing here raises: what the driver does not tell is left out.
+Cut-outs do not depend on them, so nothing here raises: readings that the driver does not give are left out.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 class Gpu:
-    """One card, as the driver knows it."""
+    """One GPU, as the driver knows it."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
 
     def readings(self) -> dict[str, float]:
-        """`utilization` (0..1, over the driver's last sample), `power` (watts), `temperature` (degrees Celsius)."""
+        """Return `utilization` (0..1, of the driver's last sample), `power` (watts), `temperature` (Celsius)."""
         nvml, handle = self._nvml, self._handle
-        return _known(
+        return _available(
             {
                 "utilization": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
                 "power": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
@@ -31,9 +31,9 @@ class Gpu:
         )
 
     def memory(self) -> dict[str, int]:
-        """Bytes: `total` and `used` of the card, `process` for this process."""
+        """Return bytes: `total` and `used` of the GPU, `process` of this process."""
         nvml, handle = self._nvml, self._handle
-        return _known(
+        return _available(
             {
                 "total": lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
                 "used": lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).used),
@@ -42,38 +42,38 @@ class Gpu:
         )
 
     def _own_memory(self) -> int | None:
-        """In a container the driver may know this process by another number; then nothing is said of it."""
+        """None in a container in which the driver knows this process by another id."""
         own = os.getpid()
-        found = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-        return next((process.usedGpuMemory for process in found if process.pid == own), None)
+        processes = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
+        return next((process.usedGpuMemory for process in processes if process.pid == own), None)
 
 
 def open_gpu(uuid: str) -> Gpu | None:
-    """The card that CUDA knows by this UUID; None where there is no driver, no `pynvml`, or no such card.
+    """Find a GPU by the UUID that CUDA gives; None without a driver, without `pynvml`, or without such a GPU.
 
-    Neither indexes nor names will do: CUDA counts only the visible cards, and in another order than the driver.
+    Neither indices nor names identify it: CUDA numbers only the visible GPUs, and in another order than the driver.
     """
     try:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # no package, no driver, or one that does not fit
+    except Exception:  # no package, no driver, or versions that do not match
         return None
-    for kind in ("GPU", "MIG"):  # CUDA leaves out which of them it is
-        handle = _ask(partial(pynvml.nvmlDeviceGetHandleByUUID, f"{kind}-{uuid}"))
+    for kind in ("GPU", "MIG"):  # CUDA omits this prefix
+        handle = _try(partial(pynvml.nvmlDeviceGetHandleByUUID, f"{kind}-{uuid}"))
         if handle is not None:
             return Gpu(pynvml, handle)
     return None
 
 
-def _known(questions: dict[str, Callable[[], T | None]]) -> dict[str, T]:
-    answers = {name: _ask(question) for name, question in questions.items()}
+def _available(queries: dict[str, Callable[[], T | None]]) -> dict[str, T]:
+    answers = {name: _try(query) for name, query in queries.items()}
     return {name: answer for name, answer in answers.items() if answer is not None}
 
 
-def _ask(question: Callable[[], T | None]) -> T | None:
-    """A card answers some questions and not others, and none when it has fallen off the bus."""
+def _try(query: Callable[[], T | None]) -> T | None:
+    """GPUs support some queries and not others, and none after they have fallen off the bus."""
     try:
-        return question()
+        return query()
     except Exception:
         return None

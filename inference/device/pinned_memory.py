@@ -1,4 +1,4 @@
-"""Page-locked main memory, which a card reads and writes by itself: one piece, taken once, lent in parts."""
+"""Page-locked (pinned) main memory, which a GPU copies from and to by itself: one block, allocated once, in parts."""
 
 from __future__ import annotations
 
@@ -12,67 +12,71 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-MOST = 512 << 20
-"""Bytes: the cut-outs of the 100 megapixels that a worker has in hand by default, and a batch on its way up."""
-LEAST = 32 << 20
-"""Less is not worth it."""
-STEP = 4096
-"""Parts begin and end at multiples of this."""
-Range = tuple[int, int]
-"""Where a part begins, and its length."""
+MAX_BYTES = 512 << 20
+"""Holds the cut-outs of the 100 megapixels that a worker has in flight by default, and a batch that is uploaded."""
+MIN_BYTES = 32 << 20
+"""A smaller arena is not worth having."""
+ALIGNMENT = 4096
+"""Parts begin and end at multiples of this many bytes."""
+Span = tuple[int, int]
+"""Offset and length of a part in bytes."""
 
 
 class Arena:
-    """Lends parts of a flat uint8 tensor, from any thread. It never grows: that is what bounds the memory."""
+    """Allocates parts of a flat uint8 tensor, from any thread. It never grows, which bounds the memory."""
 
     def __init__(self, memory: Tensor) -> None:
         self._memory = memory
-        self._free: list[Range] = [(0, len(memory) // STEP * STEP)]
-        self._returned: deque[Range] = deque()
+        self._free: list[Span] = [(0, len(memory) // ALIGNMENT * ALIGNMENT)]
+        self._returned: deque[Span] = deque()
         self._lock = threading.Lock()
 
-    def lend(self, shape: Sequence[int]) -> NDArray[np.uint8] | None:
-        """An array whose memory comes back when it and all that looks at it are gone; None where there is no room."""
-        length = -(-math.prod(shape) // STEP) * STEP
-        with self._lock:
-            self._free = joined([*self._free, *self._take_back()])
-            found = next((index for index, (_, room) in enumerate(self._free) if room >= length), None)
-            if found is None:
-                return None
-            start, room = self._free.pop(found)
-            if room > length:
-                self._free.insert(found, (start + length, room - length))
-        return np.asarray(_Loan(self._memory, (start, length), tuple(shape), self._returned))
+    def allocate(self, shape: Sequence[int]) -> NDArray[np.uint8] | None:
+        """Return a uint8 array of this shape, or None if there is no room.
 
-    def _take_back(self) -> Iterable[Range]:
+        Its memory is free again when the array and all views of it are garbage.
+        """
+        length = -(-math.prod(shape) // ALIGNMENT) * ALIGNMENT
+        with self._lock:
+            self._free = coalesce([*self._free, *self._take_returned()])
+            first_fit = next((index for index, (_, room) in enumerate(self._free) if room >= length), None)
+            if first_fit is None:
+                return None
+            start, room = self._free.pop(first_fit)
+            if room > length:
+                self._free.insert(first_fit, (start + length, room - length))
+        return np.asarray(_Allocation(self._memory, (start, length), tuple(shape), self._returned))
+
+    def _take_returned(self) -> Iterable[Span]:
         while self._returned:
             yield self._returned.popleft()
 
 
-class _Loan:
-    """What owns a part that is lent: arrays keep it alive, however they are sliced and viewed.
+class _Allocation:
+    """The owner of an allocated part: arrays keep it alive, however they are sliced and viewed.
 
-    An array cannot be the owner itself, since numpy's views of views refer to the first one's base alone. What Python
-    clears away, it clears away at any moment, also while this thread holds the lock: so the part is only laid down.
+    An array cannot be the owner itself, since views of views refer only to the first array's base. The garbage
+    collector may run at any moment, even while this thread holds the arena's lock, so `__del__` only appends to a
+    deque.
     """
 
-    def __init__(self, memory: Tensor, part: Range, shape: tuple[int, ...], returned: deque[Range]) -> None:
-        self._memory, self._part, self._returned = memory, part, returned
+    def __init__(self, memory: Tensor, span: Span, shape: tuple[int, ...], returned: deque[Span]) -> None:
+        self._memory, self._span, self._returned = memory, span, returned
         self.__array_interface__ = {
             "version": 3,
             "typestr": "|u1",
             "shape": shape,
-            "data": (memory.data_ptr() + part[0], False),
+            "data": (memory.data_ptr() + span[0], False),
         }
 
     def __del__(self) -> None:
-        self._returned.append(self._part)
+        self._returned.append(self._span)
 
 
-def joined(parts: Iterable[Range]) -> list[Range]:
-    """In order, with neighbours as one."""
-    result: list[Range] = []
-    for start, length in sorted(parts):
+def coalesce(spans: Iterable[Span]) -> list[Span]:
+    """Sort spans and merge adjacent ones."""
+    result: list[Span] = []
+    for start, length in sorted(spans):
         if result and sum(result[-1]) == start:
             result[-1] = (result[-1][0], result[-1][1] + length)
         else:
@@ -80,12 +84,12 @@ def joined(parts: Iterable[Range]) -> list[Range]:
     return result
 
 
-def pinned_arena() -> Arena | None:
-    """Of MOST bytes, or of what the system allows; None where it allows nothing. Belongs to the current device."""
-    size = MOST
-    while size >= LEAST:
+def allocate_arena() -> Arena | None:
+    """Pin MAX_BYTES, or as much as the system allows; None if that is less than MIN_BYTES. For the current device."""
+    size = MAX_BYTES
+    while size >= MIN_BYTES:
         try:
             return Arena(torch.empty(size, dtype=torch.uint8, pin_memory=True))
-        except RuntimeError:  # each build of torch says it in other words
+        except RuntimeError:  # builds of torch differ in the message
             size //= 2
     return None

@@ -17,7 +17,7 @@ from inference.batcher import Batch, Batcher
 from inference.device.cuda_graphs import CudaGraphs
 from inference.device.hardware import Hardware, device_memory
 from inference.device.transfers import Download, Transfers
-from inference.device.warmup import Rehearsal
+from inference.device.warmup import Warmup
 from inference.errors import DeviceLost, PictureTooLargeForDevice
 from inference.foreground import cut_out
 from inference.models.base import MattingModel
@@ -25,16 +25,16 @@ from inference.picture import BatchStats, Cutout, Picture
 from inference.resampling import resize_pixels, to_canvas
 from inference.rgba import rgb_to_rgbx
 
-CLEAN_BATCHES = 50
-"""After an out-of-memory the batch limit doubles again after so many batches without one."""
+BATCHES_BEFORE_GROWTH = 50
+"""After an out-of-memory error halved the batch limit, it doubles again after this many batches without one."""
 
-SMALLEST_SCALE = 0.25
-"""A picture that does not fit alone is tried with less detail for the edge head, down to this."""
+MIN_DETAIL = 0.25
+"""A picture that does not fit alone is refined at a smaller scale, down to this one, before it is rejected."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """A picture and the promise of its cut-out."""
+class InferenceRequest:
+    """A picture, and the future of its cut-out."""
 
     picture: Picture
     future: Future[Cutout]
@@ -42,32 +42,36 @@ class Task:
 
 @dataclass(frozen=True)
 class DeviceStats:
-    """A snapshot. Memory is in bytes by kind, see `device_memory`; those that the device knows."""
+    """A snapshot of a device's state."""
 
     memory: dict[str, int] = field(default_factory=dict)
+    """Bytes by kind, see `hardware.device_memory`; empty for a CPU."""
     batch_limit: int = 0
+    """Pictures in the largest batch at present."""
     out_of_memory: int = 0
+    """How often memory ran out since the start."""
     busy_seconds: float = 0.0
+    """Seconds spent in batches since the start."""
     busy_since: float | None = None
-    """When (monotonic) the batch that is running now was started; None when idle."""
+    """When the batch that is running now was started (`time.monotonic`); None when idle."""
     running: int = 0
-    """Pictures that are on the device and not done."""
+    """Pictures that are on the device and not finished."""
     gpu: dict[str, float] = field(default_factory=dict)
-    """What the driver says of the card, see `nvml.Card.figures`."""
+    """Readings of the driver, see `nvml.Gpu.readings`."""
 
 
 class DeviceThread(threading.Thread):
     """Loads the model, warms it up, then runs batches until the batcher is closed and empty.
 
-    `ready` resolves when warm, or fails with what went wrong. Any error that is not out of memory ends the thread: all
-    that waits fails with DeviceLost, and `lost` is set.
+    `ready` resolves to the seconds of the warm-up, or fails with the error that ended it. Any error other than lack of
+    memory ends the thread: all pending requests fail with DeviceLost, and `lost` is set.
     """
 
     def __init__(
         self,
         hardware: Hardware,
         model: MattingModel,
-        batcher: Batcher[Task],
+        batcher: Batcher[InferenceRequest],
         threads: int,
         core_lock: AbstractContextManager[None],
         on_batch: Callable[[BatchStats], None],
@@ -79,183 +83,183 @@ class DeviceThread(threading.Thread):
         self.lost = threading.Event()
         self._model, self._batcher, self._threads, self._on_batch = model, batcher, threads, on_batch
         self._core_lock = core_lock
-        self._most = self._limit = batcher.limits.size
-        self._clean = self._out_of_memory = 0
+        self._max_limit = self._limit = batcher.limits.size
+        self._clean_batches = self._out_of_memory = 0
         self._busy = 0.0
-        self._since: float | None = None
-        self._running: Sequence[Task] = ()
+        self._busy_since: float | None = None
+        self._running: Sequence[InferenceRequest] = ()
 
     def run(self) -> None:
-        """Never raises: what goes wrong goes to those who wait."""
+        """Run until closed. Never raises: errors go to the futures that wait."""
         try:
             self._warm_up()
             while (batch := self._batcher.take()) is not None:
-                self._run(batch)
-                del batch  # or its pictures stay in memory until the next one comes
+                self._run_batch(batch)
+                del batch  # its pictures would stay in memory until the next one arrives
         except BaseException as error:
             self._fail(error)
 
     def stats(self) -> DeviceStats:
-        """How the device is; callable from any thread."""
-        since = self._since
-        running = time.monotonic() - since if since is not None else 0.0
+        """Take a snapshot; callable from any thread."""
+        since = self._busy_since
+        current = time.monotonic() - since if since is not None else 0.0
         return DeviceStats(
             device_memory(self.device, self.hardware.gpu),
             self._limit,
             self._out_of_memory,
-            self._busy + running,
+            self._busy + current,
             since,
-            sum(not task.future.done() for task in self._running),
+            sum(not request.future.done() for request in self._running),
             self.hardware.gpu.readings() if self.hardware.gpu else {},
         )
 
+    def stage(self, picture: Picture) -> Picture:
+        """Return the picture in memory that the device can read; callable from any thread."""
+        return self.hardware.transfers.stage(picture)
+
     def _warm_up(self) -> None:
-        """Load, and run every shape once, so that no picture waits for a first time; a CPU has little to warm."""
+        """Load the model, and run every shape once, so that no picture pays for a first run; on a CPU, one shape."""
         started = time.monotonic()
         if self._threads:
             torch.set_num_threads(self._threads)
         self.hardware.open()
         self._model.load(self.device)
-        rehearsal = Rehearsal(self._model, self.hardware)
-        rehearsal.run(rehearsal.sizes[0], 1)
-        if self.hardware.warms_up:
-            self._warm_all(rehearsal)
+        warmup = Warmup(self._model, self.hardware)
+        warmup.run(warmup.sizes[0], 1)
+        if self.hardware.needs_warmup:
+            self._warm_up_all(warmup)
         self.ready.set_result(time.monotonic() - started)
 
-    def _warm_all(self, rehearsal: Rehearsal) -> None:
-        """Every canvas with one picture and with the largest batch, whose size is found here."""
-        self._most = rehearsal.estimate(self._most)
-        self._set_limit(self._most)
-        for size in rehearsal.sizes:
-            rehearsal.run(size, 1)
-            while not rehearsal.fits(size, self._limit):
-                self._recover()
-        rehearsal.record(self.graphs, self._limit)
+    def _warm_up_all(self, warmup: Warmup) -> None:
+        """Run every canvas with one picture and with the largest batch, whose size is determined here."""
+        self._max_limit = warmup.estimate_batch(self._max_limit)
+        self._set_limit(self._max_limit)
+        for size in warmup.sizes:
+            warmup.run(size, 1)
+            while not warmup.fits(size, self._limit):
+                self._halve_limit()
+        warmup.capture(self.graphs, self._limit)
 
-    def slots(self, count: int) -> int:
-        """The batch's size on the device."""
-        return self.hardware.slots(count)
-
-    def staged(self, picture: Picture) -> Picture:
-        """The picture where the device takes it from; callable from any thread."""
-        return self.hardware.transfers.staged(picture)
-
-    def _run(self, batch: Batch[Task]) -> None:
-        """One batch, in as many pieces as memory demands."""
-        started = self._since = time.monotonic()
+    def _run_batch(self, batch: Batch[InferenceRequest]) -> None:
+        """Run one batch, in as many parts as memory demands."""
+        started = self._busy_since = time.monotonic()
         self._running = batch.items
-        pieces, scale = [batch.items], 1.0
-        while pieces:
-            tasks = pieces.pop()
-            if len(tasks) > self._limit:  # an earlier piece has found the limit to be lower
-                pieces += [tasks[self._limit :], tasks[: self._limit]]
+        parts, detail = [batch.items], 1.0
+        while parts:
+            requests = parts.pop()
+            if len(requests) > self._limit:  # lowered by an earlier part
+                parts += [requests[self._limit :], requests[: self._limit]]
                 continue
-            if self._attempt(batch, tasks, scale):
+            if self._try_infer(batch, requests, detail):
                 continue
-            tasks = [task for task in tasks if not task.future.done()]
-            self._recover()
-            if not tasks:
+            requests = [request for request in requests if not request.future.done()]
+            self._halve_limit()
+            if not requests:
                 continue
-            if len(tasks) > 1:
-                pieces.append(tasks)
-            elif scale > SMALLEST_SCALE:
-                scale /= 2
-                pieces.append(tasks)
+            if len(requests) > 1:
+                parts.append(requests)
+            elif detail > MIN_DETAIL:
+                detail /= 2
+                parts.append(requests)
                 continue
             else:
-                self._too_large(tasks)
-            scale = 1.0
-        self._since, self._running = None, ()
+                self._reject(requests[0])
+            detail = 1.0
+        self._busy_since, self._running = None, ()
         seconds = time.monotonic() - started
         self._busy += seconds
         self._on_batch(self._stats(batch, seconds))
-        self._count_clean()
+        self._grow_limit()
 
-    def _attempt(self, batch: Batch[Task], tasks: Sequence[Task], scale: float) -> bool:
-        """Run the tasks; False when there was not the memory for it (those done before that are done)."""
+    def _try_infer(self, batch: Batch[InferenceRequest], requests: Sequence[InferenceRequest], detail: float) -> bool:
+        """Run the requests; False if memory ran out, in which case some may be finished already."""
         try:
             with torch.inference_mode():
-                self._infer(batch, tasks, scale)
+                self._infer(batch, requests, detail)
             return True
         except (torch.OutOfMemoryError, MemoryError):
             return False
         except RuntimeError as error:
-            if "allocate memory" not in str(error):  # the CPU's allocator has no class of its own for it
+            if "allocate memory" not in str(error):  # torch's CPU allocator raises nothing more specific
                 raise
             return False
         finally:
-            self.hardware.transfers.settle()
+            self.hardware.transfers.finish_uploads()
 
-    def _infer(self, batch: Batch[Task], tasks: Sequence[Task], scale: float) -> None:
+    def _infer(self, batch: Batch[InferenceRequest], requests: Sequence[InferenceRequest], detail: float) -> None:
         started, transfers = time.monotonic(), self.hardware.transfers
-        size = self._model.canvas(tasks[0].picture.width, tasks[0].picture.height)
+        size = self._model.canvas(requests[0].picture.width, requests[0].picture.height)
         with self._core_lock:
-            pictures, canvases = self._look(tasks, size)
+            pictures, canvases = self._upload(requests, size)
             coarse = self.graphs.coarse(canvases)
-        downloads: deque[tuple[Task, Download]] = deque()
+        downloads: deque[tuple[InferenceRequest, Download]] = deque()
         try:
-            for index, task in enumerate(tasks):
-                picture, pictures[index] = pictures[index], None  # type: ignore[call-overload]  # free it before the next one
+            for index, request in enumerate(requests):
+                picture, pictures[index] = pictures[index], None  # type: ignore[call-overload]  # frees it after this turn
                 with self._core_lock:
-                    cut_out(picture, self._alpha(picture, [part[index : index + 1] for part in coarse], scale))
-                downloads.append((task, transfers.down(picture)))
+                    cut_out(picture, self._alpha(picture, [part[index : index + 1] for part in coarse], detail))
+                downloads.append((request, transfers.download(picture)))
                 del picture
                 while downloads and downloads[0][1].done():
                     self._deliver(batch, started, *downloads.popleft())
-        finally:  # where memory has run out, those before it are done none the less
+        finally:  # also where memory has run out: the pictures before that are finished
             while downloads:
                 downloads[0][1].wait()
                 self._deliver(batch, started, *downloads.popleft())
 
-    def _look(self, tasks: Sequence[Task], size: tuple[int, int]) -> tuple[list[Tensor], Tensor]:
-        """The pictures on the device, and their canvases as one batch with all its places filled."""
+    def _upload(self, requests: Sequence[InferenceRequest], size: tuple[int, int]) -> tuple[list[Tensor], Tensor]:
+        """Upload the pictures, and scale them to canvases: H x W x 4 uint8 each, and slots x 3 x h x w."""
         pictures, canvases = [], []
-        for task in tasks:  # each is scaled while the next one comes
-            pictures.append(upload(task.picture, self.hardware.transfers))
+        for request in requests:  # each is scaled while the next one is uploaded
+            pictures.append(upload(request.picture, self.hardware.transfers))
             canvases.append(to_canvas(pictures[-1], size, self._model.dtype))
-        missing = self.slots(len(tasks)) - len(tasks)
-        return pictures, torch.cat([*canvases, canvases[0].expand(missing, -1, -1, -1)] if missing else canvases)
+        padding = self.hardware.slots_for(len(requests)) - len(requests)
+        return pictures, torch.cat([*canvases, canvases[0].expand(padding, -1, -1, -1)] if padding else canvases)
 
-    def _deliver(self, batch: Batch[Task], started: float, task: Task, download: Download) -> None:
-        resolve(task.future, Cutout(download.pixels, self._stats(batch, time.monotonic() - started)))
+    def _deliver(
+        self, batch: Batch[InferenceRequest], started: float, request: InferenceRequest, download: Download
+    ) -> None:
+        set_result(request.future, Cutout(download.pixels, self._stats(batch, time.monotonic() - started)))
 
-    def _alpha(self, picture: Tensor, coarse: Sequence[Tensor], scale: float) -> Tensor:
-        """Alpha at the size of the picture, H x W x 4; H x W uint8."""
+    def _alpha(self, picture: Tensor, coarse: Sequence[Tensor], detail: float) -> Tensor:
+        """Compute alpha H x W uint8 for a picture H x W x 4 uint8, refined at the scale `detail`."""
         height, width = picture.shape[:2]
-        detail = resize_pixels(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
-        return resize_pixels(self._model.refine(detail, coarse)[..., None], (height, width))[..., 0]
+        scaled = resize_pixels(picture, (max(1, round(height * detail)), max(1, round(width * detail))))
+        return resize_pixels(self._model.refine(scaled, coarse)[..., None], (height, width))[..., 0]
 
-    def _stats(self, batch: Batch[Task], seconds: float) -> BatchStats:
+    def _stats(self, batch: Batch[InferenceRequest], seconds: float) -> BatchStats:
         size = len(batch.items)
-        return BatchStats(size, self.slots(size), batch.trigger, str(self.device), batch.waited, seconds)
+        return BatchStats(
+            size, self.hardware.slots_for(size), batch.trigger, str(self.device), batch.wait_seconds, seconds
+        )
 
-    def _recover(self) -> None:
-        """Give the memory back and ask for less from now on."""
-        self.hardware.give_back()
+    def _halve_limit(self) -> None:
+        """Release memory after an out-of-memory error, and take smaller batches from now on."""
+        self.hardware.release_memory()
         self._out_of_memory += 1
-        self._clean = 0
+        self._clean_batches = 0
         self._set_limit(max(1, self._limit // 2))
 
-    def _count_clean(self) -> None:
-        self._clean += 1
-        if self._clean >= CLEAN_BATCHES and self._limit < self._most:
-            self._clean = 0
-            self._set_limit(min(self._most, self._limit * 2))
+    def _grow_limit(self) -> None:
+        """Double the batch limit after BATCHES_BEFORE_GROWTH batches without an out-of-memory error."""
+        self._clean_batches += 1
+        if self._clean_batches >= BATCHES_BEFORE_GROWTH and self._limit < self._max_limit:
+            self._clean_batches = 0
+            self._set_limit(min(self._max_limit, self._limit * 2))
 
     def _set_limit(self, limit: int) -> None:
         self._limit = limit
-        self._batcher.limit(limit)
+        self._batcher.set_size(limit)
 
-    def _too_large(self, tasks: Sequence[Task]) -> None:
-        for task in tasks:
-            size = f"{task.picture.width} x {task.picture.height}"
-            fail(
-                task.future,
-                PictureTooLargeForDevice(
-                    f"{size} pixels do not fit into the memory of {self.device}, not even alone; use a larger device "
-                    f"or smaller pictures."
-                ),
-            )
+    def _reject(self, request: InferenceRequest) -> None:
+        size = f"{request.picture.width} x {request.picture.height}"
+        set_error(
+            request.future,
+            PictureTooLargeForDevice(
+                f"{size} pixels do not fit into the memory of {self.device}, not even alone; use a larger device or "
+                "smaller pictures."
+            ),
+        )
 
     def _fail(self, error: BaseException) -> None:
         self.lost.set()
@@ -263,22 +267,22 @@ class DeviceThread(threading.Thread):
         lost.__cause__ = error
         if not self.ready.done():
             self.ready.set_exception(error)
-        for task in [*self._batcher.drain(), *self._running]:
-            fail(task.future, lost)
+        for request in [*self._batcher.drain(), *self._running]:
+            set_error(request.future, lost)
 
 
 def upload(picture: Picture, transfers: Transfers) -> Tensor:
-    """The picture's pixels on the device, H x W x 4 uint8, the last of which is open: words are quicker than threes."""
-    return rgb_to_rgbx(transfers.up(torch.from_numpy(picture.pixels)))
+    """Upload a picture as H x W x 4 uint8, fourth channel undefined: words of 32 bits are faster than three bytes."""
+    return rgb_to_rgbx(transfers.upload(torch.from_numpy(picture.pixels)))
 
 
-def resolve(future: Future[Cutout], cutout: Cutout) -> None:
-    """Keep the promise, unless whoever waited has cancelled it."""
+def set_result(future: Future[Cutout], cutout: Cutout) -> None:
+    """Resolve a future, unless it has been cancelled."""
     if future.set_running_or_notify_cancel():
         future.set_result(cutout)
 
 
-def fail(future: Future[Cutout], error: Exception) -> None:
-    """Break the promise, unless it is kept or cancelled already."""
+def set_error(future: Future[Cutout], error: Exception) -> None:
+    """Fail a future, unless it is done or has been cancelled."""
     if not future.done() and future.set_running_or_notify_cancel():
         future.set_exception(error)

@@ -1,4 +1,4 @@
-"""Pictures to the device and cut-outs back: at once, or on streams of their own beside the one that computes."""
+"""Transfers of pictures to the device and of cut-outs back: synchronous, or on copy streams beside computation."""
 
 from __future__ import annotations
 
@@ -17,130 +17,130 @@ from inference.picture import Picture
 
 @dataclass(frozen=True)
 class Download:
-    """A cut-out on its way: nobody may read the pixels before it is `done`, or somebody has waited."""
+    """A cut-out that is being copied from the device. Its pixels are valid once `done` is true or `wait` returned."""
 
     pixels: NDArray[np.uint8] = field(repr=False)
     done: Callable[[], bool] = lambda: True
     wait: Callable[[], object] = lambda: None
-    origin: Tensor | None = field(default=None, repr=False)
-    """What is being read on the device, whose memory must not be used again before."""
+    source: Tensor | None = field(default=None, repr=False)
+    """Keeps the device memory that is being read from being reused."""
 
 
 class Transfers:
-    """Where nothing happens beside anything: on a CPU, or without pinned memory."""
+    """Synchronous transfers, for a CPU and for a GPU without pinned memory."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def staged(self, picture: Picture) -> Picture:
-        """The picture where the device takes it from; called by the thread that submits it."""
+    def stage(self, picture: Picture) -> Picture:
+        """Return the picture in memory that the device can read. Called by the thread that submits it."""
         return picture
 
-    def up(self, pixels: Tensor) -> Tensor:
-        """The same on the device, for what is computed from now on."""
+    def upload(self, pixels: Tensor) -> Tensor:
+        """Return the pixels on the device, ready for whatever is computed from now on."""
         return pixels.to(self.device, non_blocking=True)
 
-    def down(self, rgba: Tensor) -> Download:
-        """Begin to fetch a cut-out, which the caller writes no more; it may drop it, but must keep the download."""
+    def download(self, rgba: Tensor) -> Download:
+        """Begin to copy a cut-out from the device. The caller must not write to it any more, and keeps the download."""
         return Download(rgba.cpu().numpy())
 
-    def settle(self) -> None:
-        """The end of a batch: when this returns, no copy up reads main memory any more."""
+    def finish_uploads(self) -> None:
+        """Wait, at the end of a batch, until no upload reads main memory any more."""
 
 
-class Lanes(Protocol):
-    """Copies that go on by themselves."""
+class CopyStreams(Protocol):
+    """Copies that run concurrently with computation."""
 
-    def up(self, pixels: Tensor) -> Tensor:
-        """See `Transfers.up`."""
+    def upload(self, pixels: Tensor) -> Tensor:
+        """See `Transfers.upload`."""
         ...
 
-    def down(self, rgba: Tensor, into: Tensor) -> Mark:
-        """Begin to copy; the mark says when it has been done."""
+    def download(self, rgba: Tensor, into: Tensor) -> CopyEvent:
+        """Begin to copy `rgba` into main memory; the event is reached when that is done."""
         ...
 
-    def settle(self) -> None:
-        """See `Transfers.settle`."""
+    def finish_uploads(self) -> None:
+        """See `Transfers.finish_uploads`."""
         ...
 
 
-class Mark(Protocol):
-    """What of a `torch.cuda.Event` is used."""
+class CopyEvent(Protocol):
+    """The part of `torch.cuda.Event` that is used."""
 
     def query(self) -> bool:
-        """Whether all before it has been done."""
+        """Whether all work before the event is done."""
         ...
 
     def synchronize(self) -> None:
-        """Wait for that."""
+        """Wait until all work before the event is done."""
         ...
 
 
 class StreamedTransfers(Transfers):
-    """Through pinned memory, while the device computes; what finds no room in it goes as without."""
+    """Transfers through pinned memory while the device computes; synchronous ones where that memory is used up."""
 
-    def __init__(self, device: torch.device, arena: Arena, lanes: Lanes) -> None:
+    def __init__(self, device: torch.device, arena: Arena, streams: CopyStreams) -> None:
         super().__init__(device)
-        self._arena, self._lanes = arena, lanes
+        self._arena, self._streams = arena, streams
 
-    def staged(self, picture: Picture) -> Picture:
-        """A copy in pinned memory: made here, it costs the device thread nothing."""
-        room = self._arena.lend(picture.pixels.shape)
-        if room is None:
+    def stage(self, picture: Picture) -> Picture:
+        """Copy the picture to pinned memory, in the submitting thread: the device thread has no time for it."""
+        pinned = self._arena.allocate(picture.pixels.shape)
+        if pinned is None:
             return picture
-        np.copyto(room, picture.pixels)
-        return Picture(room)
+        np.copyto(pinned, picture.pixels)
+        return Picture(pinned)
 
-    def up(self, pixels: Tensor) -> Tensor:
-        """Pinned or not: the driver itself waits until it has read memory that is not."""
-        return self._lanes.up(pixels)
+    def upload(self, pixels: Tensor) -> Tensor:
+        """Upload pinned or pageable memory: for the latter, the driver itself waits until it has been read."""
+        return self._streams.upload(pixels)
 
-    def down(self, rgba: Tensor) -> Download:
-        """Into pinned memory, which is the caller's until it drops the cut-out."""
-        room = self._arena.lend(rgba.shape)
-        if room is None:
-            return super().down(rgba)
-        mark = self._lanes.down(rgba, torch.from_numpy(room))
-        return Download(room, mark.query, mark.synchronize, rgba)
+    def download(self, rgba: Tensor) -> Download:
+        """Download to pinned memory, which is in use until the caller drops the pixels."""
+        pinned = self._arena.allocate(rgba.shape)
+        if pinned is None:
+            return super().download(rgba)
+        event = self._streams.download(rgba, torch.from_numpy(pinned))
+        return Download(pinned, event.query, event.synchronize, rgba)
 
-    def settle(self) -> None:
-        """Before anybody drops a picture, whose memory the next one would be written into."""
-        self._lanes.settle()
+    def finish_uploads(self) -> None:
+        """Wait before anybody drops a picture, whose memory the next one would overwrite."""
+        self._streams.finish_uploads()
 
 
-class CudaLanes:
-    """A stream for each direction. For the thread that computes, on the device's current stream.
+class CudaCopyStreams:
+    """One CUDA stream for each direction, for the thread that computes on the device's current stream.
 
-    The allocator hands memory out again in the order of the stream that took it, and knows of no other stream that
-    uses it. So what crosses is kept until it has been used: `record_stream` would tell the allocator, but that stops
-    listening where a graph's recording has failed.
+    Torch's allocator reuses memory in the order of the stream that allocated it, and does not know that another stream
+    uses it. So uploaded tensors are kept until they have been used. `Tensor.record_stream` would do that, but has no
+    effect any more after a failed graph capture.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._up = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._down = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._uploads = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._downloads = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._kept: list[Tensor] = []
 
-    def up(self, pixels: Tensor) -> Tensor:
-        """Into memory that the copy stream takes, which therefore need not wait for what is computed now."""
-        with torch.cuda.stream(self._up):
-            there = pixels.to(self._device, non_blocking=True)
-        torch.cuda.current_stream(self._device).wait_stream(self._up)
-        self._kept.append(there)
-        return there
+    def upload(self, pixels: Tensor) -> Tensor:
+        """Copy to memory that the upload stream allocates, so that the copy need not wait for current computation."""
+        with torch.cuda.stream(self._uploads):
+            uploaded = pixels.to(self._device, non_blocking=True)
+        torch.cuda.current_stream(self._device).wait_stream(self._uploads)
+        self._kept.append(uploaded)
+        return uploaded
 
-    def down(self, rgba: Tensor, into: Tensor) -> torch.cuda.Event:
-        """After all that has been computed so far; `rgba` is to be kept until the mark is passed."""
-        self._down.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._down):
+    def download(self, rgba: Tensor, into: Tensor) -> torch.cuda.Event:
+        """Copy after everything that has been launched so far; keep `rgba` until the event is reached."""
+        self._downloads.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._downloads):
             into.copy_(rgba, non_blocking=True)
-        mark = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # sleeps: the core is for the codecs
-        mark.record(self._down)
-        return mark
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # sleeps: codecs need the core
+        event.record(self._downloads)
+        return event
 
-    def settle(self) -> None:
-        """What goes up next may have the kept memory, but not before what was computed has read it."""
-        self._up.synchronize()
-        self._up.wait_stream(torch.cuda.current_stream(self._device))
+    def finish_uploads(self) -> None:
+        """Wait for uploads. The next ones may reuse the kept memory, after what was launched has read it."""
+        self._uploads.synchronize()
+        self._uploads.wait_stream(torch.cuda.current_stream(self._device))
         self._kept.clear()

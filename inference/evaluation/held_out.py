@@ -10,11 +10,11 @@ import numpy as np
 
 from inference import Cutout, Engine, Picture
 from inference.evaluation.scoring import Judged, judged
-from inference.synthetic import DRAWN, SOLID, Repertoire, Sample, render_sample
+from inference.synthetic import DRAWN, SOLID, ContentMix, Sample, render_sample
 
 HELD_OUT = 20_250_701
 """The splits' seed. The training's seeds are small numbers, so no sample of them is ever trained on."""
-SPLITS: dict[str, Repertoire] = {"drawn": DRAWN, "solid": SOLID}
+SPLITS: dict[str, ContentMix] = {"drawn": DRAWN, "solid": SOLID}
 """Flat drawings, as they were since the first weights, and solid objects."""
 SIZES = ((320, 320), (384, 512), (512, 384), (480, 640), (640, 480), (512, 512), (360, 640), (640, 400))
 

@@ -16,10 +16,10 @@ from inference.corpus.gathering import flat, listed
 from inference.corpus.layout import Layout
 from inference.corpus.pictures import crop, files, read_object, read_picture
 from inference.synthetic import Sample
-from inference.synthetic.contours import Float, Rng, between
 from inference.synthetic.drawn_object import DrawnObject
-from inference.synthetic.pixels import blur, grid, mix, times, to_bytes, to_floats
-from inference.synthetic.placing import Layer
+from inference.synthetic.pixels import blur, grid, mix, multiply, to_bytes, to_floats
+from inference.synthetic.placement import Layer
+from inference.synthetic.sampling import Float, Rng, between
 from inference.synthetic.shadows import cast_shadow
 from inference.synthetic.textures import hsv
 
@@ -89,12 +89,12 @@ def sweep_of(rng: Rng, tint: Callable[[Rng], Float], height: int, width: int) ->
     x, y = grid(height, width)
     bend = 1 - np.float32(between(rng, 0.0, 0.12)) / (1 + np.exp(-(y - np.float32(between(rng, 0.4, 0.7))) * 14))
     side = 1 - np.float32(between(rng, 0.0, 0.2)) * (x - np.float32(rng.random())) ** 2
-    return np.clip(times(tint(rng), bend * side), 0, 1)
+    return np.clip(multiply(tint(rng), bend * side), 0, 1)
 
 
 def finished(rng: Rng, layer: Layer, ground: Float) -> Sample:
     """The object on its ground with its shadow, through a good camera and a JPEG."""
-    shaded = times(ground, 1 - np.float32(between(rng, 0.1, 0.5)) * cast_shadow(rng, layer))
+    shaded = multiply(ground, 1 - np.float32(between(rng, 0.1, 0.5)) * cast_shadow(rng, layer))
     picture = mix(shaded, layer.rgb, layer.alpha)
     picture = blur(picture, between(rng, 0.3, 0.6))
     noisy = picture + rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(between(rng, 0.0, 0.012))

@@ -1,4 +1,4 @@
-"""Models: one file each, and one line here."""
+"""Models: each has its own file, and a case in `open_model`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_model(entry: ModelEntry) -> MattingModel:
-    """The model of a catalogue entry, not loaded yet."""
+    """Construct the model that a registry entry describes, without loading its weights."""
     if entry.contract:
         from inference.models.thirdparty.adapter import ThirdPartyModel
         from inference.models.thirdparty.runners import make_runner

@@ -16,14 +16,14 @@ from inference.rgba import as_bytes
 class MattingModel(ABC):
     """A model in two steps: `coarse` for a batch of whole pictures on small canvases, `refine` for one full picture.
 
-    Canvases are floats in 0..1 in the model's own `dtype`, on its device; the model normalises them itself. All methods
-    but `canvas` and `canvases` are called by the device thread alone.
+    Canvases are floats in 0..1 in the model's own `dtype`, on its device; the model normalises them itself. Only the
+    device thread calls the methods, except `canvas`.
     """
 
     side: int
     """Longer side of the canvas in pixels."""
     dtype: torch.dtype = torch.float32
-    recordable = False
+    capturable = False
     """Whether `coarse` can be a CUDA graph: the same kernels for every batch of a shape, no waiting for the device."""
 
     @abstractmethod
@@ -38,7 +38,7 @@ class MattingModel(ABC):
         """Compute alpha H x W uint8 for a picture H x W x 4 uint8, from its slice (B = 1) of what `coarse` returned.
 
         The picture's fourth channel is undefined, and the picture must not be changed. The default, for models that
-        see the canvas alone, upsamples the matte along the picture's edges with a guided filter.
+        see only the canvas, upsamples the matte along the picture's edges with a guided filter.
         """
         return as_bytes(guided_upsample(coarse[0], picture[..., :3]))
 

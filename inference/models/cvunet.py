@@ -1,16 +1,17 @@
-"""CV-UNet: a residual U-Net with attention gates, and an edge head that sees the picture itself.
+"""CV-UNet: a residual U-Net with attention gates for the whole picture, and an edge head for its full resolution.
 
-Two parts, because they want different resolutions:
+The two parts need different resolutions:
 
-* `UNet` looks at the whole picture on a small canvas (some hundred pixels) and says *what* the object is.
-* `EdgeHead` looks at the picture's own pixels and says *where* exactly the object ends. It doubles the matte's
-  resolution; the same head, with the same weights, is applied level by level. It also says how alpha depends on
-  colour around every pixel, so that `lift` can follow the edges of a picture several times as large without it.
+* `UNet` sees the whole picture on a small canvas (a few hundred pixels) and decides *what* the object is.
+* `EdgeHead` sees the picture's own pixels and decides *where* exactly the object ends. It doubles the resolution of a
+  matte, and is applied level by level with the same weights. For each pixel it also predicts how alpha depends on
+  colour, from which `lift` computes alpha for a picture several times as large.
 
-Attention gates: Oktay et al., "Attention U-Net", 2018. Residual blocks: He et al., 2016. Refining a coarse matte by a
-shared head along a pyramid follows the idea of Lin et al., "Real-Time High-Resolution Background Matting", 2021. That
-alpha is nearly linear in colour within a small window: Levin et al., "A Closed-Form Solution to Natural Image Matting",
-2008; that such a relation, found at a small size, holds at a larger one: He and Sun, "Fast Guided Filter", 2015.
+Sources: attention gates, Oktay et al., "Attention U-Net", 2018; residual blocks, He et al., "Deep Residual Learning",
+2016; refinement of a coarse matte at higher resolutions, Lin et al., "Real-Time High-Resolution Background Matting",
+2021; alpha as a linear function of colour in a small window, Levin et al., "A Closed-Form Solution to Natural Image
+Matting", 2008; such functions fitted at a small size and applied at a larger one, He and Sun, "Fast Guided Filter",
+2015.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from inference.models.encoder import CHANNELS, ImageNetEncoder
 from inference.models.entry import ModelEntry
 
 STRIDE = 32
-"""The canvas must be a multiple of this: five halvings."""
+"""Both sides of the canvas must be multiples of this, because it is halved five times."""
 
 
 @dataclass(frozen=True)
 class CVUNetConfig:
-    """Widths and depths. Level 0 works at half of the canvas, every further level at half of the one before."""
+    """Widths and depths of a size. Level 0 has half the canvas's resolution, each further one half of the previous."""
 
     channels: tuple[int, ...]
     blocks: tuple[int, ...]
@@ -55,7 +56,7 @@ SIZES = {
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around an identity; at first the identity alone, so that more of them harm nothing."""
+    """Two 3x3 convolutions beside an identity. Initialised as the identity, so that a trained network can grow."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class Residual(nn.Module):
 
 
 class GlobalAttention(nn.Module):
-    """Self-attention over the deepest level's cells: every part of the picture knows of every other."""
+    """Multi-head self-attention over the cells of the deepest level, so that each sees the whole picture."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -77,16 +78,16 @@ class GlobalAttention(nn.Module):
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, c, h, w = x.shape
+        b, c, h, w = x.shape  # [B, C, h, w]
         q, k, v = (
             self.qkv(x).view(b, 3, self.heads, c // self.heads, h * w).transpose(3, 4).unbind(1)
-        )  # [B, heads, HW, d]
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, h, w)
+        )  # [B, heads, h * w, C / heads] each
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, h, w)  # [B, C, h, w]
         return x + self.out(mixed)  # type: ignore[no-any-return]
 
 
 class AttentionGate(nn.Module):
-    """Lets the coarser level choose which parts of the skip connection matter."""
+    """Weights a skip connection by where the coarser level finds it relevant (Oktay et al., 2018)."""
 
     def __init__(self, skip: int, coarse: int) -> None:
         super().__init__()
@@ -96,12 +97,12 @@ class AttentionGate(nn.Module):
         self.weigh = nn.Conv2d(hidden, 1, 1)
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
-        gate = self.weigh(F.relu(self.skip(skip) + enlarge(self.coarse(coarse), skip)))
+        gate = self.weigh(F.relu(self.skip(skip) + enlarge(self.coarse(coarse), skip)))  # [B, 1, h, w]
         return skip * torch.sigmoid(gate)
 
 
 class Up(nn.Module):
-    """One decoder level: the coarser level, enlarged, joins the gated skip."""
+    """One decoder level: adds the enlarged coarser level to the gated skip connection."""
 
     def __init__(self, skip: int, coarse: int, blocks: int = 1) -> None:
         super().__init__()
@@ -156,25 +157,25 @@ class UNet(nn.Module):
 
 
 class Level(NamedTuple):
-    """What the edge head says at one level of the pyramid."""
+    """The edge head's output at one level of the pyramid."""
 
     picture: Tensor
-    """B x 3 x h x w, normalised."""
+    """B x 3 x h x w, normalised to about -2..2."""
     logits: Tensor
     """B x 1 x h x w."""
     slopes: Tensor
-    """B x 3 x h x w: by how much alpha changes with each channel of the normalised picture, hereabouts."""
+    """B x 3 x h x w: derivative of alpha with respect to each channel of the normalised picture, around each pixel."""
 
 
 RIM = 6
-"""How far the edge head sees beyond a pixel: three 3x3 convolutions on blocks of 2x2 pixels."""
+"""Radius of the edge head's receptive field in pixels: three 3x3 convolutions over blocks of 2x2 pixels."""
 
 
 class EdgeHead(nn.Module):
-    """Corrects a matte's logits at the resolution of the picture beside it, and says how alpha depends on colour.
+    """Refines a matte's logits at the resolution of a picture, and predicts how alpha depends on colour.
 
-    Works on 2x2 blocks of pixels (pixel-unshuffle): a quarter of the memory traffic for the same receptive field. Its
-    convolutions pad nothing: what it is given is wider by RIM on each side than what it answers for.
+    It works on 2x2 blocks of pixels (pixel-unshuffle), which takes a quarter of the memory traffic for the same
+    receptive field. Its convolutions have no padding: inputs extend beyond outputs by RIM on each side.
     """
 
     def __init__(self, features: int, width: int) -> None:
@@ -185,17 +186,18 @@ class EdgeHead(nn.Module):
         self.correct = nn.Conv2d(width, 16, 3)
 
     def forward(self, picture: Tensor, logits: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Picture B x 3 x H x W (even sides), logits and features at any coarser size.
+        """Refine the logits of a normalised picture B x 3 x H x W (even sides).
 
-        Returns B x 1 x H x W logits and B x 3 x H x W slopes.
+        Logits are B x 1 x h x w and features B x C x h' x w', of any coarser sizes. Returns logits B x 1 x H x W and
+        slopes B x 3 x H x W, see `Level`.
         """
         guide = F.interpolate(self.guide(features), size=[side // 2 for side in picture.shape[-2:]], mode="bilinear")
         return self.better(widen(picture, RIM), widen(enlarge(logits, picture), RIM), widen(guide, RIM // 2 - 1))
 
     def better(self, picture: Tensor, logits: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
-        """The same where logits are enlarged already and all is wider by RIM on each side.
+        """Refine logits that are already enlarged; all inputs extend by RIM on each side.
 
-        The guide, which is of half the size and comes in after the first convolution, is wider by RIM / 2 - 1.
+        Only the guide, which has half the size and enters after the first convolution, extends by RIM / 2 - 1.
         """
         y = self.see(F.pixel_unshuffle(torch.cat((picture, logits.to(picture.dtype)), 1), 2))  # [B, width, h, w]
         found = F.pixel_shuffle(self.correct(F.relu(self.think(F.relu(y + guide)))), 2)  # [B, 4, H, W]
@@ -203,7 +205,7 @@ class EdgeHead(nn.Module):
 
 
 class CVUNet(nn.Module):
-    """The whole network. Inputs are pictures in 0..1; see `coarse` and `refine` for its two steps."""
+    """The network in two steps, `coarse` and `refine`. Inputs are pictures in 0..1."""
 
     def __init__(self, config: CVUNetConfig) -> None:
         super().__init__()
@@ -212,13 +214,13 @@ class CVUNet(nn.Module):
         self.edge = EdgeHead(config.channels[0], config.detail)
 
     def coarse(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
-        """B x 3 x h x w in 0..1 to logits B x 1 x h/2 x w/2 and features B x C x h/2 x w/2."""
+        """Compute logits B x 1 x h/2 x w/2 and features B x C x h/2 x w/2 for canvases B x 3 x h x w in 0..1."""
         return self.unet(normalise(canvas))  # type: ignore[no-any-return]
 
     def refine(self, picture: Tensor, logits: Tensor, features: Tensor) -> list[Level]:
-        """Every level of the pyramid, coarsest first; the last one has the picture's size.
+        """Refine every level of the pyramid, coarsest first; the last one has the picture's size.
 
-        `picture` is B x 3 x H x W in 0..1 of any size: odd sides are extended by a repeated pixel for the head.
+        `picture` is B x 3 x H x W in 0..1 of any size: for the head, odd sides are extended by a repeated pixel.
         """
         results = []
         for level in pyramid(normalise(picture), floor=max(logits.shape[-2:])):
@@ -229,7 +231,7 @@ class CVUNet(nn.Module):
         return results
 
     def fold(self) -> CVUNet:
-        """Merge every batch norm into its convolution (inference only)."""
+        """Merge every batch norm into its convolution, for inference; changes this network, and returns it."""
         for module in self.modules():
             if isinstance(module, ConvBN):
                 module.fold()
@@ -237,37 +239,42 @@ class CVUNet(nn.Module):
 
 
 def channels_last(network: CVUNet) -> CVUNet:
-    """The network with its weights laid out for convolutions over channels-last pictures."""
+    """Lay the network's weights out for convolutions over channels-last pictures; returns the network."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 CONTRAST = 4.0
+"""Scale of normalised pictures."""
 
 
 def normalise(picture: Tensor) -> Tensor:
-    """0..1 to about -2..2; one mean and deviation for all channels is enough for a network with batch norm."""
+    """Map 0..1 to -2..2; one mean and deviation for all channels suffice for a network with batch norm."""
     return (picture - 0.5) * CONTRAST
 
 
 def enlarge(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear to the height and width of `like`."""
+    """Enlarge B x C x h x w (bilinear) to the height and width of `like`."""
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def widen(x: Tensor, rim: int) -> Tensor:
-    """With its border repeated on all sides."""
+    """Extend B x C x h x w by `rim` pixels on all sides, with its border repeated."""
     return F.pad(x, (rim, rim, rim, rim), mode="replicate")
 
 
 def lift(low: Level, picture: Tensor) -> Tensor:
-    """Alpha B x 1 x H x W, about 0..1, for a normalised picture of any larger size, by the colours at the lower one."""
+    """Compute alpha B x 1 x H x W, about 0..1, for a larger normalised picture B x 3 x H x W, from a refined level.
+
+    Around a pixel of the level with colour c0, `alpha(c) = sigmoid(logit) + slopes . (c - c0)`. The coefficients
+    of this linear function are enlarged, and evaluated at the larger picture's colours.
+    """
     offset = low.logits.sigmoid() - (low.slopes * low.picture).sum(1, keepdim=True)
-    line = enlarge(torch.cat((offset, low.slopes), 1), picture)
+    line = enlarge(torch.cat((offset, low.slopes), 1), picture)  # [B, 4, H, W]
     return line[:, :1] + (line[:, 1:] * picture).sum(1, keepdim=True)
 
 
 def pyramid(picture: Tensor, floor: int) -> list[Tensor]:
-    """The picture halved until its longer side is at most `floor`, smallest first; the last is the picture itself."""
+    """Halve B x 3 x H x W until its longer side is at most `floor`. Smallest first; the last is the picture itself."""
     levels = [picture]
     while max(levels[0].shape[-2:]) > floor:
         levels.insert(0, F.avg_pool2d(levels[0], 2, ceil_mode=True, count_include_pad=False))
@@ -275,9 +282,9 @@ def pyramid(picture: Tensor, floor: int) -> list[Tensor]:
 
 
 def load_network(entry: ModelEntry) -> CVUNet:
-    """The network with the entry's weights, 32 bits, on the CPU. Raises ModelError."""
+    """Load an entry's network with 32-bit weights on the CPU. Raises ModelError."""
     if entry.size not in SIZES or entry.path is None:
-        raise ModelError(f"{entry.path} is of the unknown size {entry.size!r}; known are {', '.join(SIZES)}.")
+        raise ModelError(f"{entry.path} has the unknown size {entry.size!r}; known sizes are {', '.join(SIZES)}.")
     try:
         weights = {name: tensor.float() for name, tensor in load_file(entry.path).items()}
         with torch.device("meta"):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 ModelKind = Literal["cvunet", "fake", "onnx", "torchscript", "exported"]
 
@@ -29,16 +28,6 @@ class ModelEntry:
     """Name of a third-party model's preprocessing contract, see `thirdparty.contracts`; empty for our own models."""
     fixed: tuple[int, int, int] = (0, 0, 0)
     """Batch size, height and width for which a third-party file was exported; 0 where any will do."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to a dictionary that JSON can hold, for another process."""
-        return asdict(self) | {"path": self.path and str(self.path)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelEntry:
-        """Read what `to_dict` returned."""
-        path = Path(values["path"]) if values["path"] else None
-        return cls(**{**values, "path": path, "fixed": tuple(values["fixed"])})
 
     @property
     def options(self) -> dict[str, str | int]:

@@ -1,6 +1,7 @@
-"""A model without weights, for tests and for measuring everything around a model.
+"""A model without weights, for tests and for measuring everything except a model.
 
-Whatever differs from the colour of the picture's corners is the object. `fake:delay=0.05,fail_at=3` sets its options.
+Everything that differs from the mean colour of the picture's corners is the object. Options are part of the model's
+name: `fake:delay=0.05,fail_at=3`.
 """
 
 from __future__ import annotations
@@ -18,49 +19,51 @@ from inference.models.base import MattingModel
 from inference.rgba import as_bytes
 
 ROWS = 512
-"""Of a picture that are looked at at a time: bounds the memory."""
+"""Rows of a picture that are computed at a time: bounds the memory."""
 
 
 @dataclass(frozen=True)
 class FakeOptions:
-    """How the fake misbehaves; by default it does not."""
+    """Canvas, delays and failures of the fake model; by default it does not fail."""
 
     side: float = 128
+    """Longer side of the canvas in pixels."""
     delay: float = 0.0
-    """Seconds per batch, asleep: a device that is busy without using the CPU."""
+    """Seconds that each batch sleeps, like a device that is busy without using the CPU."""
     load_delay: float = 0.0
+    """Seconds that loading sleeps."""
     oom_above: float = 0
-    """Batches larger than this are out of memory (0: never)."""
+    """Batches larger than this fail for lack of memory (0: none)."""
     oom_pixels: float = 0
-    """Pictures of more pixels than this are out of memory (0: never)."""
+    """Pictures of more pixels than this fail for lack of memory (0: none)."""
     fail_at: float = 0
-    """The device fails for good at this batch (0: never)."""
+    """The device fails for good in this batch, counted from 1 (0: never)."""
 
 
 def parse_options(text: str) -> FakeOptions:
-    """`delay=0.05,fail_at=3` to options. Raises ModelError for unknown names."""
+    """Parse `delay=0.05,fail_at=3`. Raises ModelError for unknown options."""
     known = {f.name for f in fields(FakeOptions)}
     pairs = dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair)
     if unknown := set(pairs) - known:
-        raise ModelError(f"The fake model has no option {sorted(unknown)[0]!r}; it knows {', '.join(sorted(known))}.")
+        raise ModelError(f"The fake model has no option {sorted(unknown)[0]!r}; use {', '.join(sorted(known))}.")
     return FakeOptions(**{name: float(value) for name, value in pairs.items()})
 
 
 class FakeModel(MattingModel):
-    """See the module's docstring."""
+    """The fake model, see the module's docstring."""
 
     def __init__(self, options: FakeOptions | None = None) -> None:
         self.options = options or FakeOptions()
         self.side = int(self.options.side)
         self.batches: list[int] = []
-        """The size of every batch that was run."""
+        """The size of each batch so far."""
 
     def load(self, device: torch.device) -> None:
-        """Sleeps for `load_delay`."""
+        """Sleep for `load_delay` seconds."""
         time.sleep(self.options.load_delay)
 
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
-        """The matte, and the corners' mean colour for `refine`."""
+        """Compute a matte B x 1 x h x w, and the corners' mean colour B x 3 x 1 x 1."""
         self.batches.append(len(batch))
         if self.options.oom_above and len(batch) > self.options.oom_above:
             raise torch.OutOfMemoryError(f"the fake device has no memory for {len(batch)} pictures")
@@ -71,7 +74,7 @@ class FakeModel(MattingModel):
         return difference(batch, corners), corners
 
     def refine(self, picture: Tensor, coarse: Sequence[Tensor]) -> Tensor:
-        """The same question, asked of every pixel."""
+        """Compute the same matte at the picture's own size."""
         if self.options.oom_pixels and picture[..., 0].numel() > self.options.oom_pixels:
             raise torch.OutOfMemoryError("the fake device has no memory for so large a picture")
         pieces = torch.split(picture.permute(2, 0, 1)[None, :3], ROWS, dim=2)
@@ -79,6 +82,6 @@ class FakeModel(MattingModel):
 
 
 def difference(picture: Tensor, background: Tensor) -> Tensor:
-    """0 where the picture has the background's colour, 1 where it is clearly another; B x 1 x H x W."""
+    """Return B x 1 x H x W: 0 where B x 3 x H x W has the background's colour, 1 where it clearly differs."""
     distance = (picture - background).abs().amax(1, keepdim=True)
     return F.hardtanh(distance * 8 - 0.5, 0.0, 1.0)

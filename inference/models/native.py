@@ -1,4 +1,4 @@
-"""CV-UNet, as the engine wants it."""
+"""CV-UNet as a `MattingModel`."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from inference.rgba import words
 
 
 class CVUNetModel(MattingModel):
-    """CV-UNet with weights from a safetensors file of ours."""
+    """CV-UNet with the weights of a safetensors file that alphadrop's training wrote."""
 
-    recordable = True
+    capturable = True
 
     def __init__(self, entry: ModelEntry) -> None:
         self.entry = entry
         self.side = entry.canvas
 
     def load(self, device: torch.device) -> None:
-        """Raises ModelError."""
+        """Load the weights onto the device, in the type that it computes fastest. Raises ModelError."""
         network = load_network(self.entry).eval().requires_grad_(False).fold()
         self.use(network.to(device, fastest_dtype(device)))
 
     def use(self, network: CVUNet) -> None:
-        """A network whose batch norms are folded, on the device and in the type that it is to run in."""
+        """Run this network, which is on its device, in its type, and has folded batch norms."""
         self.network = channels_last(network)
         self.dtype = network.unet.matte.weight.dtype
         self._head = band.WindowHead(network.edge)
 
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
-        """The matte's logits and the features, at half of the canvas."""
+        """Compute the matte's logits B x 1 x h/2 x w/2 and features B x C x h/2 x w/2."""
         return self.network.coarse(batch.contiguous(memory_format=torch.channels_last))
 
     def refine(self, picture: Tensor, coarse: Sequence[Tensor]) -> Tensor:
-        """Alpha from the edge head, wherever the matte is undecided."""
+        """Compute alpha H x W uint8 with the edge head wherever the matte is undecided; see `band`."""
         logits, features = coarse
         return band.refine(words(picture), logits, self.network.edge.guide(features), self._head)
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """What the device computes convolutions in most quickly: 16 bits, but for CPUs that only emulate them.
+    """Return the type in which the device computes convolutions fastest: 16 bits, unless the CPU only emulates them.
 
-    What that changes of the matte is tested in `tests/unit/inference/models/test_native.py`.
+    `tests/unit/inference/models/test_native.py` tests how little that changes a matte.
     """
     if device.type != "cpu":
         return torch.float16

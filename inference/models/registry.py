@@ -1,4 +1,4 @@
-"""Which models there are: names, files, digests. Imports no torch, so that the supervisor can compute job ids."""
+"""The model registry: resolves names and paths to entries. Imports no torch, so that supervisors compute job ids."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ FORMAT = "alphadrop.cvunet/2"
 OLD_FORMAT = "alphadrop.cvunet/1"
 """What it said while nano's encoder was another one."""
 
-PIPELINE = 3
-"""Counts up whenever the same weights would make different outputs: part of every job id."""
+PIPELINE = 4
+"""Incremented whenever the same weights would give different outputs; part of every job's id."""
 
 MAX_HEADER = 16 << 20
+"""Bytes of a safetensors header, at most."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Size:
 
     name: str
     megabytes: int
-    """Of the weights at 32 bits."""
+    """Size of the weights at 32 bits."""
     about: str
 
 
@@ -41,16 +42,16 @@ CATALOGUE = (
 
 
 def shipped_path(size: str) -> Path:
-    """Where the package keeps the weights of a size, whether they are there or not."""
+    """Return the path of a size's weights in the package, whether the file exists or not."""
     return Path(str(importlib.resources.files("inference.models"))) / "weights" / f"cvunet-{size}.safetensors"
 
 
 def resolve(model: str, canvas: int | None = None, contract: str = "", folder: Path | None = None) -> ModelEntry:
-    """The entry for a size's name, a file's path, a name of rembg's, or `fake[:options]`.
+    """Make the entry of a model: a size's name, a file's path, the name of one of rembg's models, or `fake[:options]`.
 
-    `contract` says what somebody else's model is fed, where its file does not; `folder` is where rembg keeps
-    its models.
-    Raises ModelError, saying what to do.
+    `canvas` overrides the canvas's longer side in pixels. `contract` is the preprocessing contract of a third-party
+    model, where its file does not determine it. `folder` is where rembg keeps its models, by default ~/.u2net. Raises
+    ModelError, whose message says what to do.
     """
     if model == "fake" or model.startswith("fake:"):
         return ModelEntry("fake", model, "fake", canvas or 128, hashlib.sha256(model.encode()).hexdigest(), None)
@@ -68,27 +69,27 @@ def resolve(model: str, canvas: int | None = None, contract: str = "", folder: P
 
 
 def known_files(folder: Path) -> dict[str, Path]:
-    """The models of rembg's that are there, by name."""
+    """Find the models that rembg has downloaded to a folder: paths by name."""
     return {name: folder / f"{name}.onnx" for name in REMBG if (folder / f"{name}.onnx").is_file()}
 
 
 def verify(entry: ModelEntry) -> None:
-    """Raises ModelError where the file is another one by now than when the entry was made."""
+    """Raise ModelError if the file has changed since the entry was made."""
     if entry.path is not None and resolve(str(entry.path), contract=entry.contract).digest != entry.digest:
-        raise ModelError(f"{entry.path} has changed since alphadrop was started: start it again.")
+        raise ModelError(f"{entry.path} has changed since alphadrop was started: restart alphadrop.")
 
 
 def _rembg_file(name: str, folder: Path | None) -> Path:
     path = (folder or Path("~/.u2net").expanduser()) / f"{name}.onnx"
     if not path.is_file():
         raise ModelError(
-            f"{path} is not there: rembg puts it there when it first uses {name!r}; or give a file's path."
+            f"{path} does not exist: rembg downloads it when it first uses {name!r}; or use a file's path."
         )
     return path
 
 
 def is_ours(path: Path) -> bool:
-    """Whether to take a file for safetensors: by its name, or by its first bytes."""
+    """Whether a file is safetensors, by its name or its first bytes."""
     if path.suffix in (".onnx", ".pt", ".pth", ".pt2", ".ts", ".torchscript"):
         return False
     with path.open("rb") as file:
@@ -98,7 +99,7 @@ def is_ours(path: Path) -> bool:
 
 def _ours(model: str, path: Path, canvas: int | None, contract: str) -> ModelEntry:
     if contract:
-        raise ModelError(f"--model-contract {contract}: {path} is a CV-UNet of ours, which needs no contract.")
+        raise ModelError(f"--model-contract {contract}: {path} has alphadrop's own CV-UNet, which needs no contract.")
     metadata = read_metadata(path)
     side = canvas or int(metadata["canvas"])
     if side < 64 or side % 64:
@@ -107,7 +108,7 @@ def _ours(model: str, path: Path, canvas: int | None, contract: str) -> ModelEnt
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a weights file of ours. Raises ModelError for any other file."""
+    """Read the metadata of our own weights. Raises ModelError for any other file."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -116,7 +117,7 @@ def read_metadata(path: Path) -> dict[str, str]:
             metadata = json.loads(file.read(length)).get("__metadata__", {})
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError(
-            f"{path} is no safetensors file ({error}); give a file that alphadrop's training wrote."
+            f"{path} is not a safetensors file ({error}); use a file that alphadrop's training wrote."
         ) from error
     if metadata.get("format") == OLD_FORMAT:
         raise ModelError(
@@ -124,21 +125,21 @@ def read_metadata(path: Path) -> dict[str, str]:
         )
     if metadata.get("format") != FORMAT or not {"size", "canvas"} <= metadata.keys():
         raise ModelError(
-            f"{path} is a safetensors file, but not of the format {FORMAT}: it has weights alone, so give the network "
-            "with them, as ONNX, TorchScript or a torch.export archive."
+            f"{path} is a safetensors file, but not of the format {FORMAT}: it holds weights without a network. Use a "
+            "file that holds both: ONNX, TorchScript or a torch.export archive."
         )
     return dict(metadata)
 
 
 def _missing(model: str, names: list[str]) -> str:
-    """What to do about weights that are not there."""
+    """Say what to do about a model that does not exist."""
     if model in names:
         return (
-            f"The weights of {model!r} are not shipped. Train them with "
+            f"The weights of {model!r} are not included. In a checkout of the repository, train them with "
             f"`python -m inference.training train --size {model} --device cuda --out runs/{model}`, write them with "
             f"`python -m inference.training export --out runs/{model}`, or use --model nano."
         )
     return (
-        f"There is no model {model!r}: give one of {', '.join(names)}, a name of rembg's ({', '.join(REMBG)}), or the "
-        "path of a file (.safetensors, .onnx, .pt2 or TorchScript)."
+        f"There is no model {model!r}: use {', '.join(names)}, one of rembg's models ({', '.join(REMBG)}), or the path "
+        "of a file (.safetensors, .onnx, .pt2 or TorchScript)."
     )

@@ -1,6 +1,6 @@
-"""`python -m inference.models.smoke_test`: loads a model in a process of its own, so that the caller needs no torch.
+"""`python -m inference.models.smoke_test [--run]`: loads a model on the CPU, for callers that do not import torch.
 
-Reads an entry as JSON from standard input. Exits with 0, or with 1 and a sentence on standard error.
+Reads a `ModelEntry` as JSON from standard input. Exits with 0, or with 1 and an error message on standard error.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import sys
 
 import torch
+from pydantic import TypeAdapter
 
 from inference.errors import ModelError
 from inference.models import open_model
@@ -16,8 +17,8 @@ from inference.models.entry import ModelEntry
 
 
 def main() -> int:
-    """With `--run`, a picture is put through it as well."""
-    entry = ModelEntry.from_dict(json.load(sys.stdin))
+    """Load the model and, with `--run`, run one black picture through it. Returns the exit code."""
+    entry = TypeAdapter(ModelEntry).validate_python(json.load(sys.stdin))
     try:
         model = open_model(entry)
         with torch.inference_mode():

@@ -1,17 +1,17 @@
-"""What a camera and a file format do to a scene. Pictures come in as float32 H x W x 3 in 0..1, sRGB."""
+"""Simulates a camera and JPEG compression. Input pictures are float32 H x W x 3 in 0..1, sRGB."""
 
 import cv2
 import numpy as np
 
-from .contours import Float, Rng, between, chance
-from .pixels import Bytes, blur, enlarged, grid, reduced, spread, times, to_bytes
+from .pixels import Bytes, blur, downsample, grid, multiply, to_bytes, to_rgb, upsample
+from .sampling import Float, Rng, between, chance
 
 
 def tone(rng: Rng, picture: Float, strength: float) -> Float:
-    """White balance, brightness, contrast and saturation; `strength` 0..1."""
-    matrix = np.zeros((3, 4))  # all of it is one affine map of the colour, so one pass over the picture
+    """Change white balance, brightness, contrast and saturation at random; `strength` 0..1."""
+    matrix = np.zeros((3, 4))  # all changes are one affine map of the colour, which needs one pass over the picture
     gain = np.exp(rng.normal(0, 0.09 * strength, 3) + rng.normal(0, 0.15 * strength))
-    # Bright pictures get no more light: an object burnt out on a burnt-out ground has no edge to learn.
+    # Bright pictures get no brighter: an overexposed object on an overexposed background has no visible edge.
     bright = float(picture[::8, ::8].mean()) > 0.7
     matrix[:, :3] = np.diag(np.minimum(gain, 1.03) if bright else gain)
     if chance(rng, 0.5):
@@ -29,7 +29,7 @@ def _optics(rng: Rng, picture: Float) -> Float:
     if chance(rng, 0.2):
         x, y = grid(height, width)
         far = (x - 0.5 * width / max(height, width)) ** 2 + (y - 0.5 * height / max(height, width)) ** 2
-        picture = times(picture, 1 - np.float32(between(rng, 0.1, 0.9)) * far)
+        picture = multiply(picture, 1 - np.float32(between(rng, 0.1, 0.9)) * far)
     kind = rng.random()
     if kind < 0.3:
         picture = blur(picture, between(rng, 0.3, 1.1))
@@ -41,8 +41,8 @@ def _optics(rng: Rng, picture: Float) -> Float:
         picture = np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()), np.float32)
     elif kind < 0.46:
         f = between(rng, 0.45, 0.85)
-        small = reduced(picture, max(8, round(height * f)), max(8, round(width * f)))
-        picture = enlarged(small, height, width, smooth=True)
+        small = downsample(picture, max(8, round(height * f)), max(8, round(width * f)))
+        picture = upsample(small, height, width, smooth=True)
     if chance(rng, 0.15):
         soft = blur(picture, between(rng, 0.8, 2))
         picture = picture + (picture - soft) * np.float32(between(rng, 0.3, 1.2))
@@ -55,10 +55,10 @@ def _grain(rng: Rng, picture: Float) -> Float:
     luma = rng.standard_normal((height, width), dtype=np.float32)
     if chance(rng, 0.3):
         luma = blur(luma, 0.7) * np.float32(2)
-    noisy = picture + spread(luma * np.float32(level))
+    noisy = picture + to_rgb(luma * np.float32(level))
     if chance(rng, 0.5):
         chroma = rng.standard_normal((height // 2 + 1, width // 2 + 1, 3), dtype=np.float32) * np.float32(level)
-        noisy = noisy + enlarged(chroma, height, width)
+        noisy = noisy + upsample(chroma, height, width)
     return noisy
 
 
@@ -66,12 +66,12 @@ def _jpeg(rng: Rng, picture: Bytes) -> Bytes:
     quality = int(rng.integers(40, 96))
     done, data = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, quality))
     if not done:
-        raise RuntimeError("the JPEG encoder refused a picture")
+        raise RuntimeError("OpenCV could not encode a picture as JPEG")
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 def photograph(rng: Rng, picture: Float) -> Bytes:
-    """Tone, optics, noise and compression; one picture in seven stays as clean as a packshot."""
+    """Apply tone, optics, noise and compression; one picture in seven stays clean. Returns H x W x 3 bytes."""
     clean = chance(rng, 0.14)
     if not clean:
         picture = tone(rng, picture, 0.8) if chance(rng, 0.5) else picture
@@ -80,6 +80,6 @@ def photograph(rng: Rng, picture: Float) -> Bytes:
     if chance(rng, 0.25):
         picture = np.clip(picture, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.25)))
     if chance(rng, 0.03):
-        picture = spread(picture.mean(axis=2))
+        picture = to_rgb(picture.mean(axis=2))
     final = to_bytes(picture)
     return _jpeg(rng, final) if not clean and chance(rng, 0.68) else final

@@ -6,32 +6,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Float = NDArray[np.float32]
-Rng = np.random.Generator
+from .sampling import Float, Rng, between, chance
 
 _SUPERSAMPLE = 2
 _SHIFT = 4
-_UNIT = 0.46  # half the canvas, less a margin in which fur and straps may stick out
-
-
-def between(rng: Rng, low: float, high: float) -> float:
-    """A uniform draw."""
-    return low + (high - low) * float(rng.random())
-
-
-def chance(rng: Rng, probability: float) -> bool:
-    """True with this probability."""
-    return bool(rng.random() < probability)
+_UNIT = 0.46  # half of the canvas, minus a margin for fur and straps
 
 
 def to_pixels(points: Float, size: int) -> Float:
-    """Unit frame to pixels of a square canvas of `size`."""
+    """Convert the unit frame to pixels of a size x size canvas."""
     pixels: Float = ((points * _UNIT + 0.5) * size).astype(np.float32)
     return pixels
 
 
 def from_pixels(pixels: Float, size: int) -> Float:
-    """Pixels of a square canvas of `size` to the unit frame."""
+    """Convert pixels of a size x size canvas to the unit frame."""
     points: Float = ((pixels / size - 0.5) / _UNIT).astype(np.float32)
     return points
 
@@ -63,7 +52,7 @@ def union(contours: Sequence[Float], size: int) -> Float:
 
 
 def stroke_coverage(lines: Sequence[Float], widths: Sequence[float], size: int) -> Float:
-    """Coverage 0..1 of open polylines; `widths` in unit-frame lengths, one a line."""
+    """Coverage 0..1 of open polylines; `widths` in unit-frame lengths, one per line."""
     big = np.zeros((size * _SUPERSAMPLE, size * _SUPERSAMPLE), np.uint8)
     for line, width in zip(lines, widths, strict=True):
         thickness = max(1, round(width * _UNIT * size * _SUPERSAMPLE))
@@ -82,7 +71,10 @@ def hair_coverage(hairs: Float, size: int) -> Float:
 
 
 def chaikin(points: Float, rounds: int = 3, closed: bool = True) -> Float:
-    """Corner cutting: a smooth curve from a control polygon, in the plane or in space (Chaikin, 1974)."""
+    """Smooth a control polygon in 2-D or 3-D by corner cutting.
+
+    Chaikin, "An algorithm for high-speed curve generation", Computer Graphics and Image Processing, 1974.
+    """
     for _ in range(rounds):
         following = np.roll(points, -1, axis=0)
         pairs = np.stack((0.75 * points + 0.25 * following, 0.25 * points + 0.75 * following), axis=1)
@@ -92,34 +84,34 @@ def chaikin(points: Float, rounds: int = 3, closed: bool = True) -> Float:
 
 
 def rounded(corners: Float, radius: float) -> Float:
-    """A polygon with straight sides; `radius` 0..0.5 is the part of each side lost to its corner."""
+    """A polygon with straight sides and rounded corners; `radius` 0..0.5 is the share of a side that a corner takes."""
     before, after = np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0)
     near = np.stack((corners + radius * (before - corners), corners, corners + radius * (after - corners)), axis=1)
     return chaikin(near.reshape(-1, 2), 3)
 
 
 def fit(points: Float, half_width: float, half_height: float) -> Float:
-    """Stretch a contour to -half..half in both axes."""
+    """Scale a contour to -half_width..half_width and -half_height..half_height."""
     low, high = points.min(axis=0), points.max(axis=0)
     scale = np.array([half_width, half_height]) * 2 / np.maximum(high - low, 1e-3)
     fitted: Float = ((points - (low + high) / 2) * scale).astype(np.float32)
     return fitted
 
 
-def turned(points: Float, degrees: float) -> Float:
+def rotated(points: Float, degrees: float) -> Float:
     """Rotate about the origin."""
     a = np.deg2rad(degrees)
     matrix = np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]], np.float32)
     return points @ matrix
 
 
-def moved(points: Float, x: float, y: float) -> Float:
+def translated(points: Float, x: float, y: float) -> Float:
     """Translate."""
     return points + np.array([x, y], np.float32)
 
 
 def ellipse(rx: float, ry: float, n: int = 72) -> Float:
-    """An ellipse about the origin."""
+    """An ellipse centred at the origin, n x 2."""
     a = np.linspace(0, 2 * np.pi, n, endpoint=False)
     return np.stack((rx * np.cos(a), ry * np.sin(a)), axis=1).astype(np.float32)
 
@@ -135,7 +127,7 @@ def blob(rng: Rng) -> Float:
 
 
 def superellipse(rng: Rng) -> Float:
-    """Between a diamond, an ellipse and a box."""
+    """A random superellipse, between a diamond, an ellipse and a box."""
     a = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     power = 2 / between(rng, 1.3, 7)
     c, s = np.cos(a), np.sin(a)
@@ -151,7 +143,7 @@ def star_spline(rng: Rng) -> Float:
     return rounded(points, between(rng, 0.03, 0.3)) if chance(rng, 0.4) else chaikin(points, 3)
 
 
-def regular(rng: Rng) -> Float:
+def regular_polygon(rng: Rng) -> Float:
     """A rounded regular polygon, star, gear or heart-like outline."""
     n = int(rng.integers(3, 9))
     if chance(rng, 0.5):
@@ -166,7 +158,7 @@ def regular(rng: Rng) -> Float:
 
 
 def capsule(rng: Rng) -> Float:
-    """A bent limb, banana or leaf: a spine with a width along it."""
+    """A curved spine with a varying width, such as a limb, banana or leaf."""
     t = np.linspace(0, 1, 40)
     bend = between(rng, -0.8, 0.8)
     spine = np.stack((2 * t - 1, bend * (1 - (2 * t - 1) ** 2)), axis=1)
@@ -175,13 +167,13 @@ def capsule(rng: Rng) -> Float:
     return np.concatenate((top, low[::-1])).astype(np.float32)
 
 
-def any_contour(rng: Rng) -> Float:
-    """One of the free outlines, fitted to a random aspect and turned."""
-    makers = (blob, superellipse, star_spline, regular, capsule)
+def random_contour(rng: Rng) -> Float:
+    """A random outline with a random aspect ratio and rotation."""
+    makers = (blob, superellipse, star_spline, regular_polygon, capsule)
     maker = makers[int(rng.choice(5, p=[0.27, 0.25, 0.25, 0.13, 0.1]))]
     points = maker(rng)
     aspect = float(np.exp(rng.normal(0, 0.35)))
-    return turned(fit(points, min(1.0, aspect), min(1.0, 1 / aspect)), rng.normal(0, 14))
+    return rotated(fit(points, min(1.0, aspect), min(1.0, 1 / aspect)), rng.normal(0, 14))
 
 
 _PROFILES: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = (
@@ -198,7 +190,7 @@ _PROFILES: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = (
 
 
 def profile(rng: Rng) -> Float:
-    """The right side of a turned shape from its rim down to its base, n x 2 (radius, y)."""
+    """The profile of a body of revolution from its rim down to its base, n x 2 (radius, y)."""
     radii, heights = _PROFILES[int(rng.integers(len(_PROFILES)))]
     if chance(rng, 0.3):
         heights = tuple(np.linspace(-1, 1, 6).tolist())
@@ -209,7 +201,7 @@ def profile(rng: Rng) -> Float:
 
 
 def lathe(rng: Rng) -> tuple[Float, Float]:
-    """A turned shape: its outline and the ellipse of its upper rim."""
+    """Outline of a body of revolution, and the ellipse of its upper rim."""
     side = profile(rng)
     tilt = between(rng, 0.0, 0.3) if chance(rng, 0.8) else between(rng, 0.3, 0.5)
     side[:, 0] = np.minimum(side[:, 0], 1.0)
@@ -218,29 +210,29 @@ def lathe(rng: Rng) -> tuple[Float, Float]:
     under = np.stack((base[0] * np.cos(a), base[1] + base[0] * tilt * np.sin(a) * 0.8), axis=1)
     over = np.stack((-rim[0] * np.cos(a), rim[1] - rim[0] * tilt * np.sin(a)), axis=1)
     outline = np.concatenate((side, under, side[::-1] * np.array([-1, 1]), over)).astype(np.float32)
-    return outline, moved(ellipse(float(rim[0]), float(rim[0]) * tilt), 0, float(rim[1]))
+    return outline, translated(ellipse(float(rim[0]), float(rim[0]) * tilt), 0, float(rim[1]))
 
 
 def half_widths(outline: Float) -> tuple[Float, Float]:
-    """Heights, rising, and the half width of a mirrored outline at each: made for `np.interp`."""
+    """Ascending heights and the half width of a symmetric outline at each, for `np.interp`."""
     right = outline[outline[:, 0] >= 0]
     order = np.argsort(right[:, 1])
     return right[order, 1], right[order, 0]
 
 
 def jittered(rng: Rng, points: Sequence[tuple[float, float]], amount: float, rounds: int = 3) -> Float:
-    """A named control polygon with moved corners, smoothed."""
+    """A control polygon with randomly moved corners, smoothed."""
     control = np.array(points, np.float32)
     return chaikin(control + rng.normal(0, amount, control.shape).astype(np.float32), rounds)
 
 
-def wire(rng: Rng, n: int = 6, spread: float = 0.9) -> Float:
-    """An open smooth random line."""
+def random_line(rng: Rng, n: int = 6, spread: float = 0.9) -> Float:
+    """A smooth, open random line."""
     return chaikin(((rng.random((n, 2)) * 2 - 1) * spread).astype(np.float32), 4, closed=False)
 
 
 def fur_hairs(rng: Rng, contour: Float, count: int, length: float) -> Float:
-    """Hairs (count x 5 x 2) rooted just inside a contour, pointing outwards with a common droop."""
+    """Hairs (count x 5 x 2) with roots just inside a contour, pointing outwards with a common droop."""
     roll = np.roll(contour, -1, axis=0)
     seg = np.linalg.norm(roll - contour, axis=1)
     index = np.searchsorted(np.cumsum(seg), rng.random(count) * float(seg.sum())).clip(0, len(contour) - 1)

@@ -1,6 +1,7 @@
 """Surfaces of solid objects as grids of vertices. Space is right-handed: x right, y up, z towards the viewer.
 
-Seen from outside, rows of a grid run upwards where its columns run to the left: rows x columns points outwards.
+Seen from outside, the columns of a grid run to the left where its rows run upwards, so that the cross product of the
+directions of rows and columns points outwards.
 """
 
 from collections.abc import Sequence
@@ -10,14 +11,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from .contours import Float, Rng, between, ellipse
-from .shading import Finish, random_finish
-from .textures import colour
+from .contours import ellipse
+from .flat_shading import Finish, random_finish
+from .sampling import Float, Rng, between
+from .textures import random_colour
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What a surface is made of: a base colour, its finish, whether a pattern or print lies on it."""
+    """A surface's base colour and finish, and whether it has a pattern or print."""
 
     tone: Float
     finish: Finish
@@ -26,7 +28,7 @@ class Material:
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A grid of vertices, rows x columns x 3. `closed`: the last column lies on the first; `double`: two-sided."""
+    """A grid of vertices, rows x columns x 3. `closed`: the last column equals the first; `double`: two-sided."""
 
     points: Float
     material: Material
@@ -40,16 +42,16 @@ Reals = NDArray[np.floating]
 
 def material(rng: Rng, tone: Float | None = None, pattern: bool = True) -> Material:
     """A random finish on a given or random colour."""
-    return Material(colour(rng) if tone is None else tone, random_finish(rng), pattern)
+    return Material(random_colour(rng) if tone is None else tone, random_finish(rng), pattern)
 
 
-def matt(tone: Float, pattern: bool = False) -> Material:
-    """Without highlights."""
+def matt_material(tone: Float, pattern: bool = False) -> Material:
+    """A material without highlights."""
     return Material(tone, Finish(0.02, 8, 0, 0.05), pattern)
 
 
-def refined(line: Sequence[tuple[float, float]] | Float, step: float, crisp: float = 0.012) -> Float:
-    """A polyline with more points: none further apart than `step`, and each corner cut by a bevel of `crisp`."""
+def subdivide(line: Sequence[tuple[float, float]] | Float, step: float, crisp: float = 0.012) -> Float:
+    """Subdivide a polyline: no points further apart than `step`, and each corner bevelled by `crisp`."""
     corners = np.asarray(line, np.float32)
     points = [corners[:1]]
     for start, end in pairwise(corners):
@@ -61,10 +63,10 @@ def refined(line: Sequence[tuple[float, float]] | Float, step: float, crisp: flo
 
 
 def loft(profile: Float, surface: Material, contour: Float | None = None) -> Patch:
-    """A contour (k x 2, counter-clockwise in x and depth; a circle if None) swept along a profile n x 2.
+    """Sweep a contour (k x 2, counter-clockwise in x and depth; a circle if None) along a profile (n x 2).
 
-    The profile has a factor of the contour and a height; it runs from the middle of the base outwards and up. Where
-    it comes down again inside there is a hollow.
+    Each point of the profile is a factor for the contour and a height. The profile starts at the centre of the base
+    and goes outwards and up; where it comes down again inside, the body is hollow.
     """
     ring = ellipse(1, 1, 44) if contour is None else contour
     ring = np.concatenate((ring, ring[:1]))
@@ -77,7 +79,7 @@ def loft(profile: Float, surface: Material, contour: Float | None = None) -> Pat
 
 
 def disc(radius: float, height: float, surface: Material, cells: int = 15) -> Patch:
-    """A level, round face that looks up: a square drawn in to its inscribed circle, so that patterns lie flat on it."""
+    """A horizontal disc facing up: a square grid mapped to a disc, so that patterns lie flat on it."""
     t = np.linspace(-1, 1, cells, dtype=np.float32)
     u, v = np.meshgrid(t[::-1], t)
     x, z = u * np.sqrt(1 - v * v / 2), -v * np.sqrt(1 - u * u / 2)
@@ -86,7 +88,7 @@ def disc(radius: float, height: float, surface: Material, cells: int = 15) -> Pa
 
 
 def box(extent: tuple[float, float, float], surfaces: Sequence[Material], cells: int = 12) -> Mesh:
-    """Six faces about the origin; `extent` is half of the width, height and depth, `surfaces` are used in turn."""
+    """A box centred at the origin; `extent` is half its width, height and depth, `surfaces` are used in turn."""
     t = np.linspace(-1, 1, cells, dtype=np.float32)
     across, up = np.meshgrid(t, t)
     ahead = np.ones_like(across)
@@ -101,7 +103,10 @@ def box(extent: tuple[float, float, float], surfaces: Sequence[Material], cells:
 
 def superellipsoid(extent: tuple[float, float, float], surface: Material, powers: tuple[float, float] = (1, 1),
                    cells: tuple[int, int] = (22, 36)) -> Patch:  # fmt: skip
-    """An ellipsoid (powers 1), cushion or rounded box (powers below 1) about the origin (Barr, 1981)."""
+    """An ellipsoid (powers 1), cushion or rounded box (powers below 1) centred at the origin.
+
+    Barr, "Superquadrics and angle-preserving transformations", IEEE Computer Graphics and Applications, 1981.
+    """
     profile = superellipse(powers[0], np.linspace(-1, 1, cells[0]))
     ring = superellipse(powers[1], np.linspace(0, 4, cells[1] + 1)[:-1])
     patch = loft(profile, surface, ring)
@@ -118,7 +123,7 @@ def superellipse(power: float, quarters: Reals) -> Float:
 
 
 def tube(line: Float, radius: Float | float, surface: Material, columns: int = 10, closed: bool = False) -> Patch:
-    """A round rod along a line k x 3; `radius` for all of it or k of them. An open one has rounded ends."""
+    """A tube along a line (k x 3) with one radius or k radii; an open tube has rounded ends."""
     line = np.asarray(line, np.float32)
     widths = np.broadcast_to(np.asarray(radius, np.float32), (len(line),))
     if not closed:
@@ -140,7 +145,7 @@ def rod(start: Sequence[float], end: Sequence[float], radius: float, surface: Ma
 
 
 def _capped(line: Float, widths: Float) -> tuple[Float, Float]:
-    """The line with a few more points at each end, over which the width falls to nothing."""
+    """Add points at both ends of the line, over which the width decreases to almost 0."""
     bulge = np.array([1.0, 0.92, 0.6], np.float32)[:, None]
     ends = []
     for end, inner, width in ((line[0], line[1], widths[0]), (line[-1], line[-2], widths[-1])):
@@ -152,7 +157,7 @@ def _capped(line: Float, widths: Float) -> tuple[Float, Float]:
 
 
 def _frames(along: Float, closed: bool) -> Float:
-    """A direction across each tangent that turns as little as possible along the line; meets itself if closed."""
+    """A direction perpendicular to each tangent, with minimal rotation along the line; continuous if closed."""
     first = np.cross(along[0], np.eye(3)[np.abs(along[0]).argmin()])
     sides = [first / np.linalg.norm(first)]
     for tangent in along[1:]:
@@ -168,13 +173,13 @@ def _frames(along: Float, closed: bool) -> Float:
 
 
 def circle(radius: float, n: int = 48, squash: float = 1.0) -> Float:
-    """A ring of points in the plane of x and y, n x 3."""
+    """A circle or ellipse of points in the x-y plane, n x 3."""
     flat = ellipse(radius, radius * squash, n)
     return np.concatenate((flat, np.zeros((n, 1), np.float32)), axis=1)
 
 
 def rotation(axis: int, degrees: float) -> Float:
-    """A 3 x 3 matrix that turns about an axis (0 x, 1 y, 2 z)."""
+    """A 3 x 3 rotation matrix about an axis (0 x, 1 y, 2 z)."""
     a = np.deg2rad(degrees)
     turn = np.eye(3)
     i, j = [(1, 2), (2, 0), (0, 1)][axis]
@@ -183,9 +188,9 @@ def rotation(axis: int, degrees: float) -> Float:
     return turn.astype(np.float32)
 
 
-def placed(mesh: Sequence[Patch], shift: Sequence[float] | Reals = (0, 0, 0), turn: Reals | None = None,
+def transform(mesh: Sequence[Patch], shift: Sequence[float] | Reals = (0, 0, 0), turn: Reals | None = None,
            scale: float = 1.0) -> Mesh:  # fmt: skip
-    """Scale, turn, then move."""
+    """Scale, rotate, then translate a mesh."""
     matrix = np.asarray(np.eye(3) if turn is None else turn, np.float32) * np.float32(scale)
     offset = np.asarray(shift, np.float32)
     return [replace(patch, points=patch.points @ matrix.T + offset) for patch in mesh]
@@ -198,8 +203,8 @@ def bounds(mesh: Sequence[Patch]) -> tuple[Float, Float]:
     return low, high
 
 
-def dented(rng: Rng, patch: Patch, amount: float) -> Patch:
-    """The patch with gentle bumps: shifted along smooth waves through space."""
+def add_bumps(rng: Rng, patch: Patch, amount: float) -> Patch:
+    """Deform a patch with gentle bumps, by shifts along smooth waves through space."""
     points = patch.points
     shift = np.zeros_like(points)
     for _ in range(3):
@@ -209,8 +214,8 @@ def dented(rng: Rng, patch: Patch, amount: float) -> Patch:
     return replace(patch, points=points + shift)
 
 
-def bent(patch: Patch, amount: float) -> Patch:
-    """Bowed sideways, as a banana is, along y."""
+def bow(patch: Patch, amount: float) -> Patch:
+    """Bend a patch sideways along y, in the shape of a banana."""
     points = patch.points.copy()
     points[..., 0] += np.float32(amount) * points[..., 1] ** 2
     return replace(patch, points=points)

@@ -1,17 +1,17 @@
-"""What an object does to the ground that it stands on: shadows and mirror images."""
+"""Shadows and reflections of an object on the ground, derived from its matte."""
 
 import cv2
 import numpy as np
 
-from .contours import Float, Rng, between, chance
-from .pixels import blur, enlarged, mix, reduced, warped
-from .placing import Layer
+from .pixels import blur, downsample, mix, upsample, warp
+from .placement import Layer
+from .sampling import Float, Rng, between, chance
 
 
 def cast_shadow(rng: Rng, layer: Layer) -> Float:
-    """Shadow strength 0..1 (H x W): a soft one under the base, one thrown on floor or wall."""
+    """Shadow strength 0..1, H x W: a soft contact shadow under the base, and a cast shadow on floor or wall."""
     height, width = layer.alpha.shape
-    small = reduced(layer.alpha, max(2, height // 4), max(2, width // 4))
+    small = downsample(layer.alpha, max(2, height // 4), max(2, width // 4))
     rows, columns = small.shape
     floor = layer.floor / 4
     shade = np.zeros_like(small)
@@ -30,18 +30,18 @@ def cast_shadow(rng: Rng, layer: Layer) -> Float:
         drop = 0.0 if squash < 1 else between(rng, 0.0, 0.06) * rows
         sideways = lean * floor + rng.normal(0, 0.03) * columns
         matrix = np.array([[1, -lean, sideways], [0, squash, floor * (1 - squash) + drop]])
-        thrown = warped(small, matrix)
+        thrown = warp(small, matrix)
         thrown = blur(thrown, columns * between(rng, 0.006, 0.06))
         shade = np.maximum(shade, thrown * np.float32(between(rng, 0.1, 0.9)))
-    return enlarged(shade, height, width)
+    return upsample(shade, height, width)
 
 
-def reflected(rng: Rng, ground: Float, layer: Layer) -> Float:
-    """A fading mirror image below the object's base."""
+def add_reflection(rng: Rng, ground: Float, layer: Layer) -> Float:
+    """Draw a fading reflection below the object's base onto the ground."""
     height, _ = layer.alpha.shape
     mirror = np.array([[1, 0, 0], [0, -1, 2 * layer.floor]], np.float32)
-    alpha = warped(layer.alpha, mirror)
-    rgb = warped(layer.rgb, mirror, extend=True)
+    alpha = warp(layer.alpha, mirror)
+    rgb = warp(layer.rgb, mirror, extend=True)
     depth = (np.arange(height, dtype=np.float32) - layer.floor) / height
     fade = np.clip(1 - depth * np.float32(between(rng, 1.5, 6)), 0, 1) * np.float32(between(rng, 0.08, 0.4))
     weight = blur(alpha, between(rng, 0.6, 3)) * fade[:, None]

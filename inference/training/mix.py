@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.corpus.pictures import Corpus, Photograph, crop, resized
-from inference.synthetic import EVERYTHING, Repertoire, Sample, SampleStream
-from inference.synthetic.backgrounds import defocused, room, sweep, uniform, wall
+from inference.synthetic import EVERYTHING, ContentMix, Sample, SampleStream
+from inference.synthetic.backgrounds import defocused, plain_backdrop, room, studio_backdrop, wall
 from inference.synthetic.camera import photograph, tone
-from inference.synthetic.contours import Float, Rng, between, chance
 from inference.synthetic.drawn_object import DrawnObject
-from inference.synthetic.pixels import blur, grid, mix, times, to_bytes, to_floats
-from inference.synthetic.placing import placed_layers
+from inference.synthetic.pixels import blur, grid, mix, multiply, to_bytes, to_floats
+from inference.synthetic.placement import place_objects
+from inference.synthetic.sampling import Float, Rng, between, chance
 from inference.synthetic.shadows import cast_shadow
-from inference.synthetic.textures import colour
+from inference.synthetic.textures import random_colour
 
 Bytes = NDArray[np.uint8]
 T = TypeVar("T")
@@ -60,8 +60,8 @@ COMPOSED = replace(EVERYTHING, rooms=0.2, crowded=0.15, alike=0.15, close=0.15, 
 class ComposedStream(SampleStream):
     """Objects on grounds, either photographed or drawn, put together as `SampleStream` does; shadows are ground."""
 
-    def __init__(self, seed: int, corpus: Corpus, shares: Shares, show: Repertoire = COMPOSED) -> None:
-        super().__init__(seed, show=show)
+    def __init__(self, seed: int, corpus: Corpus, shares: Shares, content: ContentMix = COMPOSED) -> None:
+        super().__init__(seed, content=content)
         self._corpus, self._shares = corpus, shares
 
     def _object(self, height: int, width: int) -> DrawnObject:
@@ -160,14 +160,14 @@ def cropped(rng: Rng, source: Photograph, height: int, width: int) -> tuple[Byte
         centre = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * (spare + 0.04 * min(width, height))
         shift = centre - linear @ np.array([columns, rows]) / 2
         matrix = np.concatenate((linear, shift[:, None]), axis=1)
-        alpha = warped(source.alpha, matrix, height, width, zoom)
+        alpha = warp(source.alpha, matrix, height, width, zoom)
         kept = float(alpha.sum()) / max(1.0, float(source.alpha.sum()) * zoom * zoom)
         if attempt == 3 or (kept > 0.55 and 0.01 < float(alpha.mean()) / 255 < 0.9):
             break
-    return warped(source.rgb, matrix, height, width, zoom), alpha
+    return warp(source.rgb, matrix, height, width, zoom), alpha
 
 
-def warped(picture: Bytes, matrix: NDArray[np.float64], height: int, width: int, scale: float) -> Bytes:
+def warp(picture: Bytes, matrix: NDArray[np.float64], height: int, width: int, scale: float) -> Bytes:
     """An affine warp (source to target) that does not alias; mirrored beyond the border."""
     if scale < 0.6:
         rows, columns = picture.shape[:2]
@@ -187,7 +187,7 @@ def photographed_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Fl
     if wanted and (beside := _beside(rng, corpus.photographs)) is not None:
         return _softened(rng, resized(beside, height, width))
     if not corpus.grounds:
-        return sweep(rng, height, width)
+        return studio_backdrop(rng, height, width)
     return _softened(rng, crop(rng, pick(rng, corpus.grounds), height, width))
 
 
@@ -199,7 +199,7 @@ def surface_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Float:
     if chance(rng, 0.4):
         behind = tiled(rng, pick(rng, corpus.surfaces), height, width)
     else:
-        behind = (wall, sweep, defocused, uniform)[int(rng.integers(4))](rng, height, width)
+        behind = (wall, studio_backdrop, defocused, plain_backdrop)[int(rng.integers(4))](rng, height, width)
     horizon, widening = between(rng, -0.2, 0.6) * height, between(rng, 0.2, 1.5) * width
     flat = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     seen = np.array([(0, horizon), (width, horizon), (width + widening, height), (-widening, height)], np.float32)
@@ -229,7 +229,7 @@ def _lit(rng: Rng, picture: Float) -> Float:
     height, width = picture.shape[:2]
     x, y = grid(height, width)
     light = 1 + np.float32(rng.normal(0, 0.3)) * (x - 0.5) + np.float32(rng.normal(0, 0.3)) * (y - 0.5)
-    return _softened(rng, np.clip(times(picture, light), 0, 1))
+    return _softened(rng, np.clip(multiply(picture, light), 0, 1))
 
 
 def _softened(rng: Rng, picture: Float) -> Float:
@@ -256,7 +256,7 @@ def empty_picture(rng: Rng, corpus: Corpus, composed: ComposedStream, height: in
     elif kind < 0.75:
         ground = room(rng, height, width)
     else:
-        ground = (sweep, wall, uniform, defocused)[int(rng.integers(4))](rng, height, width)
+        ground = (studio_backdrop, wall, plain_backdrop, defocused)[int(rng.integers(4))](rng, height, width)
     if chance(rng, 0.35):
         ground = with_lines(rng, ground)
     if chance(rng, 0.4):
@@ -277,7 +277,7 @@ def with_lines(rng: Rng, ground: Float) -> Float:
             centre = _point(rng.uniform(-0.2, 1.2, 2) * (width, height))
             axes = _point(rng.uniform(0.1, 0.7, 2) * (width, height))
             cv2.ellipse(plane, centre, axes, float(rng.uniform(-20, 20)), 0, 360, 1.0, thickness, cv2.LINE_AA)
-    tint = np.ones(3, np.float32) if chance(rng, 0.5) else colour(rng)
+    tint = np.ones(3, np.float32) if chance(rng, 0.5) else random_colour(rng)
     worn = np.float32(between(rng, 0.5, 1.0))
     return mix(ground, np.asarray(tint, np.float32), plane * worn)
 
@@ -285,11 +285,11 @@ def with_lines(rng: Rng, ground: Float) -> Float:
 def with_shadow(rng: Rng, ground: Float, cutout: DrawnObject) -> Float:
     """The shadow of a thing that is not in the picture."""
     height, width = ground.shape[:2]
-    layers = placed_layers(rng, [cutout], height, width, COMPOSED)
+    layers = place_objects(rng, [cutout], height, width, COMPOSED)
     if not layers:
         return ground
     shadow = layers[0].shadow if layers[0].shadow is not None else cast_shadow(rng, layers[0])
-    return times(ground, 1 - np.float32(between(rng, 0.2, 0.7)) * shadow)
+    return multiply(ground, 1 - np.float32(between(rng, 0.2, 0.7)) * shadow)
 
 
 def _point(values: NDArray[np.floating]) -> tuple[int, int]:

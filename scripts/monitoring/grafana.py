@@ -13,7 +13,7 @@ UID = "alphadrop"
 SCHEMA = 39
 """Grafana 10.4 and later."""
 RUNBOOK = "docs/runbook.md"
-"""The link to the runbook until whoever imports the dashboard sets its address."""
+"""The link to the runbook until the person who imports the dashboard sets its address."""
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 

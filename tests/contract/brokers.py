@@ -95,7 +95,7 @@ def receive(broker: Broker, count: int, enough: Callable[[Message], bool] = lamb
     def look() -> bool:
         messages = broker.receive(count - len(found), 1.0)
         found.extend(message for message in messages if enough(message))
-        broker.give_back([message for message in messages if not enough(message)])
+        broker.requeue([message for message in messages if not enough(message)])
         return len(found) == count
 
     wait_until(look, message=f"fewer than {count} messages came")

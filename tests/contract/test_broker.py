@@ -1,4 +1,4 @@
-"""What every broker promises. Another broker is one more site in conftest."""
+"""The contract of every broker. Add another broker to the sites in conftest.py."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_empty_queue_gives_nothing_when_the_wait_is_over(broker: Broker) -> N
     assert time.monotonic() - started > 0.9
 
 
-def test_no_room_no_message(broker: Broker) -> None:
+def test_no_more_messages_are_received_than_the_limit(broker: Broker) -> None:
     broker.send([b"a", b"b", b"c"])
     assert len(receive(broker, 2)) == 2
     wait_until(lambda: broker.depth() == Depth(pending=1, in_flight=2))
@@ -69,40 +69,40 @@ def test_a_message_that_comes_ends_the_wait(site: Site, broker: Broker) -> None:
         assert time.monotonic() - started < 50
 
 
-def test_nothing_to_do_is_nothing_done(broker: Broker) -> None:
+def test_empty_lists_of_messages_are_accepted(broker: Broker) -> None:
     broker.send([])
     assert broker.acknowledge([]) == []
     assert broker.extend([]) == []
-    broker.give_back([])
+    broker.requeue([])
 
 
 # What becomes of messages
 
 
-def test_what_is_in_hand_is_nobody_elses(site: Site, broker: Broker) -> None:
+def test_a_delivered_message_is_not_delivered_to_others(site: Site, broker: Broker) -> None:
     with opened(site) as other:
         broker.send([b"a"])
         receive(broker, 1)
         assert other.receive(10, 0) == []
 
 
-def test_what_is_acknowledged_never_comes_again(site: Site, broker: Broker) -> None:
+def test_an_acknowledged_message_is_never_redelivered(site: Site, broker: Broker) -> None:
     broker.send([b"a", b"b"])
     messages = receive(broker, 2)
     assert broker.acknowledge([message for message in messages if message.body == b"a"]) == []
-    broker.give_back([message for message in messages if message.body == b"b"])
+    broker.requeue([message for message in messages if message.body == b"b"])
     assert bodies(receive(broker, 1)) == [b"b"]
     wait_until(lambda: broker.depth() == Depth(pending=0, in_flight=1))
 
 
-def test_what_is_given_back_is_anyones_at_once(site: Site, broker: Broker) -> None:
+def test_a_returned_message_is_available_to_others_at_once(site: Site, broker: Broker) -> None:
     with opened(site) as other:
         broker.send([b"a"])
-        broker.give_back(receive(broker, 1))
+        broker.requeue(receive(broker, 1))
         assert [message.deliveries for message in receive(other, 1)] == [2]
 
 
-def test_what_is_kept_stays_ours(site: Site, broker: Broker) -> None:
+def test_an_extended_message_stays_ours(site: Site, broker: Broker) -> None:
     broker.send([b"a"])
     messages = receive(broker, 1)
     with opened(site) as other:
@@ -113,16 +113,16 @@ def test_what_is_kept_stays_ours(site: Site, broker: Broker) -> None:
     assert broker.acknowledge(messages) == []
 
 
-def test_what_is_set_aside_is_with_the_dead_letters(site: Site, broker: Broker) -> None:
+def test_a_message_set_aside_is_in_the_dead_letter_queue(site: Site, broker: Broker) -> None:
     broker.send([b"nonsense", b"a"])
     (nonsense,) = receive(broker, 1, lambda message: message.body == b"nonsense")
-    broker.set_aside(nonsense)
+    broker.dead_letter(nonsense)
     with closing(site.open_dead_letters()) as dead_letters:
         assert bodies(receive(dead_letters, 1)) == [b"nonsense"]
     assert bodies(receive(broker, 1)) == [b"a"]
 
 
-def test_depth_tells_what_waits_and_what_is_in_hand(broker: Broker) -> None:
+def test_depth_counts_pending_messages_and_those_in_flight(broker: Broker) -> None:
     assert broker.depth() == Depth(0, 0)
     broker.send([b"a", b"b", b"c"])
     wait_until(lambda: broker.depth() == Depth(3, 0))
@@ -142,7 +142,7 @@ sys.stdin.read()
 """
 
 
-def test_what_a_killed_process_held_comes_again_and_is_counted(site: Site, broker: Broker) -> None:
+def test_messages_of_a_killed_process_are_redelivered_and_counted(site: Site, broker: Broker) -> None:
     broker.send([b"a", b"b", b"c", b"d"])
     with site.child(HOLD) as process:
         assert process.stdout is not None
@@ -171,6 +171,6 @@ def test_many_threads_share_a_broker(broker: Broker) -> None:
     wait_until(lambda: broker.depth() == Depth(0, 0))
 
 
-def test_its_name_is_for_anyone_to_see(site: Site, broker: Broker) -> None:
+def test_the_name_contains_no_password(site: Site, broker: Broker) -> None:
     assert "guest" not in broker.name
     assert site.uri.partition("queue=")[2] in broker.name

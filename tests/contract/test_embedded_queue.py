@@ -1,4 +1,4 @@
-"""What a queue promises that knows every job and sees workers die. Another one is one more line in EMBEDDED."""
+"""The contract of an embedded queue, which knows every job and notices deaths of workers. Add another to EMBEDDED."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.equipment.support import Clock
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
 from watcher.queues.base import EmbeddedQueue, Queue, QueueStats
-from watcher.queues.sqlite import SUSPECT_PATIENCE, SqliteQueue
+from watcher.queues.sqlite import SUSPECT_MAX_WAIT, SqliteQueue
 
 START = 1_700_000_000.0
 BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
@@ -163,7 +163,7 @@ def test_a_new_version_replaces_one_that_is_rejected(embedded: EmbeddedQueue) ->
 
 
 @pytest.mark.parametrize("end", [end_done, end_rejected, lambda lease: lease.release()])
-def test_a_new_version_waits_for_the_one_in_hand_and_is_all_that_remains(
+def test_a_new_version_waits_for_the_leased_one_and_replaces_it(
     embedded: EmbeddedQueue, end: Callable[[Lease], None]
 ) -> None:
     embedded.put([job("a", "1")])
@@ -317,18 +317,18 @@ def test_a_suspect_that_waited_long_goes_before_healthy_jobs(embedded: EmbeddedQ
     embedded.put([job("a"), job("b"), job("c")])
     embedded.lease("dead", 1, alone=False)
     embedded.abandon("dead", blame=True)
-    clock.now += SUSPECT_PATIENCE
+    clock.now += SUSPECT_MAX_WAIT
     assert lease_ids(embedded, 1, alone=True) == ["b@1"]
     clock.now += 1
     assert lease_ids(embedded, alone=True) == ["a@1"]
     assert lease_ids(embedded, alone=True) == ["c@1"]
 
 
-def test_a_suspect_that_waited_long_is_still_not_for_busy_hands(embedded: EmbeddedQueue, clock: Clock) -> None:
+def test_an_overdue_suspect_is_not_leased_to_a_busy_worker(embedded: EmbeddedQueue, clock: Clock) -> None:
     embedded.put([job("a"), job("b")])
     embedded.lease("dead", 1, alone=False)
     embedded.abandon("dead", blame=True)
-    clock.now += SUSPECT_PATIENCE + 1
+    clock.now += SUSPECT_MAX_WAIT + 1
     assert lease_ids(embedded, alone=False) == ["b@1"]
 
 
@@ -351,7 +351,7 @@ def test_done_clears_a_suspect(embedded: EmbeddedQueue) -> None:
     assert lease_ids(embedded, alone=False) == ["a@1"]
 
 
-def test_release_clears_nobody_and_blames_nobody(embedded: EmbeddedQueue, clock: Clock) -> None:
+def test_release_neither_clears_a_suspect_nor_counts_a_death(embedded: EmbeddedQueue, clock: Clock) -> None:
     embedded.put([job("a"), job("b")])
     embedded.lease("dead", 1, alone=False)
     embedded.abandon("dead", blame=True)
@@ -376,7 +376,7 @@ def test_a_job_that_kills_its_worker_alone_is_quarantined(embedded: EmbeddedQueu
     assert embedded.stats() == QueueStats(ended={"rejected": 1}, reasons={"kills_worker": 1})
 
 
-def test_a_retried_killer_has_a_clean_record(embedded: EmbeddedQueue) -> None:
+def test_a_retried_job_starts_with_no_deaths_counted(embedded: EmbeddedQueue) -> None:
     embedded.put([job("a")])
     embedded.lease("doomed", 1, alone=False)
     embedded.abandon("doomed", blame=True)
@@ -389,7 +389,7 @@ def test_a_retried_killer_has_a_clean_record(embedded: EmbeddedQueue) -> None:
         assert die_alone(embedded) == []
 
 
-def test_a_death_that_is_nobodys_fault_never_quarantines(embedded: EmbeddedQueue) -> None:
+def test_deaths_without_blame_never_quarantine(embedded: EmbeddedQueue) -> None:
     embedded.put([job("a")])
     embedded.lease("doomed", 1, alone=False)
     embedded.abandon("doomed", blame=False)
@@ -398,7 +398,7 @@ def test_a_death_that_is_nobodys_fault_never_quarantines(embedded: EmbeddedQueue
     assert embedded.stats().suspects == 1
 
 
-def test_a_replaced_killer_is_forgotten_and_not_quarantined(embedded: EmbeddedQueue) -> None:
+def test_a_replaced_version_is_forgotten_and_not_quarantined(embedded: EmbeddedQueue) -> None:
     embedded.put([job("a", "1")])
     embedded.lease("doomed", 1, alone=False)
     embedded.abandon("doomed", blame=True)
@@ -434,7 +434,7 @@ def test_an_abandoned_lease_cannot_be_released_or_rejected(
     assert embedded.stats().in_flight == 1
 
 
-def test_at_start_every_lease_is_a_suspect_and_nobody_is_blamed(embedded: EmbeddedQueue) -> None:
+def test_at_start_every_lease_becomes_a_suspect_without_a_death(embedded: EmbeddedQueue) -> None:
     embedded.put([job("a"), job("b"), job("c")])
     embedded.lease("one", 1, alone=False)
     for _ in range(DEATHS_TO_QUARANTINE + 1):
@@ -489,7 +489,7 @@ def test_forgetting_a_key_does_not_touch_a_lease(embedded: EmbeddedQueue) -> Non
 # Figures
 
 
-def test_stats_tell_what_is_there(embedded: EmbeddedQueue, clock: Clock) -> None:
+def test_stats_count_jobs_by_state_and_outcome(embedded: EmbeddedQueue, clock: Clock) -> None:
     embedded.put([job("suspect", size=1), job("done", size=2), job("gone", size=4), job("bad", size=8)])
     clock.now += 10
     embedded.put([job("leased", size=16), job("waiting", size=32)])

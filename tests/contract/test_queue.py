@@ -1,4 +1,4 @@
-"""What every queue promises. Another one is one more line in QUEUES, and one that sees workers die, in EMBEDDED too."""
+"""The contract of every queue. Add another one to QUEUES, and an embedded one to EMBEDDED in test_embedded_queue.py."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from watcher.core.reasons import Reason
 from watcher.queues.base import Queue, QueueStats
 from watcher.queues.broker import BrokerQueue
 from watcher.queues.sqlite import SqliteQueue
+from watcher.testing import MemoryQueue
 
 START = 1_700_000_000.0
 BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
@@ -39,7 +40,11 @@ def open_amqp(request: pytest.FixtureRequest, clock: Clock) -> AbstractContextMa
     return closing(broker_queue(rabbit_site(request.getfixturevalue("rabbit")), clock))
 
 
-QUEUES: dict[str, Opener] = {"sqlite": open_sqlite, "sqs": open_sqs, "amqp": open_amqp}
+def open_memory(request: pytest.FixtureRequest, clock: Clock) -> AbstractContextManager[Queue]:
+    return closing(MemoryQueue(clock=clock))
+
+
+QUEUES: dict[str, Opener] = {"sqlite": open_sqlite, "memory": open_memory, "sqs": open_sqs, "amqp": open_amqp}
 
 
 def broker_queue(site: Site, clock: Callable[[], float]) -> BrokerQueue:
@@ -75,7 +80,7 @@ def ids(leases: Sequence[Lease]) -> list[str]:
 
 
 def take(queue: Queue, count: int, *, waiting: int = 0, alone: bool = False) -> list[Lease]:
-    """So many leases, with room for others that must wait. A broker may have them a moment later, and in any order."""
+    """Lease `count` jobs while `waiting` others must wait. A broker may deliver them later, and in any order."""
     leases: list[Lease] = []
 
     def look() -> bool:
@@ -112,7 +117,7 @@ def test_an_empty_queue_has_nothing_to_do(queue: Queue) -> None:
     assert queue.suspects() == 0
 
 
-def test_putting_tells_how_many_were_added(queue: Queue) -> None:
+def test_put_returns_how_many_jobs_were_added(queue: Queue) -> None:
     assert queue.put([]) == 0
     assert queue.put([job("a"), job("b"), job("b")]) == 2
     wait_until(lambda: queue.stats().pending == 2)
@@ -127,25 +132,25 @@ def test_a_lease_carries_the_whole_job(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_no_room_no_lease(queue: Queue, limit: int) -> None:
+def test_a_limit_of_zero_or_less_leases_nothing(queue: Queue, limit: int) -> None:
     queue.put([job("a")])
     assert queue.lease("w", limit, alone=True) == []
     assert ids(take(queue, 1)) == ["a@1"]
 
 
-def test_no_more_is_leased_than_there_is_room_for(queue: Queue) -> None:
+def test_no_more_jobs_are_leased_than_the_limit(queue: Queue) -> None:
     queue.put([job(key) for key in "abcde"])
     first = take(queue, 2)
     assert ids([*first, *take(queue, 3)]) == ["a@1", "b@1", "c@1", "d@1", "e@1"]
 
 
-def test_a_job_has_one_holder(queue: Queue) -> None:
+def test_a_leased_job_is_not_leased_again(queue: Queue) -> None:
     queue.put([job("a")])
     take(queue, 1)
     assert queue.lease("two", 10, alone=True) == []
 
 
-def test_healthy_jobs_fill_empty_hands(queue: Queue) -> None:
+def test_an_idle_worker_gets_healthy_jobs(queue: Queue) -> None:
     queue.put([job("a")])
     (lease,) = take(queue, 1, alone=True)
     assert not lease.alone
@@ -161,7 +166,7 @@ def test_one_output_is_made_by_one_at_a_time(queue: Queue, end: Callable[[Lease]
     assert ids([first, *take(queue, 1)]) == ["a.jpg@1", "a.webp@1"]
 
 
-def test_a_new_version_waits_for_the_one_in_hand_even_where_it_makes_another_output(queue: Queue) -> None:
+def test_a_new_version_waits_for_the_leased_one_even_if_it_has_another_output(queue: Queue) -> None:
     queue.put([job("a", "1", output="old/a.png")])
     (old,) = take(queue, 1)
     queue.put([job("a", "2", output="new/a.png")])
@@ -174,7 +179,7 @@ def test_a_new_version_waits_for_the_one_in_hand_even_where_it_makes_another_out
 
 
 @pytest.mark.parametrize("outcome", [Outcome.WRITTEN, Outcome.ALREADY_DONE, Outcome.GONE, Outcome.STALE])
-def test_what_is_done_is_done(queue: Queue, outcome: Outcome) -> None:
+def test_a_done_job_is_not_leased_again(queue: Queue, outcome: Outcome) -> None:
     queue.put([job("a")])
     (lease,) = take(queue, 1)
     wait_until(lambda: queue.stats().in_flight == 1)
@@ -182,7 +187,7 @@ def test_what_is_done_is_done(queue: Queue, outcome: Outcome) -> None:
     all_ended(queue)
 
 
-def test_what_is_rejected_does_not_come_again(queue: Queue) -> None:
+def test_a_rejected_job_is_not_leased_again(queue: Queue) -> None:
     queue.put([job("a")])
     take(queue, 1)[0].reject(BROKEN)
     all_ended(queue)
@@ -205,7 +210,7 @@ def test_a_lease_ends_once(queue: Queue) -> None:
     all_ended(queue)
 
 
-def test_a_released_job_is_there_again_and_no_suspect(queue: Queue) -> None:
+def test_a_released_job_is_leased_again_and_is_no_suspect(queue: Queue) -> None:
     queue.put([job("a")])
     for _ in range(3):
         (lease,) = take(queue, 1)

@@ -115,7 +115,7 @@ class TestAnyKey:
         assert store.read(ref) == b"bytes"
 
     @pytest.mark.parametrize("key", KEYS)
-    def test_may_be_an_outputs_and_a_sources(self, store: Store, key: str) -> None:
+    def test_may_belong_to_an_output_or_a_source(self, store: Store, key: str) -> None:
         made = job(output=key, key=key)
         put(store, made)
         assert said_of(store, key) == (made.id, recorded_source(key))
@@ -129,7 +129,7 @@ class TestAnyKey:
 
 
 class TestList:
-    def test_of_nothing_is_empty(self, store: Store) -> None:
+    def test_of_an_empty_store_is_empty(self, store: Store) -> None:
         assert list(store.list()) == []
         assert list(store.list("none/")) == []
 
@@ -139,12 +139,12 @@ class TestList:
         assert [ref.key for ref in store.list()] == IN_ORDER
         assert [ref.key for ref in store.list("a/")] == ["a/b.jpg", "a/b/c.jpg", "a/b0.jpg"]
 
-    def test_of_a_part_gives_whole_keys_of_that_part_alone(self, store: Store) -> None:
+    def test_of_a_prefix_gives_only_its_keys_in_full(self, store: Store) -> None:
         for key in ("a.jpg", "a/x.jpg", "a/b/y.jpg", "a-b/z.jpg", "ab/w.jpg"):
             store.put_record(key, b"")
         assert [ref.key for ref in store.list("a/")] == ["a/b/y.jpg", "a/x.jpg"]
 
-    def test_tells_when_objects_were_written_or_that_it_does_not_know(self, store: Store) -> None:
+    def test_gives_the_time_of_writing_or_0(self, store: Store) -> None:
         store.put_record("x.jpg", b"")
         (ref,) = store.list()
         assert ref.modified == present(store, "x.jpg").modified
@@ -162,7 +162,7 @@ class TestVersions:
         with pytest.raises(Stale):
             store.read(old)
 
-    def test_of_what_is_gone_cannot_be_read(self, store: Store) -> None:
+    def test_of_a_deleted_object_cannot_be_read(self, store: Store) -> None:
         store.put_record("a/x.jpg", b"")
         ref = present(store, "a/x.jpg")
         store.delete("a/x.jpg")
@@ -170,60 +170,60 @@ class TestVersions:
         with pytest.raises(Gone):
             store.read(ref)
 
-    def test_of_what_never_was_are_none(self, store: Store) -> None:
+    def test_of_an_object_that_never_existed_are_none(self, store: Store) -> None:
         assert store.stat("x.jpg") is None
         assert store.stat("") is None
         assert store.output_info("x.png") is None
 
-    def test_of_large_objects_are_read_whole(self, store: Store) -> None:
+    def test_of_large_objects_are_read_completely(self, store: Store) -> None:
         data = np.random.default_rng(0).bytes(3_000_001)
         store.put_record("x.jpg", data)
         assert store.read(present(store, "x.jpg")) == data
 
 
-class TestHeld:
-    def test_tells_another_job_after_it_was_replaced(self, store: Store) -> None:
+class TestOutputInfo:
+    def test_names_the_other_job_after_a_replacement(self, store: Store) -> None:
         put(store, job(version="1"))
         put(store, job(version="2"), store.output_info("x.png"))
         assert said_of(store, "x.png") == (job(version="2").id, "x.jpg")
 
-    def test_says_nothing_of_other_peoples_files(self, store: Store) -> None:
+    def test_is_empty_for_files_of_other_programs(self, store: Store) -> None:
         store.put_record("x.png", b"GIF89a and more")
         assert said_of(store, "x.png") == (None, None)
 
-    def test_knows_an_output_that_was_copied_here(self, store: Store) -> None:
+    def test_recognises_an_output_that_was_copied_here(self, store: Store) -> None:
         store.put_record("x.png", png_of(job()))
         assert said_of(store, "x.png") == (job().id, "x.jpg")
 
-    def test_is_sure_of_no_job_before_its_output_is_whole(self, store: Store) -> None:
+    def test_names_no_job_before_its_output_is_complete(self, store: Store) -> None:
         store.put_record("x.png", png_of(job())[:-1])
         held = store.output_info("x.png")
         assert held is None or held.job is None
 
-    def test_works_for_sources_keys_of_any_length(self, store: Store) -> None:
+    def test_works_for_source_keys_of_any_length(self, store: Store) -> None:
         made = job(key="ä/" * 2000 + "x.jpg")
         put(store, made)
         assert said_of(store, "x.png") == (made.id, recorded_source(made.ref.key))
 
 
 class TestPut:
-    def test_leaves_the_object_as_it_was_given(self, store: Store) -> None:
+    def test_stores_the_bytes_unchanged(self, store: Store) -> None:
         put(store, job("a/b/x.png"))
         assert store.read(present(store, "a/b/x.png")) == png_of(job("a/b/x.png"))
 
-    def test_keeps_what_is_known_of_the_output(self, store: Store) -> None:
+    def test_keeps_the_facts_of_the_output(self, store: Store) -> None:
         store.put(job(), png_of(job(), Facts(1 / 3)), None, Facts(1 / 3))
         assert read_text(store.read(present(store, "x.png")))["alphadrop:matte_coverage"] == "0.3333"
         assert said_of(store, "x.png") == (job().id, "x.jpg")
 
-    def test_over_anothers_file_is_possible_for_who_has_seen_it(self, store: Store) -> None:
+    def test_replaces_a_file_that_the_caller_has_seen(self, store: Store) -> None:
         store.put_record("x.png", b"GIF89a and more")
         put(store, job(), store.output_info("x.png"))
         assert said_of(store, "x.png") == (job().id, "x.jpg")
 
 
-class TestGuardedPut:
-    def test_of_a_new_output_conflicts_with_one_that_is_there(self, guarded: Store) -> None:
+class TestConditionalPut:
+    def test_of_a_new_output_conflicts_with_an_existing_one(self, guarded: Store) -> None:
         put(guarded, job(version="1"))
         with pytest.raises(Conflict):
             put(guarded, job(version="2"))
@@ -237,7 +237,7 @@ class TestGuardedPut:
             put(guarded, job(version="2"), seen)
         assert said_of(guarded, "x.png") == (job(version="3").id, "x.jpg")
 
-    def test_over_an_output_conflicts_when_that_is_gone(self, guarded: Store) -> None:
+    def test_over_an_output_conflicts_if_it_was_deleted(self, guarded: Store) -> None:
         put(guarded, job(version="1"))
         seen = guarded.output_info("x.png")
         guarded.delete("x.png")
@@ -255,7 +255,7 @@ class TestRecords:
         assert found == sorted((f"_failed/{key}.json" for key in KEYS), key=str.encode)
 
     @pytest.mark.parametrize("key", [*KEYS, "x" * 1020 + ".jpg"])
-    def test_lie_where_the_store_says(self, store: Store, key: str) -> None:
+    def test_are_at_their_location(self, store: Store, key: str) -> None:
         store.put_record(f"_failed/{key}.json", b"{}")
         at = store.record_location(f"_failed/{key}.json")
         (ref,) = store.list("_failed/")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.image_checks import constraints
-from scripts.podman import CLOSED
+from scripts.podman import RESTRICTED
 from tests.equipment.dockerfile import DOCKERFILE, environment, image, last, stages
 from tests.equipment.pages import blocks
 from tests.equipment.support import ROOT, STUCK
@@ -159,7 +159,7 @@ def test_the_health_check_sees_whether_the_supervisor_comes_round(state: str, he
 def test_the_page_asks_for_what_was_tried():
     """The flags of `make image`, but for the network, which a daemon with buckets needs."""
     [block] = [block.text for block in blocks(PAGE, "sh") if "--read-only" in block.text]
-    flags = [flag for flag in CLOSED if flag not in ("--network=none", "--read-only-tmpfs=false")]
+    flags = [flag for flag in RESTRICTED if flag not in ("--network=none", "--read-only-tmpfs=false")]
     assert [flag for flag in flags if flag not in block] == []
     mounted = re.findall(r"(?:--tmpfs=|:)(/[\w/]+)", block)
     assert [folder for folder in WRITABLE if not any(fnmatch(folder, path) for path in mounted)] == []

@@ -21,7 +21,7 @@ from tests.deploy.overlays import Pods, check_references, kind, one, pods_of, st
 from tests.equipment.account import REGION, Account, account
 from tests.equipment.pages import blocks, prose
 from tests.equipment.support import ROOT
-from watcher.config.preflight import check_places
+from watcher.config.preflight import check_settings
 from watcher.core.jobs import Mode
 
 PAGE = ROOT / "docs" / "deploy.md"
@@ -161,7 +161,7 @@ def look_at(objects: list[Manifest]) -> None:
     for pods in pods_of(objects):
         settings = pods.settings()
         if settings.source_path is None:
-            check_places(settings, Mode(pods.command))
+            check_settings(settings, Mode(pods.command))
         check_secrets(pods, objects)
     for authentication in kind(objects, "TriggerAuthentication"):
         for target in authentication["spec"].get("secretTargetRef", []):

@@ -23,7 +23,7 @@ from tests.deploy.overlays import (
     selects,
 )
 from tests.equipment.support import ROOT
-from watcher.fleet.keeper import START_UP
+from watcher.fleet.keeper import START_TIMEOUT
 from watcher.telemetry.health import HEARTBEAT_TIMEOUT, Health
 from watcher.telemetry.metrics import Metrics
 from watcher.web.app import create_app
@@ -110,7 +110,7 @@ def test_the_probes_ask_pages_that_exist_and_liveness_knows_no_store():
 @pytest.mark.parametrize("pods", EVERY)
 def test_loading_and_warming_up_are_waited_for(pods: Pods):
     """They happen in the worker, while the supervisor lives: no probe counts, only the time a rollout has."""
-    assert pods.manifest["spec"]["progressDeadlineSeconds"] > START_UP
+    assert pods.manifest["spec"]["progressDeadlineSeconds"] > START_TIMEOUT
     startup = pods.container["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] >= 120  # imports, on a cold and busy disk
 

@@ -7,9 +7,9 @@ import pytest
 from scripts.manifests import OVERLAYS, overlay
 from tests.deploy.overlays import WRITTEN_BY_LIBRARIES, Pods, all_pods, pods_of
 from watcher.config.load import unknown_variables
-from watcher.config.preflight import check_places
+from watcher.config.preflight import check_settings
 from watcher.core.jobs import Mode
-from watcher.fleet.devices import expand
+from watcher.fleet.devices import expand_devices
 from watcher.queues.brokers.address import AmqpAddress, SqsAddress, parse_address
 
 EVERY = [pytest.param(pods, id=name) for name, pods in all_pods()]
@@ -21,7 +21,7 @@ def test_settings_are_complete_and_known(pods: Pods):
     assert unknown_variables(pods.environment) == []
     assert settings.log_format == "json"
     if settings.source_path is None:
-        check_places(settings, Mode(pods.command))
+        check_settings(settings, Mode(pods.command))
 
 
 @pytest.mark.parametrize("pods", EVERY)
@@ -44,7 +44,10 @@ def test_a_broker_is_named_where_the_halves_are_apart(pods: Pods):
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_all_pods_of_an_overlay_agree_on_what_decides_whose_an_output_is(name: str):
     found = [pods.settings() for pods in pods_of(overlay(name))]
-    assert len({(s.source, s.sink, s.queue, s.model, s.canvas, s.output_name, s.png_level) for s in found}) == 1
+    assert (
+        len({(s.source, s.sink, s.queue, s.model, s.canvas, s.output_name, s.png_level, s.input_alpha) for s in found})
+        == 1
+    )
 
 
 @pytest.mark.parametrize("pods", EVERY)
@@ -65,7 +68,7 @@ def test_every_path_that_settings_read_is_a_volume(pods: Pods):
 
 @pytest.mark.parametrize("pods", EVERY)
 def test_the_devices_of_the_settings_are_the_gpus_of_the_limit(pods: Pods):
-    devices = expand(pods.settings().devices, count=lambda: 0)
+    devices = expand_devices(pods.settings().devices, count=lambda: 0)
     if pods.command == "watch":
         assert pods.gpus == 0
     elif pods.gpus:

@@ -1,4 +1,4 @@
-"""A collector of spans: takes what an OpenTelemetry SDK sends over HTTP, as protobuf, and keeps it."""
+"""A trace collector that keeps what an OpenTelemetry SDK sends over HTTP as protobuf."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass
 class Collector:
-    """What has come."""
+    """The received requests."""
 
     endpoint: str = ""
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
@@ -25,29 +25,29 @@ class Collector:
 
     @property
     def spans(self) -> list[Span]:
-        """All of them, in the order in which they came."""
+        """All spans in the order of arrival."""
         resources = [resource for request in self.requests for resource in request.resource_spans]
         return [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
 
     def resource(self) -> dict[str, Any]:
-        """What sends."""
+        """The attributes of the sender's resource."""
         return values(self.requests[0].resource_spans[0].resource.attributes)
 
     def traces(self) -> list[list[Span]]:
-        """The spans of each trace."""
+        """The spans, grouped by trace."""
         ids = dict.fromkeys(span.trace_id for span in self.spans)
         return [[span for span in self.spans if span.trace_id == trace_id] for trace_id in ids]
 
 
 def values(attributes: Any) -> dict[str, Any]:
-    """Attributes as a dictionary."""
+    """Convert attributes to a dictionary."""
     pairs: list[KeyValue] = list(attributes)
     return {pair.key: getattr(pair.value, pair.value.WhichOneof("value") or "string_value") for pair in pairs}
 
 
 @contextmanager
 def running_collector() -> Iterator[Collector]:
-    """A collector on a port of its own."""
+    """Run a collector on a free port."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -61,7 +61,7 @@ def running_collector() -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Not a word."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     collector.endpoint = f"http://127.0.0.1:{server.server_port}"

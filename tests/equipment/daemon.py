@@ -173,16 +173,16 @@ class Daemon:
 
     @property
     def port(self) -> int:
-        """Where it serves; waits for it to say so."""
+        """The port of its HTTP server; waits until it is known."""
         self.until(lambda: self.events("serving"), "the daemon never served its pages")
         return int(self.events("serving")[0]["address"].rpartition(":")[2])
 
-    def missing(self) -> dict[str, str]:
-        """What /readyz says is not ready, and why; {} when it is ready."""
+    def unready(self) -> dict[str, str]:
+        """The parts that are not ready according to /readyz, with the reasons; empty when the daemon is ready."""
         status, text = self.get("/readyz")
         answer = json.loads(text)
-        assert (status == 200) is answer["ready"] is (not answer["missing"])
-        return {part["part"]: part["why"] for part in answer["missing"]}
+        assert (status == 200) is answer["ready"] is (not answer["unready"])
+        return {part["part"]: part["reason"] for part in answer["unready"]}
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples of that name that have these labels."""
@@ -215,7 +215,7 @@ class Daemon:
 
     def wait_until_ready(self) -> None:
         """Until images are being worked on."""
-        self.until(lambda: not self.missing(), "the daemon never became ready")
+        self.until(lambda: not self.unready(), "the daemon never became ready")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the supervisor alone."""

@@ -1,4 +1,4 @@
-"""A card that is none: a CPU which copies late, counts memory and records, to try what is built upon a card."""
+"""A fake GPU on the CPU: it delays copies, counts memory and replays steps, to test what is built for GPUs."""
 
 from __future__ import annotations
 
@@ -7,49 +7,48 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from inference.device.batch_fitting import Memory
-from inference.device.cuda_graphs import Recorder
-from inference.device.hardware import Hardware
+from inference.device.cuda_graphs import CaptureGraph
+from inference.device.hardware import Hardware, MemoryProbe
 from inference.device.pinned_memory import Arena
 from inference.device.transfers import StreamedTransfers
 from inference.models.fake import FakeModel
 
 
-class LateLanes:
-    """Copies down when waited for or asked for the second time; notices memory that is written into too early."""
+class DelayedCopies:
+    """`CopyStreams` that download as late as possible, and fail if an upload's memory is overwritten too early."""
 
     def __init__(self) -> None:
-        self.late: list[LateCopy] = []
-        self.reading: list[tuple[Tensor, Tensor]] = []
+        self.downloads: list[DelayedCopy] = []
+        self.uploads: list[tuple[Tensor, Tensor]] = []
 
-    def up(self, pixels: Tensor) -> Tensor:
-        self.reading.append((pixels, pixels.clone()))
+    def upload(self, pixels: Tensor) -> Tensor:
+        self.uploads.append((pixels, pixels.clone()))
         return pixels.clone()
 
-    def down(self, rgba: Tensor, into: Tensor) -> LateCopy:
+    def download(self, rgba: Tensor, into: Tensor) -> DelayedCopy:
         into.fill_(77)
-        self.late.append(LateCopy(lambda: into.copy_(rgba)))
-        return self.late[-1]
+        self.downloads.append(DelayedCopy(lambda: into.copy_(rgba)))
+        return self.downloads[-1]
 
-    def settle(self) -> None:
-        for pixels, before in self.reading:
-            assert torch.equal(pixels, before), "the memory of a picture was used again before it had gone up"
-        self.reading.clear()
+    def finish_uploads(self) -> None:
+        for pixels, before in self.uploads:
+            assert torch.equal(pixels, before), "a picture's memory was reused before its upload had finished"
+        self.uploads.clear()
 
 
-class LateCopy:
-    """One copy down."""
+class DelayedCopy:
+    """A `CopyEvent`; the copy happens in the second `query`, or in `synchronize`."""
 
     def __init__(self, copy: Callable[[], object]) -> None:
         self._copy: Callable[[], object] | None = copy
-        self.asked = self.waited = 0
+        self.queries = self.waits = 0
 
     def query(self) -> bool:
-        self.asked += 1
-        return self._copy is None or (self.asked > 1 and self._run())
+        self.queries += 1
+        return self._copy is None or (self.queries > 1 and self._run())
 
     def synchronize(self) -> None:
-        self.waited += 1
+        self.waits += 1
         self._run()
 
     def _run(self) -> bool:
@@ -60,9 +59,12 @@ class LateCopy:
 
 
 class FakeGpu(Hardware):
-    """See the module's docstring. `pinned` bytes; a batch of n pictures takes `fixed` + n * `each` of `free` bytes."""
+    """See the module's docstring.
 
-    warms_up = True
+    It has `pinned` bytes of pinned memory; a batch of n pictures takes `fixed` + n * `each` of its `free` bytes.
+    """
+
+    needs_warmup = True
 
     def __init__(
         self,
@@ -72,42 +74,42 @@ class FakeGpu(Hardware):
         free: int = 1 << 40,
         each: int = 1,
         fixed: int = 0,
-        recorder: Recorder | None = None,
+        capture: CaptureGraph | None = None,
     ) -> None:
         super().__init__(torch.device("cpu"))
         self._model, self._free, self._each, self._fixed = model, free, each, fixed
-        self.lanes, self.arena = LateLanes(), Arena(torch.zeros(pinned, dtype=torch.uint8))
-        self.recorder = recorder
-        self.memory = Memory(lambda: free, self._most_during)
+        self.copies, self.arena = DelayedCopies(), Arena(torch.zeros(pinned, dtype=torch.uint8))
+        self.capture = capture
+        self.memory = MemoryProbe(lambda: free, self._peak_during)
 
     def open(self) -> None:
-        self.transfers = StreamedTransfers(self.device, self.arena, self.lanes)
+        self.transfers = StreamedTransfers(self.device, self.arena, self.copies)
 
-    def slots(self, count: int) -> int:
+    def slots_for(self, count: int) -> int:
         return 1 << (count - 1).bit_length()
 
-    def _most_during(self, work: Callable[[], object]) -> int:
+    def _peak_during(self, work: Callable[[], object]) -> int:
         work()
         return self._fixed + self._each * self._model.batches[-1]
 
 
-class Tape:
-    """A recorder that plays the model's step again, into the same memory each time, as a graph does."""
+class FakeCapture:
+    """A `CaptureGraph` whose steps call the model again, and write to the same memory each time, as a graph does."""
 
     def __init__(self, wrong: float = 0.0) -> None:
-        """`wrong` is added to what it gives."""
+        """`wrong` is added to each result."""
         self.shapes: list[tuple[int, ...]] = []
-        self.played: list[int] = []
+        self.replayed: list[int] = []
         self._wrong = wrong
 
     def __call__(self, coarse: Callable[[Tensor], Sequence[Tensor]], batch: Tensor) -> Callable[..., Sequence[Tensor]]:
         self.shapes.append(tuple(batch.shape))
-        kept = [part.clone() for part in coarse(batch)]
+        results = [part.clone() for part in coarse(batch)]
 
-        def play(other: Tensor) -> Sequence[Tensor]:
-            self.played.append(len(other))
-            for part, new in zip(kept, coarse(batch.copy_(other)), strict=True):
+        def replay(other: Tensor) -> Sequence[Tensor]:
+            self.replayed.append(len(other))
+            for part, new in zip(results, coarse(batch.copy_(other)), strict=True):
                 part.copy_(new + self._wrong)
-            return kept
+            return results
 
-        return play
+        return replay

@@ -1,9 +1,9 @@
-/* A driver's library with one card, for tests of inference/nvml.py: what pynvml calls, in the driver's own layout.
+/* A driver's library with one GPU, for tests of inference/device/nvml.py: the functions that pynvml calls.
  *
- * FAKE_NVML_UUID     the card's; any other one is not found
+ * FAKE_NVML_UUID     the GPU's UUID; any other is not found
  * FAKE_NVML_INIT     what nvmlInit returns
- * FAKE_NVML_WITHOUT  names of questions that the card does not support, as in "power,processes"
- * FAKE_NVML_LOST     if set, the card has fallen off the bus
+ * FAKE_NVML_WITHOUT  readings that the GPU does not support, as in "power,processes"
+ * FAKE_NVML_LOST     if set, the GPU has fallen off the bus
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ typedef struct { unsigned long long total, free, used; } Memory;
 typedef struct { unsigned int gpu, memory; } Utilization;
 typedef struct { unsigned int pid; unsigned long long used; unsigned int gpu_instance, compute_instance; } Process;
 
-static int card;
+static int gpu;
 
 static int answer(const char *question) {
     const char *without = getenv("FAKE_NVML_WITHOUT");
@@ -31,23 +31,23 @@ int nvmlInitWithFlags(unsigned int flags) {
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
     const char *known = getenv("FAKE_NVML_UUID");
-    *handle = &card;
+    *handle = &gpu;
     return known && strcmp(known, uuid) == 0 ? SUCCESS : NOT_FOUND;
 }
 
 int nvmlDeviceGetUtilizationRates(void *handle, Utilization *rates) {
-    rates->gpu = handle == &card ? 42 : 0;
+    rates->gpu = handle == &gpu ? 42 : 0;
     rates->memory = 7;
     return answer("utilization");
 }
 
 int nvmlDeviceGetPowerUsage(void *handle, unsigned int *milliwatts) {
-    *milliwatts = handle == &card ? 250500 : 0;
+    *milliwatts = handle == &gpu ? 250500 : 0;
     return answer("power");
 }
 
 int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned int *celsius) {
-    *celsius = handle == &card && sensor == 0 ? 61 : 0;
+    *celsius = handle == &gpu && sensor == 0 ? 61 : 0;
     return answer("temperature");
 }
 

@@ -1,6 +1,6 @@
-"""Small ONNX files with the very signatures of known families, whose right answer is known: alpha is the red channel.
+"""Small ONNX files with the signatures of known families, whose correct alpha is the red channel.
 
-Each undoes what its contract has done to the picture, so that a wrong normalisation gives a wrong alpha.
+Each reverts the normalisation of its contract, so that a wrong normalisation gives a wrong alpha.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from inference.models.thirdparty.contracts import IMAGENET_MEAN, IMAGENET_STD
 Dim = int | str
 RED_MEAN, RED_STD = IMAGENET_MEAN[0], IMAGENET_STD[0]
 EPSILON = 1e-3
-"""Before the logit, so that black and white stay finite."""
+"""Clips before the logit, so that black and white stay finite."""
 
 
 class Graph:
-    """Nodes and weights, one after the other; `x` is the input."""
+    """Builds a graph node by node; methods take and return names of values."""
 
     def __init__(self, dtype: type = np.float32) -> None:
         self.nodes: list[NodeProto] = []
@@ -31,34 +31,34 @@ class Graph:
         self.dtype = dtype
 
     def constant(self, values: object, dtype: type | None = None) -> str:
-        """The name of a weight."""
+        """Add a weight."""
         name = f"w{len(self.weights)}"
         self.weights.append(numpy_helper.from_array(np.array(values, dtype or self.dtype), name))
         return name
 
     def add(self, operation: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """The name of what the operation gives."""
+        """Add a node."""
         output = output or f"n{len(self.nodes)}"
         self.nodes.append(helper.make_node(operation, list(inputs), [output], **attributes))
         return output
 
     def red(self, x: str, axis: int = 1) -> str:
-        """The first channel."""
+        """Take the first channel."""
         start, end, axes = (self.constant([value], np.int64) for value in (0, 1, axis))
         return self.add("Slice", x, start, end, axes)
 
     def affine(self, x: str, scale: float, shift: float) -> str:
-        """x * scale + shift."""
+        """Compute x * scale + shift."""
         return self.add("Add", self.add("Mul", x, self.constant(scale)), self.constant(shift))
 
     def logit(self, x: str) -> str:
-        """What the sigmoid undoes."""
+        """Compute the logit, which a sigmoid reverts."""
         safe = self.add("Clip", x, self.constant(EPSILON), self.constant(1 - EPSILON))
         inverse = self.add("Sub", self.constant(1.0), safe)
         return self.add("Log", self.add("Div", safe, inverse))
 
     def save(self, path: Path, input_: tuple[str, Sequence[Dim]], outputs: Sequence[tuple[str, Sequence[Dim]]]) -> Path:
-        """Write the file; opset 17 with the version of the format that goes with it."""
+        """Write the file, with opset 17."""
         kind = TensorProto.FLOAT16 if self.dtype is np.float16 else TensorProto.FLOAT
         onnx.save(self.model(kind, input_, outputs), str(path))
         return path
@@ -66,7 +66,7 @@ class Graph:
     def model(
         self, kind: int, input_: tuple[str, Sequence[Dim]], outputs: Sequence[tuple[str, Sequence[Dim]]]
     ) -> onnx.ModelProto:
-        """Checked by onnx itself."""
+        """Build the model, and let onnx check it."""
         ports = [helper.make_tensor_value_info(name, kind, list(dims)) for name, dims in outputs]
         entry = helper.make_tensor_value_info(input_[0], kind, list(input_[1]))
         graph = helper.make_graph(self.nodes, "matting", [entry], ports, self.weights)
@@ -76,7 +76,7 @@ class Graph:
 
 
 def u2net(path: Path, batch: Dim = 1, outputs: int = 7) -> Path:
-    """Seven mattes, the right one first, each after its own sigmoid."""
+    """Seven mattes, the correct one first, each after its own sigmoid."""
     graph = Graph()
     red = graph.affine(graph.red("input.1"), RED_STD, RED_MEAN)
     names = [f"{1959 + number}" for number in range(outputs)]
@@ -87,7 +87,7 @@ def u2net(path: Path, batch: Dim = 1, outputs: int = 7) -> Path:
 
 
 def isnet(path: Path, batch: Dim = 1, outputs: int = 6, sides: tuple[Dim, Dim] = (1024, 1024)) -> Path:
-    """Six mattes, the right one first."""
+    """Six mattes, the correct one first."""
     graph = Graph()
     red = graph.affine(graph.red("img"), 1.0, 0.5)
     names = [f"mask{number}" for number in range(outputs)]
@@ -113,7 +113,7 @@ def rmbg(path: Path, batch: Dim = "batch", dtype: type = np.float32) -> Path:
 
 
 def modnet(path: Path, batch: Dim = "batch_size") -> Path:
-    """Any size; an instance normalisation whose part in the answer is nothing."""
+    """Any size, and an instance normalisation that contributes nothing to the result."""
     graph = Graph()
     red = graph.affine(graph.red("input"), 0.5, 0.5)
     one, none = graph.constant([1.0]), graph.constant([0.0])
@@ -123,7 +123,7 @@ def modnet(path: Path, batch: Dim = "batch_size") -> Path:
 
 
 def cvunet_modelscope(path: Path) -> Path:
-    """H x W x 3 to H x W x 4, without a batch: the picture, and its red as alpha."""
+    """H x W x 3 to H x W x 4 without a batch dimension: the picture, with red as alpha."""
     graph = Graph()
     graph.add("Concat", "input_image:0", graph.red("input_image:0", axis=2), output="output_png:0", axis=2)
     return graph.save(path, ("input_image:0", ("h", "w", 3)), [("output_png:0", ("h", "w", 4))])

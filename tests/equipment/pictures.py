@@ -1,4 +1,4 @@
-"""Product photos as the acceptance tests need them: one flat object each, in a colour that the output must show."""
+"""Product photos for acceptance tests: one flat object each, in a colour that the output must show."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ENDINGS = ("jpg", "png", "webp", "JPG", "jpeg")
 _FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
 _LEVELS = (0, 36, 72, 108, 144, 180)
 _CLOSE = 12
-"""How far lossy formats may move a channel of a flat colour; colours of two pictures are further apart."""
+"""Error of a flat colour's channel that lossy formats may cause; two pictures' colours differ by more."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """A photo to be made: where it lies, how large it is, and the colour of its object."""
+    """A photo to draw: its key, its size (width, height), and the colour of its object."""
 
     key: str
     size: tuple[int, int]
@@ -42,7 +42,7 @@ class Product:
 
 
 def products(count: int) -> list[Product]:
-    """Photos of several formats and sizes in nested folders, no two of one colour; `count` is 216 at the most."""
+    """Photos of several formats and sizes in nested folders, all of different colours; at most 216."""
     return [
         Product(
             f"{FOLDERS[number % len(FOLDERS)]}photo {number:03}.{ENDINGS[number % len(ENDINGS)]}",
@@ -54,7 +54,7 @@ def products(count: int) -> list[Product]:
 
 
 def photo(key: str, size: tuple[int, int] = (96, 72), colour: tuple[int, int, int] = (200, 30, 40)) -> bytes:
-    """The bytes of a photo in the format that its name promises: a rectangle in the middle of a light background."""
+    """Encode a photo in the format of its extension: a rectangle in the middle of a light background."""
     width, height = size
     image = Image.new("RGB", size, BACKGROUND)
     image.paste(colour, (width // 4, height // 4, width - width // 4, height - height // 4))
@@ -65,7 +65,7 @@ def photo(key: str, size: tuple[int, int] = (96, 72), colour: tuple[int, int, in
 
 
 def place(root: Path, key: str, data: bytes) -> Path:
-    """Put a file below `root` the way careful tools do: under a hidden name, then renamed."""
+    """Write a file below `root` atomically: under a hidden name, then renamed."""
     path = root / key
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.part")
@@ -74,7 +74,7 @@ def place(root: Path, key: str, data: bytes) -> Path:
 
 
 def flaws(output: Path, size: tuple[int, int], colour: tuple[int, int, int]) -> list[str]:
-    """What is wrong with the cut-out of a `photo`; [] where it has its size, its colour and nothing around it."""
+    """List what is wrong with the cut-out of a `photo`: its size, its colour, or a background that is still there."""
     with Image.open(output) as image:
         mode, pixels = image.mode, np.asarray(image).astype(int)
     if mode != "RGBA" or pixels.shape != (size[1], size[0], 4):
@@ -93,7 +93,7 @@ def _chunk(kind: bytes, payload: bytes) -> bytes:
 
 
 def png_that_claims(width: int, height: int) -> bytes:
-    """A few bytes whose header promises so many pixels."""
+    """A few bytes of PNG whose header states this size."""
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     body = _chunk(b"IDAT", zlib.compress(bytes(1000)))
     return b"\x89PNG\r\n\x1a\n" + header + body + _chunk(b"IEND", b"")
@@ -117,6 +117,6 @@ BAD: Mapping[str, tuple[bytes, str]] = {
     "bad/magic.png": (b"\x89PNX" + photo("x.png")[4:], "not_a_picture"),
     "bad/noise.png": (np.random.default_rng(7).bytes(5000), "not_a_picture"),
     "head.gif": (b"GIF89a", "truncated"),
-    "iphone.jpg": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500), "unsupported"),
+    "canon.jpg": (b"\xff\x0a" + bytes(500), "unsupported"),
 }
-"""Files that can never work, by key, and the reason that must be given."""
+"""Files that must be rejected: bytes and reason by key."""

@@ -1,4 +1,4 @@
-"""A real Prometheus for tests: a process of its own on a free port, with a data folder of its own, gone afterwards."""
+"""A real Prometheus server for a test: its own process on a free port, with its own data folder."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.equipment.rabbit import free_port
 from tests.equipment.requirements import require_program
 from tests.equipment.support import wait_until
 
-STARTED = 300.0
-"""Seconds after which it is taken for stuck: far more than the slowest machine needs."""
+START_TIMEOUT = 300.0
+"""Seconds in which the server must start or stop: far more than the slowest machine needs."""
 CONFIG = """
 global:
   scrape_interval: 1s
@@ -37,7 +37,7 @@ scrape_configs:
 
 @dataclass(frozen=True)
 class Line:
-    """One series of an answer: its labels and (Unix time, value) pairs; what is no number is left out."""
+    """One time series of a result: its labels and its (Unix time, value) pairs, without NaN and infinity."""
 
     labels: Mapping[str, str]
     points: tuple[tuple[float, float], ...]
@@ -45,34 +45,34 @@ class Line:
 
 @dataclass
 class Prometheus:
-    """One server, which scrapes one target every second."""
+    """A server that scrapes one target every second."""
 
     folder: Path
     target: int
-    """The port of 127.0.0.1 that it scrapes."""
+    """The port on 127.0.0.1 that it scrapes."""
     rules: Sequence[Path] = ()
     job: str = "alphadrop"
     namespace: str = "shop"
     port: int = field(default_factory=free_port)
 
     def value(self, expr: str) -> float:
-        """The only value of an expression now; nan where there is none."""
+        """The current value of an expression with one result; NaN if there is none."""
         result = self._get("query", query=expr)["result"]
         return float(result[0]["value"][1]) if result else math.nan
 
     def lines(self, expr: str, start: float, end: float, step: float = 1.0) -> list[Line]:
-        """Every series of an expression that has numbers in that time."""
+        """Every time series of an expression that has values between `start` and `end`."""
         matrix = self._get("query_range", query=expr, start=start, end=end, step=step)["result"]
         lines = (Line(series["metric"], tuple(_numbers(series["values"]))) for series in matrix)
         return [line for line in lines if line.points]
 
-    def sick_rules(self) -> dict[str, str]:
-        """The rules that could not be evaluated, with the error; those that have not been yet are among them."""
+    def failing_rules(self) -> dict[str, str]:
+        """The rules that could not be evaluated, with the error, and those that have not been evaluated yet."""
         rules = [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
         return {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"}
 
-    def answers(self) -> bool:
-        """Whether it is ready."""
+    def is_ready(self) -> bool:
+        """Whether the server is ready."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=10):
                 return True
@@ -80,10 +80,12 @@ class Prometheus:
             return False
 
     def _get(self, path: str, **query: object) -> Any:
-        words = urllib.parse.urlencode(query)
+        parameters = urllib.parse.urlencode(query)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}?{words}", timeout=60) as answer:
-                return json.load(answer)["data"]
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/api/v1/{path}?{parameters}", timeout=60
+            ) as response:
+                return json.load(response)["data"]
         except urllib.error.HTTPError as error:
             with error:
                 raise AssertionError(f"{query}: {json.load(error)['error']}") from None
@@ -97,7 +99,7 @@ def _numbers(values: Sequence[tuple[float, str]]) -> Iterator[tuple[float, float
 
 @contextmanager
 def running_prometheus(folder: Path, target: int, rules: Sequence[Path] = ()) -> Iterator[Prometheus]:
-    """A server until the end of the block. Without Prometheus it skips the test, or fails it with `--demand-all`."""
+    """Run a server. Without Prometheus, skip the test, or fail it with `--demand-all`."""
     require_program("prometheus", "run `make services`, or install the package prometheus.")
     server = Prometheus(folder, target, rules)
     config = folder / "prometheus.yml"
@@ -113,19 +115,19 @@ def running_prometheus(folder: Path, target: int, rules: Sequence[Path] = ()) ->
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        wait_until(lambda: server.answers() or process.poll() is not None, STARTED, "Prometheus did not start")
+        wait_until(lambda: server.is_ready() or process.poll() is not None, START_TIMEOUT, "Prometheus did not start")
         assert process.poll() is None, (folder / "prometheus.log").read_text("utf-8")
         yield server
     finally:
         process.terminate()
-        process.wait(STARTED)
+        process.wait(START_TIMEOUT)
 
 
-def caught_up(server: Prometheus, expr: str, at_least: float) -> None:
-    """Wait until the server has scraped what the daemon shows by now."""
+def wait_for_value(server: Prometheus, expr: str, at_least: float) -> None:
+    """Wait until the server has scraped a value of at least `at_least`."""
     wait_until(lambda: server.value(expr) >= at_least, message=f"{expr} never reached {at_least}", pause=0.2)
 
 
 def now() -> float:
-    """The time of what is asked for: Unix time."""
+    """The current Unix time, for queries."""
     return time.time()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.equipment.daemon import Daemon, Folders, colour, coloured, photo, shows
+from watcher.core.errors import SourceMissing
 
 SETTLE = 2.0
 RED, GREEN, BLUE = (150, 20, 30), (20, 140, 40), (30, 50, 150)
@@ -168,13 +169,15 @@ def test_a_source_that_vanishes_and_returns_with_more(folders: Folders, figures:
         daemon.until(lambda: folders.in_flight() and folders.outputs(), "no progress")
 
         folders.source.rename(folders.top / "away")
-        daemon.until(lambda: "source" in daemon.missing(), "nobody noticed that the source is gone")
-        assert daemon.get("/livez")[0] == 200 and str(folders.source) in daemon.missing()["source"]
+        daemon.until(lambda: "source" in daemon.unready(), "nobody noticed that the source is gone")
+        assert daemon.get("/livez")[0] == 200 and daemon.unready()["source"] == SourceMissing.public
+        assert str(folders.source) in daemon.events("source_failed")[0]["problem"], "the path is in the log alone"
         for key, rgb in more.items():
             coloured(folders.top / "away" / key, rgb)
         returned = time.monotonic()
         (folders.top / "away").rename(folders.source)
-        daemon.until(lambda: not daemon.missing(), "never ready again")
+        daemon.until(lambda: not daemon.unready(), "never ready again")
+        assert (len(daemon.events("source_failed")), len(daemon.events("source_recovered"))) == (1, 1)
 
         wanted = first | more
         daemon.until(lambda: wanted.keys() <= daemon.written().keys(), "pictures were lost")

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from watcher.commands.bench.command import BenchOptions, bench
 from watcher.commands.bench.engine.stage_times import STAGES
-from watcher.commands.bench.peers.comparison import PipelineComparison, compare_pipelines
+from watcher.commands.bench.peers.pipeline_comparison import PipelineComparison, compare_pipelines
 from watcher.commands.bench.peers.pipelines import OURS, alphadrop, sequential_script
 from watcher.commands.bench.peers.section import peers_section
 from watcher.commands.bench.photos import draw_photos, fill_folder
 from watcher.commands.bench.png_filters import CHOICES, WINDOWS
 from watcher.commands.bench.report import Report, read
+from watcher.commands.bench.runner import BenchOptions, bench
 from watcher.commands.bench.sections import SECTIONS
 from watcher.commands.bench.sections.encoders import ENCODERS
 from watcher.commands.bench.workload import QUICK

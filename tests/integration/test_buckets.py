@@ -168,7 +168,17 @@ def test_a_message_that_is_no_event_goes_to_the_dead_letters_and_nobody_dies(clu
     cluster.wait_until_idle()
     assert cluster.dead_letters() == 1
     assert work.metric("alphadrop_event_messages_total", result="invalid") == 1
-    assert [event["level"] for event in work.events("message_set_aside")] == ["warning"]
+    assert [event["level"] for event in work.events("message_dead_lettered")] == ["warning"]
+
+
+def test_metrics_that_a_broker_cannot_know_are_absent(cluster: Cluster) -> None:
+    work = cluster.work()
+    work.until(lambda: 'alphadrop_queue_images{state="pending"}' in work.get("/metrics")[1], "no one asked the queue")
+    names = {line.partition(" ")[0].partition("{")[0] for line in work.get("/metrics")[1].splitlines()}
+    assert {"alphadrop_queue_images", "alphadrop_sink_conditional_writes"} <= names
+    unknown = {"oldest_pending_timestamp_seconds", "pending_bytes", "crash_suspect_images", "finished_images"}
+    absent = {f"alphadrop_queue_{name}" for name in unknown} | {"alphadrop_quarantined_images"}
+    assert names & (absent | {"alphadrop_source_healthy"}) == set()
 
 
 # Rejected.
@@ -235,7 +245,7 @@ def test_run_hears_of_objects_through_a_queue_of_events(cluster: Cluster, tmp_pa
         wait_for(cluster, "out/a.png", 1)
         said = cluster.client.head_object(Bucket=cluster.bucket, Key="out/a.png")["Metadata"]
         assert 0.1 < float(said["alphadrop-matte-coverage"]) < 0.9
-        assert daemon.metric("alphadrop_images_discovered_total", hint="event") == 1
+        assert daemon.metric("alphadrop_images_discovered_total", via="event") == 1
         assert daemon.stop() == 0
 
 
@@ -329,7 +339,7 @@ def test_a_daemon_waits_for_a_bucket_it_cannot_use_and_once_says_why(
         cluster.endpoint = s3.url
         watch, work = cluster.watch(*NEVER), cluster.work()
         for daemon in (watch, work):
-            daemon.until(lambda daemon=daemon: words in str(daemon.missing()), "nobody said what is wrong")  # type: ignore[misc]
+            daemon.until(lambda daemon=daemon: words in str(daemon.unready()), "nobody said what is wrong")  # type: ignore[misc]
         tried = alphadrop(
             "once",
             f"s3://{cluster.bucket}/in",
@@ -352,7 +362,7 @@ def test_a_daemon_that_waits_for_its_bucket_can_be_stopped(cluster: Cluster) -> 
         s3.refuse_all = MISSING
         cluster.endpoint = s3.url
         for daemon in (cluster.watch(), cluster.work()):
-            daemon.until(daemon.missing, "it never said anything")
+            daemon.until(daemon.unready, "it never said anything")
             assert daemon.stop() == 0
 
 

@@ -1,4 +1,4 @@
-"""The command line: what it says, what it returns, and what it refuses."""
+"""The command line: help, exit codes, error messages and tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.equipment.support import (
     log_events,
     wait_until,
 )
-from watcher.cli import EXAMPLES
+from watcher.cli import COMMANDS
 from watcher.fleet.devices import plan_workers
 
 pytestmark = pytest.mark.timeout(1200)
@@ -37,7 +37,7 @@ OBSERVABILITY = ROOT / "docs" / "observability.md"
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A source with one good picture."""
+    """A source with one valid picture."""
     place(tmp_path / "photos", "a.jpg", photo("a.jpg", SIZE, RED))
     return tmp_path / "photos"
 
@@ -45,41 +45,42 @@ def photos(tmp_path: Path) -> Path:
 # Help.
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_every_command_has_help_with_an_example(call: Call, command: str) -> None:
     help = call(command, "--help")
     assert (help.code, help.err) == (0, "")
     assert "example" in help.out and f"\n  alphadrop {command}" in help.out
 
 
-def test_the_help_of_it_all_names_every_command(call: Call) -> None:
+def test_the_help_lists_every_command(call: Call) -> None:
     help = call("--help")
     assert help.code == 0
-    assert all(re.search(rf"^ +{command}(?: +\w|\n)", help.out, re.MULTILINE) for command in EXAMPLES)
+    names = [command.name for command in COMMANDS]
+    assert all(re.search(rf"^ +{name}(?: +\w|\n)", help.out, re.MULTILINE) for name in names)
 
 
-def test_without_a_command_there_is_usage() -> None:
+def test_without_a_command_the_usage_is_printed() -> None:
     bare = alphadrop()
     assert bare.code == 2
     assert bare.err.startswith("usage: alphadrop") and "COMMAND" in bare.err
 
 
-def test_the_version_is_told(call: Call) -> None:
+def test_the_version_is_printed(call: Call) -> None:
     assert re.fullmatch(r"alphadrop \d+\.\d+\.\d+\n", call("--version").out)
 
 
-# Refusals: exit code 2, a sentence, and nothing touched.
+# Refusals: exit code 2, a sentence, and no file touched.
 
 
 @pytest.mark.parametrize("command", ["run", "once"])
-def test_a_source_that_is_not_there_is_named(call: Call, tmp_path: Path, command: str) -> None:
+def test_a_source_that_does_not_exist_is_named(call: Call, tmp_path: Path, command: str) -> None:
     refused = call(command, tmp_path / "nowhere", tmp_path / "cutouts", "--state", tmp_path / "state")
     assert refused.code == 2
     assert f"alphadrop: SOURCE {tmp_path / 'nowhere'} does not exist" in refused.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_folders_at_all_are_asked_for(call: Call) -> None:
+def test_a_missing_source_and_sink_are_reported(call: Call) -> None:
     refused = call("once")
     assert refused.code == 2
     assert "SOURCE is missing" in refused.err and "SINK is missing" in refused.err
@@ -99,6 +100,29 @@ def test_an_unknown_flag_and_a_wrong_value_are_refused(call: Call, photos: Path,
     assert "--png-level" in refused.err
 
 
+def test_a_misspelled_flag_is_named_with_the_nearest_one_and_the_way_to_the_help(
+    call: Call, photos: Path, tmp_path: Path
+) -> None:
+    refused = call("once", photos, tmp_path / "cutouts", "--bacth", "3")
+    assert refused.code == 2
+    assert "--bacth is not a flag of `alphadrop once`; the nearest one is --batch." in refused.err
+    assert "See `alphadrop once --help`." in refused.err
+    assert not (tmp_path / "cutouts").exists()
+
+
+def test_a_flag_before_the_command_is_refused_with_its_right_place(call: Call) -> None:
+    refused = call("--batch", "3", "once", "photos", "cutouts")
+    assert refused.code == 2
+    assert "--batch must stand after the command, for example `alphadrop once" in refused.err
+
+
+@pytest.mark.parametrize("rows", ["x", "0", "-3"])
+def test_the_rows_of_a_sheet_are_counted_from_one(call: Call, rows: str) -> None:
+    refused = call("compare", "nano", "lite", "images", f"--rows={rows}")
+    assert refused.code == 2
+    assert f"--rows: must be an integer of 1 or more, not '{rows}'" in refused.err
+
+
 def test_an_unknown_model_is_refused_with_the_names_of_the_known(photos: Path, tmp_path: Path) -> None:
     refused = alphadrop("once", photos, tmp_path / "cutouts", "--state", tmp_path / "state", "--model", "huge")
     assert refused.code == 2
@@ -111,46 +135,48 @@ def test_a_model_without_weights_is_refused_with_the_way_to_get_them(photos: Pat
         pytest.skip("lite is shipped here")
     refused = alphadrop("once", photos, tmp_path / "cutouts", "--state", tmp_path / "state", "--model", "lite")
     assert refused.code == 2
-    assert "The weights of 'lite' are not shipped" in refused.err
+    assert "The weights of 'lite' are not included" in refused.err
     assert "inference.training train --size lite" in refused.err and "--model nano" in refused.err
 
 
-# Looking.
+# Commands that only read.
 
 
 def test_models_are_listed_with_the_state_of_their_weights(call: Call) -> None:
     listed = call("models")
     assert listed.code == 0
-    assert all(listed.words(name) for name in ("nano", "lite", "full", "PATH"))
+    assert all(listed.words(name) for name in ("nano", "lite", "full", "FILE"))
     assert "inference.training train" in listed.out
 
 
-def test_the_doctor_looks_at_the_machine(call: Call) -> None:
+def test_the_doctor_checks_the_machine(call: Call) -> None:
     report = call("doctor", "--model", "fake", "--devices", "cpu")
     assert report.code == 0, report.out
     for check in ("python", "torch", "devices", "codecs", "weights", "open files"):
         assert re.search(rf"OK +{check}", report.out)
 
 
-def test_the_doctor_says_which_workers_there_will_be(call: Call) -> None:
+def test_the_doctor_says_which_workers_will_run(call: Call) -> None:
     report = call("doctor", "--model", "fake")
-    assert re.search(rf"OK +devices +{plan_workers('auto', 0, foreign=False)}", report.out)
+    assert re.search(rf"OK +devices +{plan_workers('auto', 0, third_party=False)}", report.out)
 
 
-def test_the_doctor_looks_at_folders_that_are_given(call: Call, photos: Path, tmp_path: Path) -> None:
+def test_the_doctor_checks_the_folders_that_are_given(call: Call, photos: Path, tmp_path: Path) -> None:
     well = call("doctor", photos, tmp_path / "cutouts", "--model", "fake", "--devices", "cpu")
     assert well.code == 0, well.out
-    for check in ("places", "events", "space"):
+    for check in ("source and sink", "events", "space"):
         assert re.search(rf"OK +{check}", well.out)
     assert not (tmp_path / "cutouts").exists()
     ill = call("doctor", tmp_path / "no [where]", tmp_path / "cutouts", "--model", "lite", "--devices", "cuda:77")
     assert ill.code == 2
-    assert re.search(r"TO DO +places .*no \[where\] does not exist", ill.out)
+    assert re.search(r"TO DO +source and sink .*no \[where\] does not exist", ill.out)
     assert re.search(r"TO DO +devices .*cuda:77", ill.out)
 
 
 @pytest.mark.parametrize("command", ["status", "retry"])
-def test_before_any_run_there_is_no_queue_to_ask(call: Call, photos: Path, tmp_path: Path, command: str) -> None:
+def test_before_the_first_run_the_missing_queue_is_reported(
+    call: Call, photos: Path, tmp_path: Path, command: str
+) -> None:
     asked = call(command, photos, tmp_path / "cutouts", "--state", tmp_path / "state")
     assert asked.code == 2
     assert "There is no queue for these folders" in asked.err and str(tmp_path / "state") in asked.err
@@ -162,7 +188,7 @@ def test_before_any_run_there_is_no_queue_to_ask(call: Call, photos: Path, tmp_p
 
 @dataclass(frozen=True)
 class Retried:
-    """Two images that were refused, one of them taken up again, then both."""
+    """Two rejected images; first one of them is retried, then both."""
 
     sink: Path
     status: Finished
@@ -196,7 +222,7 @@ def retried(tmp_path_factory: pytest.TempPathFactory) -> Retried:
     return Retried(sink, status, one, records_after_one, status_after_one, second_run, both, nothing, third_run)
 
 
-def test_status_counts_and_names_what_was_rejected(retried: Retried) -> None:
+def test_status_counts_the_images_and_names_the_rejected_ones(retried: Retried) -> None:
     assert retried.status.code == 0
     assert retried.status.words("pending")[:2] == ["pending", "0"]
     assert retried.status.words("written")[:2] == ["written", "1"]
@@ -204,20 +230,20 @@ def test_status_counts_and_names_what_was_rejected(retried: Retried) -> None:
     assert "shoes/a.jpg: output_exists" in retried.status.out and "hats/b.jpg: output_exists" in retried.status.out
 
 
-def test_retry_takes_up_what_matches_and_removes_its_record(retried: Retried) -> None:
+def test_retry_makes_matching_images_pending_and_removes_their_error_records(retried: Retried) -> None:
     assert (retried.one.code, retried.one.out) == (0, "shoes/a.jpg\n")
     assert retried.records_after_one == {"hats/b.jpg"}
     assert retried.status_after_one.words("pending")[:2] == ["pending", "1"]
     assert retried.status_after_one.words("rejected")[:2] == ["rejected", "1"]
 
 
-def test_the_next_run_makes_what_was_taken_up_and_only_that(retried: Retried) -> None:
+def test_the_next_run_cuts_out_the_retried_images_and_no_others(retried: Retried) -> None:
     assert retried.second_run.code == 3
     assert retried.second_run.outcomes == {"shoes/a.jpg": "written"}
     assert flaws(retried.sink / "shoes/a.png", SIZE, RED) == []
 
 
-def test_retry_without_a_pattern_takes_up_all(retried: Retried) -> None:
+def test_retry_without_a_pattern_retries_every_rejected_image(retried: Retried) -> None:
     assert (retried.both.code, retried.both.out) == (0, "hats/b.jpg\n")
     assert (retried.nothing.code, retried.nothing.out) == (0, "")
     assert retried.third_run.code == 0
@@ -228,7 +254,7 @@ def test_retry_without_a_pattern_takes_up_all(retried: Retried) -> None:
 # Empty cut-outs.
 
 
-def test_an_empty_picture_is_cut_out_and_named_in_summary_log_and_output(photos: Path, tmp_path: Path) -> None:
+def test_an_empty_image_is_cut_out_and_named_in_summary_log_and_output(photos: Path, tmp_path: Path) -> None:
     place(photos, "shoes/a.png", photo("a.png", SIZE, colour=BACKGROUND))
     folders = (photos, tmp_path / "cutouts", "--state", tmp_path / "state")
     run = alphadrop("once", *folders, "--model", "fake", "--settle", "0")
@@ -239,7 +265,7 @@ def test_an_empty_picture_is_cut_out_and_named_in_summary_log_and_output(photos:
 
 
 def asked_as_the_page_says(folder: Path) -> str:
-    """What `cutouts/shoes/a.png` says of itself."""
+    """The coverage of `cutouts/shoes/a.png`, read with the command of docs/observability.md."""
     lines = [line for block in blocks(OBSERVABILITY, "sh") for line in block.text.splitlines()]
     (line,) = [line for line in lines if line.startswith("python3 ")]
     command = [sys.executable, *shlex.split(line)[1:]]
@@ -249,7 +275,7 @@ def asked_as_the_page_says(folder: Path) -> str:
 # Settings.
 
 
-def test_settings_reach_the_run_from_variables_and_from_the_file(photos: Path, tmp_path: Path) -> None:
+def test_settings_from_variables_and_from_the_file_reach_the_run(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "alphadrop.toml").write_text(
         f'source = "{photos}"\nsink = "wrong"\nmodel = "fake:side=192"\nsettle = 0\noutput_name = "wrong/{{stem}}.png"',
         "utf-8",
@@ -273,10 +299,12 @@ def test_settings_reach_the_run_from_variables_and_from_the_file(photos: Path, t
     assert [event["name"] for event in run.events if event["event"] == "unknown_variable"] == ["ALPHADROP_MODLE"]
 
 
-# Runs that cannot be.
+# Runs that cannot finish.
 
 
-def test_a_second_one_on_the_same_folders_is_refused_and_the_first_goes_on(photos: Path, tmp_path: Path) -> None:
+def test_a_second_daemon_on_the_same_folders_is_refused_and_the_first_keeps_running(
+    photos: Path, tmp_path: Path
+) -> None:
     state, sink, log = tmp_path / "state", tmp_path / "cutouts", tmp_path / "log"
     place(photos, "bad.jpg", cut_short("bad.jpg"))
     folders = (photos, sink, "--state", state)
@@ -295,7 +323,7 @@ def test_a_second_one_on_the_same_folders_is_refused_and_the_first_goes_on(photo
     assert alphadrop("status", *folders).words("rejected")[:2] == ["rejected", "1"]
 
 
-def test_it_says_so_when_every_worker_dies(photos: Path, tmp_path: Path) -> None:
+def test_once_reports_that_every_worker_died(photos: Path, tmp_path: Path) -> None:
     command = ("once", photos, tmp_path / "cutouts", "--state", tmp_path / "state", "--settle", "0")
     failed = alphadrop(*command, "--model", "fake:fail_at=1")
     assert failed.code == 4
@@ -304,7 +332,7 @@ def test_it_says_so_when_every_worker_dies(photos: Path, tmp_path: Path) -> None
     assert alphadrop("status", *command[1:5]).words("pending")[:2] == ["pending", "1"]
 
 
-def test_a_run_that_is_stopped_says_so_and_the_next_one_goes_on(photos: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_says_so_and_the_next_one_continues(photos: Path, tmp_path: Path) -> None:
     folders, log = (photos, tmp_path / "cutouts", "--state", tmp_path / "state", "--settle", "0"), tmp_path / "log"
     with daemon(*folders, "--model", "fake:load_delay=600", log=log, command="once") as stopped:
         wait_until((tmp_path / "state/queue.sqlite").exists, STUCK)

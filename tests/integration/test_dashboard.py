@@ -22,7 +22,8 @@ from scripts.monitoring.panels import VARIABLES, Query
 from scripts.monitoring.rows import ROWS
 from tests.equipment.daemon import Daemon, Folders, colour, coloured
 from tests.equipment.pages import anchors, blocks
-from tests.equipment.prometheus import Prometheus, caught_up, now, running_prometheus
+from tests.equipment.prometheus import Prometheus, now, running_prometheus, wait_for_value
+from tests.equipment.requirements import require_program
 from tests.equipment.support import ROOT, wait_until
 from watcher.telemetry.metrics import Metrics
 
@@ -148,14 +149,14 @@ def test_a_real_prometheus_answers_every_expression(tmp_path: Path, folders: Fol
         daemon.wait_until_ready()
         with running_prometheus(tmp_path, daemon.port, [ALERTS]) as prometheus:
             started = now()
-            caught_up(prometheus, "sum(alphadrop_workers)", 1)
+            wait_for_value(prometheus, "sum(alphadrop_workers)", 1)
             keep_busy(daemon)
-            caught_up(prometheus, "sum(alphadrop_images_processed_total)", PICTURES + BROKEN)
-            caught_up(prometheus, "sum(alphadrop_worker_restarts_total)", 1)
+            wait_for_value(prometheus, "sum(alphadrop_images_processed_total)", PICTURES + BROKEN)
+            wait_for_value(prometheus, "sum(alphadrop_worker_restarts_total)", 1)
             with suppress(AssertionError):  # what has been scraped only once has no rate yet
                 wait_until(lambda: not silent(prometheus, started), pause=1)
             assert silent(prometheus, started) == []
-            wait_until(lambda: not prometheus.sick_rules(), message="a rule cannot be evaluated")
+            wait_until(lambda: not prometheus.failing_rules(), message="a rule cannot be evaluated")
             assert not prometheus.lines('ALERTS{alertstate="firing"}', started, now())
 
 
@@ -191,6 +192,30 @@ def filled_in(expr: str, seconds: float) -> str:
     for name in VARIABLES:
         expr = expr.replace(f"${name}", ".*")
     return expr.replace("$__rate_interval", "10s").replace("$__range", f"{seconds:.0f}s")
+
+
+def test_after_a_pause_the_time_to_finish_the_backlog_follows_the_current_throughput(tmp_path: Path):
+    """Given five idle minutes, then 0.8 images a second for two minutes, 122 pending images take 152.5 seconds."""
+    [panel] = [panel for row in ROWS for panel in row.panels if panel.title == "Time to finish backlog"]
+    series = {
+        'alphadrop_images_processed_total{outcome="written"}': "0x20 0+12x8",
+        'alphadrop_queue_images{state="pending"}': "122x28",
+    }
+    case = {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": filled_in(panel.queries[0].expr, 3600).replace("[10s]", "[1m]"),
+                "eval_time": "7m",
+                "exp_samples": [{"labels": "{}", "value": 152.5}],
+            }
+        ],
+    }
+    (tmp_path / "case.yaml").write_text(json.dumps({"tests": [case]}), "utf-8")
+    require_program("promtool", "run `make services`, or install the package prometheus.")
+    tested = subprocess.run(["promtool", "test", "rules", tmp_path / "case.yaml"], capture_output=True, text=True)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def _may_be_empty(query: Query) -> bool:

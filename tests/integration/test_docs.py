@@ -29,7 +29,7 @@ from watcher import cli
 from watcher.aws.clients import AwsOptions
 from watcher.config.flags import PUBLIC
 from watcher.config.load import load_settings
-from watcher.config.preflight import check_places
+from watcher.config.preflight import check_settings
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import Denied
@@ -64,7 +64,7 @@ def test_every_command_is_understood(page: Path, tmp_path: Path, monkeypatch: py
         if hasattr(args, "source") and hasattr(args, "sink"):
             settings = load_settings(args, environ={"ALPHADROP_EVENTS_TOKEN": "secret"})
             if settings.source_path is None:
-                check_places(settings)
+                check_settings(settings)
 
 
 @pytest.mark.parametrize("page", USERS, ids=lambda page: page.name)
@@ -252,7 +252,7 @@ def test_the_page_for_aws_works_as_it_is_pasted_and_its_policies_are_the_least(o
             wait_until(lambda: len(keys(owner, "out/_failed/")) == 1, STUCK, "the record stayed")
             outcomes = {"written", "already_done", "stale", "rejected"}
             wait_until(lambda: {e["outcome"] for e in events(work, "image")} == outcomes, STUCK, "not all has ended")
-            wait_until(lambda: events(work, "message_set_aside"), STUCK, "the message was not set aside")
+            wait_until(lambda: events(work, "message_dead_lettered"), STUCK, "the message was not set aside")
             wait_until(lambda: any("recipe-" in key for key in keys(owner, "out/_alphadrop/")), STUCK, "no mark")
             said = owner.shell(block_with("alphadrop status"))
             assert "shoes/photo.png" in said
@@ -260,7 +260,7 @@ def test_the_page_for_aws_works_as_it_is_pasted_and_its_policies_are_the_least(o
 
     # Then nothing was denied, nothing was missing in the policies, and nothing in them was idle
     for log in (watch, work):
-        assert '"denied"' not in log.read_text() and not events(log, "trouble")
+        assert '"denied"' not in log.read_text() and not events(log, "outage_began")
     for half in POLICIES:
         used, grants = owner.used(f"alphadrop-{half}"), granted(half)
         assert {use for use in used if not any(matches(use, grant) for grant in grants)} == set()
@@ -287,10 +287,10 @@ def test_a_right_that_is_missing_is_seen_and_blames_no_image(owner: Account):
     with owner.running(block_with("alphadrop work"), **QUICK | {"ALPHADROP_MODEL": "fake"}) as work:
         put(owner, "in/a.jpg", photo("a.jpg"))
         # Then the log says what is wrong and where, and what to do
-        wait_until(lambda: events(work, "trouble"), STUCK, "no trouble was seen")
-        trouble = events(work, "trouble")[0]
-        assert (trouble["stage"], trouble["reason"], trouble["key"]) == ("put", "denied", "a.jpg")
-        assert "allow it in the policy" in str(trouble["problem"])
+        wait_until(lambda: events(work, "outage_began"), STUCK, "no outage was seen")
+        outage = events(work, "outage_began")[0]
+        assert (outage["stage"], outage["reason"], outage["key"]) == ("put", "denied", "a.jpg")
+        assert "allow it in the policy" in str(outage["problem"])
         # And the image waits until that is mended
         assert keys(owner, "out/") == set()
         allow(owner, "work", policy)
@@ -310,8 +310,8 @@ def test_events_that_come_another_way_are_understood(owner: Account, way: str):
     sqs = owner.client("sqs")
     url = sqs.get_queue_url(QueueName="alphadrop")["QueueUrl"]
     found = [message["Body"] for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]]
-    notices = [notice for body in found for notice in parse(body.encode())]
-    assert [(notice.bucket, notice.key) for notice in notices] == [("photos-of-a-test", "in/shoes/a b.jpg")]
+    events = [event for body in found for event in parse(body.encode())]
+    assert [(event.bucket, event.key) for event in events] == [("photos-of-a-test", "in/shoes/a b.jpg")]
 
 
 # On one's own machines.
@@ -342,7 +342,7 @@ def test_the_users_of_rabbitmq_may_do_what_they_must_and_no_more(rabbit: Rabbit,
         broker.send([b"one", b"two"])
         first, second = (*receive(broker, 1), *receive(broker, 1))
         assert broker.acknowledge([first]) == []
-        broker.set_aside(second)
+        broker.dead_letter(second)
         # And the store's events come through the exchange
         address = rabbit.url().replace("guest:guest", "store:hidden") + "alphadrop"
         with closing(pika.BlockingConnection(pika.URLParameters(address))) as connection:

@@ -1,4 +1,4 @@
-"""Several devices, and devices that fail: the work goes on, and whoever asks is told."""
+"""Several devices, and devices that fail: the work goes on, and probes and metrics show it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def drop(folders: Folders, count: int) -> dict[str, tuple[int, int, int]]:
-    """Put so many pictures into the source."""
+    """Put `count` pictures into the source."""
     wanted = {f"{number:03}.png": colour(number) for number in range(count)}
     for key, rgb in wanted.items():
         coloured(folders.source / key, rgb)
@@ -24,7 +24,7 @@ def drop(folders: Folders, count: int) -> dict[str, tuple[int, int, int]]:
 
 
 def expect_all_done(daemon: Daemon, wanted: dict[str, tuple[int, int, int]]) -> None:
-    """Each picture is done, whole, and none is blamed for what happened; then the daemon stops in good order."""
+    """Every picture is done, complete and not rejected; then the daemon stops in good order."""
     folders = daemon.folders
     daemon.until(lambda: folders.all_done() and folders.outputs() == set(wanted), "not all were done")
     assert daemon.stop() == 0
@@ -48,10 +48,10 @@ def test_two_devices_share_the_work_and_one_goes_on_without_the_other(
         figures(f"two devices: {share['cpu:0']} and {share['cpu:1']} of {len(wanted)} pictures")
 
         wanted = drop(folders, 60)  # the first ones anew
-        daemon.until(folders.in_flight, "nothing in hand")
+        daemon.until(folders.in_flight, "nothing in flight")
         os.kill(daemon.workers()[0], signal.SIGKILL)
         daemon.until(lambda: daemon.events("worker_died"), "the death was not noticed")
-        assert "workers" not in daemon.missing()
+        assert "workers" not in daemon.unready()
         expect_all_done(daemon, wanted)
 
 
@@ -73,7 +73,7 @@ def test_with_no_device_that_works_it_is_alive_but_not_ready_and_says_why(folder
         daemon.until(lambda: len(daemon.events("worker_died")) >= 2, "no worker died")
 
         died = "worker died: device_lost"  # between two attempts and during one alike, but for its last moment
-        daemon.until(lambda: died in daemon.missing().get("workers", ""), "not known to have no workers")
+        daemon.until(lambda: died in daemon.unready().get("workers", ""), "not known to have no workers")
         assert daemon.get("/livez")[0] == 200
         daemon.until(lambda: daemon.metric("alphadrop_workers", state="ready") == 0, "a worker is said to be ready")
         restarts = "alphadrop_worker_restarts_total"
@@ -86,7 +86,7 @@ def test_with_no_device_that_works_it_is_alive_but_not_ready_and_says_why(folder
 def test_a_frozen_worker_is_noticed_and_replaced(folders: Folders, figures: Callable[[str], None]) -> None:
     wanted = drop(folders, 20)
     with Daemon(folders, "--settle", "0", "--device-timeout", "6", model="fake:delay=0.5") as daemon:
-        daemon.until(lambda: folders.in_flight() and folders.outputs(), "nothing in hand")
+        daemon.until(lambda: folders.in_flight() and folders.outputs(), "nothing in flight")
         os.kill(daemon.workers()[0], signal.SIGSTOP)
         frozen = time.monotonic()
 

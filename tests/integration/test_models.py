@@ -19,11 +19,11 @@ from inference.models.thirdparty.contracts import CONTRACTS
 from tests.equipment import onnx_files
 from tests.equipment.pictures import photo, place
 from tests.equipment.support import Call, Finished, alphadrop, files_below
-from watcher.compose import find_model, make_recipe
 from watcher.config.settings import Settings
 from watcher.core.jobs import ImageRef
 from watcher.fleet.devices import plan_workers
 from watcher.fleet.model_check import problem_with
+from watcher.wiring import Wiring
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -97,7 +97,7 @@ def test_a_model_that_fails_at_its_first_picture_is_not_tried_for_ever(photos: P
 def test_the_doctor_tries_a_model(call: Call, tmp_path: Path) -> None:
     path = onnx_files.u2net(tmp_path / "u2net.onnx")
     report = call("doctor", "--model", path)
-    assert str(plan_workers("auto", 0, foreign=True)) in report.out
+    assert str(plan_workers("auto", 0, third_party=True)) in report.out
     assert "contract u2net, tried on the CPU; the file has a fixed batch size of 1, which limits" in report.out
     other = resolve(str(onnx_files.birefnet(tmp_path / "a.onnx", side=64)), contract="rmbg")
     assert "choose another --model-contract" in problem_with(other, run=True)
@@ -118,7 +118,7 @@ def test_another_contract_is_another_job(tmp_path: Path) -> None:
 
     def job(contract: str) -> str:
         settings = Settings(source="in", sink="out", model=str(path), model_contract=contract)
-        return make_recipe(settings, find_model(settings)).job_id(ref)
+        return Wiring.of(settings).recipe.job_id(ref)
 
     assert job("isnet") == job("isnet") != job("rmbg")
 
@@ -152,7 +152,7 @@ def test_evaluate_scores_what_belongs_together_and_names_the_rest(call: Call, tm
     assert done.code == 3, done.err
     for name, why in (
         ("alone", "1 picture, no mattes"),
-        ("bad.jpg", "no picture format"),
+        ("bad.jpg", "no known picture format"),
         ("small.jpg", "matte 5 x 5"),
     ):
         assert any(name in line and why in line for line in done.err.splitlines()), done.err
@@ -175,7 +175,7 @@ def test_compare_shows_where_two_models_differ(call: Call, tmp_path: Path) -> No
     options = ("--contract-b", "u2net", "--devices", "cpu", "--rows", "2", "--out", tmp_path / "sheet")
     done = call("compare", "fake", path, images, *options)
     assert done.code == 3 and "bad.jpg" in done.err
-    assert "5 pictures, alpha differs by 0." in done.out
+    assert "5 pictures, mean difference of alpha 0." in done.out
     with (tmp_path / "sheet" / "differences.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["picture"] for row in rows} == {"alone.jpg", "small.jpg", *(f"shoes/{n}.jpg" for n in range(3))}
@@ -187,7 +187,7 @@ def test_compare_shows_where_two_models_differ(call: Call, tmp_path: Path) -> No
 def test_folders_that_are_none_or_do_not_match_are_refused(call: Call, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     nowhere = call("evaluate", tmp_path / "a", tmp_path / "nowhere")
-    assert nowhere.code == 2 and "is no folder" in nowhere.err
+    assert nowhere.code == 2 and "is not a folder" in nowhere.err
     (tmp_path / "b").mkdir()
     apart = call("evaluate", tmp_path / "a", tmp_path / "b")
     assert apart.code == 2 and "No picture of" in apart.err

@@ -1,4 +1,4 @@
-"""What a daemon tells of itself while it works and while its workers die: series, lines and spans."""
+"""Metrics, log lines and traces of a daemon that works while its workers are killed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def drop(folders: Folders, numbers: range) -> None:
         coloured(folders.source / f"{number:03}.png", colour(number))
 
 
-# Series.
+# Metrics.
 
 
 def scrape(daemon: Daemon) -> dict[Sample, float]:
-    """Our samples that only ever grow."""
+    """The samples of all counters and histograms."""
     families = [f for f in parse(daemon.get("/metrics")[1]) if f.name.startswith("alphadrop_")]
     samples = [s for f in families if f.type in ("counter", "histogram") for s in f.samples]
     return {(s.name, frozenset(s.labels.items())): s.value for s in samples}
@@ -44,25 +44,25 @@ def test_no_counter_decreases_or_counts_twice_when_a_worker_is_killed(
         daemon.wait_until_ready()
         assert daemon.metric("alphadrop_ready") == 1
         first = scrape(daemon)
-        # Given work in hand, and a worker that has told of it
+        # Given images in flight, and a worker that has reported them
         drop(folders, range(60))
-        daemon.until(lambda: daemon.metric("alphadrop_images_in_flight") > 0, "no heartbeat told of work")
-        daemon.until(lambda: daemon.metric("alphadrop_worker_cpu_seconds_total") > 0, "no heartbeat told of its time")
+        daemon.until(lambda: daemon.metric("alphadrop_images_in_flight") > 0, "no heartbeat reported any work")
+        daemon.until(lambda: daemon.metric("alphadrop_worker_cpu_seconds_total") > 0, "no heartbeat reported CPU time")
         assert daemon.metric("alphadrop_worker_resident_memory_bytes") > 1 << 20
         scrapes = [first, scrape(daemon)]
         # When it is killed
         os.kill(daemon.workers()[0], signal.SIGKILL)
-        daemon.until(lambda: daemon.events("worker_died"), "the death was not noticed")
+        daemon.until(lambda: daemon.events("worker_died"), "the crash was not noticed")
         scrapes.append(scrape(daemon))
-        daemon.until(lambda: daemon.metric("alphadrop_worker_images_in_flight") > 0, "no new worker came")
+        daemon.until(lambda: daemon.metric("alphadrop_worker_images_in_flight") > 0, "no new worker started")
         scrapes.append(scrape(daemon))
         daemon.until(folders.all_done, "not all were done")
-        daemon.until(lambda: not daemon.metric("alphadrop_images_in_flight"), "images are said to be in hand")
+        daemon.until(lambda: not daemon.metric("alphadrop_images_in_flight"), "images are still in flight")
         scrapes.append(scrape(daemon))
         lines = daemon.events("image")
         assert daemon.stop() == 0
 
-    # Then no counter has gone back, and none has vanished
+    # Then no counter has decreased or disappeared
     for before, after in pairwise(scrapes):
         assert {sample: value for sample, value in before.items() if after.get(sample, -1) < value} == {}
     # and each image was counted once
@@ -72,14 +72,14 @@ def test_no_counter_decreases_or_counts_twice_when_a_worker_is_killed(
     assert {outcome: n for outcome, n in counted.items() if n} == outcomes
     assert outcomes["written"] + outcomes["already_done"] == 60
     assert sum(n for (name, _), n in last.items() if name == _name("worker_restarts")) == 1
-    figures(f"series over a killed worker: {len(last)} samples that only grow, {len(scrapes)} scrapes, none went back")
+    figures(f"metrics over a killed worker: {len(last)} samples of counters in {len(scrapes)} scrapes, none decreased")
 
 
 def _name(name: str) -> str:
     return next(series.full_name for series in ALL if series.name == name)
 
 
-# Lines and spans.
+# Log lines and traces.
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def collector() -> Iterator[Collector]:
 
 
 def test_each_image_has_one_log_line_and_one_trace_with_its_stages(folders: Folders, collector: Collector) -> None:
-    # Given a collector, named by the standard variables
+    # Given a collector that the standard variables name
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20very-secret",
@@ -97,19 +97,19 @@ def test_each_image_has_one_log_line_and_one_trace_with_its_stages(folders: Fold
     }
     drop(folders, range(3))
     (folders.source / "bad.jpg").write_bytes(b"neither picture nor secret")
-    # When a daemon cuts out pictures
+    # When a daemon processes pictures
     before = time.time()
     with Daemon(folders, "--settle", "0", command="once", model="fake:delay=0.05", **variables) as daemon:
         assert daemon.wait() == 3
         lines = {line["key"]: line for line in daemon.events("image")}
-    # Then each image is one line
+    # Then each image has one line
     for key in ("000.png", "001.png", "002.png"):
         assert list(lines[key]["stages"]) == list(STAGES)
         assert lines[key]["bytes_in"] == (folders.source / key).stat().st_size
         assert lines[key]["bytes_out"] == (folders.sink / key).stat().st_size
     assert lines["bad.jpg"]["stages"].keys() == {"queue_wait", "read"}
     assert "neither picture" not in folders.log.read_text("utf-8")
-    # and one trace, which the line names
+    # and one trace, whose id is in the line
     roots = {values(span.attributes)["alphadrop.key"]: span for span in collector.spans if not span.parent_span_id}
     assert roots.keys() == lines.keys() == {"000.png", "001.png", "002.png", "bad.jpg"}
     assert len(collector.traces()) == 4
@@ -119,10 +119,10 @@ def test_each_image_has_one_log_line_and_one_trace_with_its_stages(folders: Fold
     for key in ("000.png", "001.png", "002.png"):
         expect_stages(collector, roots[key], lines[key]["stages"])
         assert before - 1 < roots[key].end_time_unix_nano / 1e9 < time.time() + 1
-    # and the broken one is an error
+    # and the broken image is an error
     assert roots["bad.jpg"].status.code == roots["bad.jpg"].status.STATUS_CODE_ERROR
     assert values(roots["bad.jpg"].attributes)["error.type"] == "not_a_picture"
-    # and it comes from us, where and as the variables say
+    # and the resource and headers are those of the variables
     assert collector.paths == {"/v1/traces"}
     assert {headers["authorization"] for headers in collector.headers} == {"Bearer very-secret"}
     sender = collector.resource()
@@ -131,7 +131,7 @@ def test_each_image_has_one_log_line_and_one_trace_with_its_stages(folders: Fold
 
 
 def expect_stages(collector: Collector, root: object, durations: dict[str, float]) -> None:
-    """A span for each stage, as long as the line says, within the image's and in order."""
+    """There is a span for each stage, within the image's span, in order and as long as in the log line."""
     [spans] = [spans for spans in collector.traces() if root in spans]
     stages = [span for span in spans if span is not root and span.parent_span_id]
     [whole] = [span for span in spans if not span.parent_span_id]

@@ -1,4 +1,4 @@
-"""`alphadrop once` on a folder as folders are: several formats, nested, with files in it that can never work."""
+"""`alphadrop once` on an ordinary folder: several formats, nested, with files that can never work."""
 
 from __future__ import annotations
 
@@ -105,6 +105,6 @@ def test_a_second_run_makes_nothing_anew(story: Story) -> None:
     assert story.after_second == story.after_first
 
 
-def test_a_second_run_still_tells_of_what_stands_rejected(story: Story) -> None:
+def test_a_second_run_still_lists_the_rejected_images(story: Story) -> None:
     assert story.second.code == 3
     assert story.second.words("rejected")[:2] == ["rejected", str(len(BAD))]

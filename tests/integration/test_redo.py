@@ -1,4 +1,4 @@
-"""What is made again and what is not: one folder through six runs, each after a change that users make."""
+"""Which outputs are made again: one folder through six runs, each after a change that users make."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from tests.equipment.pictures import cut_short, flaws, photo, place
 from tests.equipment.support import Finished, alphadrop, error_records, files_below, identities
 from watcher.core.jobs import Outcome, Recipe
-from watcher.ingest.reconcile import Reconciler
+from watcher.ingest.enqueue import Enqueuer
 from watcher.queues import open_queue
-from watcher.sources.base import Arrival, Hint
+from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.testing import MemoryStore
 
 pytestmark = pytest.mark.timeout(1800)
@@ -40,7 +40,7 @@ class Seen:
 
     @property
     def outputs(self) -> dict[str, tuple[int, int]]:
-        """The files that are no error records."""
+        """The files that are not error records."""
         return {key: identity for key, identity in self.files.items() if not key.startswith("_failed/")}
 
 
@@ -122,7 +122,7 @@ def test_what_can_be_made_is_made(story: Story) -> None:
     }
 
 
-def test_of_two_images_with_one_output_the_second_is_told_of_the_first_and_of_the_way_out(story: Story) -> None:
+def test_the_second_of_two_images_with_one_output_is_rejected_with_the_remedy(story: Story) -> None:
     (loser,) = {*story.first.records} & {*TWINS}
     (winner,) = {*TWINS} - {loser}
     record = story.first.records[loser]
@@ -131,7 +131,7 @@ def test_of_two_images_with_one_output_the_second_is_told_of_the_first_and_of_th
     assert story.first.run.outcomes[winner] == "written"
 
 
-def test_somebody_elses_file_in_the_sink_is_left_alone(story: Story) -> None:
+def test_a_file_that_alphadrop_did_not_make_is_left_alone(story: Story) -> None:
     record = story.first.records["foreign/x.jpg"]
     assert record["reason"] == "output_exists"
     assert "foreign/x.png" in record["detail"] and "--output-name" in record["detail"]
@@ -160,7 +160,7 @@ def test_a_deleted_output_is_made_again(story: Story) -> None:
     assert flaws(story.sink / "undone/hat.png", SIZE, RED) == []
 
 
-def test_a_mended_picture_loses_its_record_and_gets_an_output(story: Story) -> None:
+def test_a_repaired_picture_loses_its_error_record_and_gets_an_output(story: Story) -> None:
     assert story.first.records["mended/bag.jpg"]["reason"] == "truncated"
     assert "mended/bag.jpg" not in {*story.changed.records} | story.changed.rows
     assert flaws(story.sink / "mended/bag.png", SIZE, BLUE) == []
@@ -175,7 +175,7 @@ def test_a_rejected_picture_that_is_deleted_is_forgotten(story: Story) -> None:
 # After the queue was lost.
 
 
-def test_without_its_queue_it_finds_everything_done(story: Story) -> None:
+def test_without_its_queue_everything_is_found_done(story: Story) -> None:
     assert story.forgotten.outputs == story.changed.outputs
     outcomes = story.forgotten.run.outcomes
     rejected = {key for key, outcome in outcomes.items() if outcome == "rejected"}
@@ -215,15 +215,17 @@ def test_with_names_that_differ_all_are_made(story: Story) -> None:
 # While it runs.
 
 
-@pytest.mark.parametrize("hint", Hint)
-def test_an_image_that_was_away_when_its_turn_came_is_taken_up_when_it_is_back(tmp_path: Path, hint: Hint) -> None:
+@pytest.mark.parametrize("found", DiscoveredVia)
+def test_an_image_that_was_missing_when_it_was_read_is_done_when_it_is_back(
+    tmp_path: Path, found: DiscoveredVia
+) -> None:
     source, sink = MemoryStore(), MemoryStore()
-    arrivals = [Arrival(source.write("a.jpg", b"bytes"), hint)]
+    arrivals = [Arrival(source.write("a.jpg", b"bytes"), found)]
     with closing(open_queue(f"sqlite://{tmp_path / 'queue.sqlite'}")) as queue:
-        reconciler = Reconciler(Recipe(source.uri, "digest", {}), source, sink, queue, queue)
-        assert reconciler.accept(arrivals) == 1
+        enqueuer = Enqueuer(Recipe(source.uri, "digest", {}), source, sink, queue, queue)
+        assert enqueuer.accept(arrivals) == 1
         (lease,) = queue.lease("worker", 1, alone=False)
         lease.done(Outcome.GONE)
-        assert reconciler.accept(arrivals) == 1
-        assert reconciler.accept(arrivals) == 0
+        assert enqueuer.accept(arrivals) == 1
+        assert enqueuer.accept(arrivals) == 0
         assert queue.stats().pending == 1

@@ -1,4 +1,4 @@
-"""Every way to stop: in good order, at once, from the keyboard, by accident. Nothing is ever half done or lost."""
+"""Every way to stop: in good order, at once, from the keyboard, by accident. Nothing is half written or lost."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def busy_daemon(folders: Folders, *options: str, model: str = SLOW) -> Daemon:
-    """A daemon with pictures in hand and many more waiting."""
+    """A daemon with pictures in flight and many more waiting."""
     for key, rgb in WANTED.items():
         coloured(folders.source / key, rgb)
     daemon = Daemon(folders, "--settle", "0", *options, model=model)
-    daemon.until(lambda: daemon.workers() and folders.in_flight(), "nothing in hand")
+    daemon.until(lambda: daemon.workers() and folders.in_flight(), "nothing in flight")
     return daemon
 
 
 def expect_the_rest_to_be_done(folders: Folders, *options: str, model: str = SLOW) -> Daemon:
-    """A following `once` does what is left, whole and without blame."""
+    """A following `once` does the rest, completely and without rejections."""
     again = finish(folders, *options, model=model)
     assert again.wait() == 0
     assert folders.outputs() == set(WANTED)
@@ -36,30 +36,30 @@ def expect_the_rest_to_be_done(folders: Folders, *options: str, model: str = SLO
 
 
 def expect_nothing_half_done(folders: Folders) -> None:
-    """What is in the sink is whole, and nothing is leased."""
+    """Every output in the sink is complete, and nothing is leased."""
     assert all(shows(folders.sink / key, WANTED[key]) for key in folders.outputs())
     assert not folders.temporary()
     assert folders.in_flight() == 0
 
 
-def test_sigterm_finishes_what_is_in_hand_and_nothing_else(folders: Folders) -> None:
+def test_sigterm_finishes_the_images_in_flight_and_no_others(folders: Folders) -> None:
     with busy_daemon(folders, "--drain", "300") as daemon:
-        in_hand = folders.in_flight()
+        in_flight = folders.in_flight()
 
         daemon.signal(signal.SIGTERM)
-        daemon.until(lambda: "stopping" in daemon.missing(), "not known to be stopping")
+        daemon.until(lambda: "stopping" in daemon.unready(), "not known to be stopping")
         assert daemon.get("/livez")[0] == 200
         assert daemon.wait() == 0
 
         assert daemon.events("stopped")[0]["drained"] is True
         done = set(daemon.written())
-        assert in_hand <= len(done) < len(WANTED)
+        assert in_flight <= len(done) < len(WANTED)
         assert folders.outputs() == done
     expect_nothing_half_done(folders)
     assert expect_the_rest_to_be_done(folders).written().keys() == WANTED.keys() - done
 
 
-def test_a_drain_that_takes_too_long_is_cut_short_and_said_so(folders: Folders) -> None:
+def test_a_drain_that_takes_too_long_is_ended_and_reported(folders: Folders) -> None:
     with busy_daemon(folders, "--drain", "0.1", model="fake:delay=4") as daemon:
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 4
@@ -72,35 +72,37 @@ def test_a_second_sigterm_stops_at_once(folders: Folders) -> None:
     with busy_daemon(folders, "--drain", "300", model="fake:delay=4") as daemon:
         workers = daemon.workers()
         daemon.signal(signal.SIGTERM)
-        daemon.until(lambda: "stopping" in daemon.missing(), "not known to be stopping")
+        daemon.until(lambda: "stopping" in daemon.unready(), "not known to be stopping")
 
         daemon.signal(signal.SIGTERM)
 
         assert daemon.wait() == 128 + signal.SIGTERM
         assert folders.in_flight() > 0  # it has waited for nothing
-        wait_until(lambda: not any(map(is_running, workers)), STUCK, "a worker lives on")
+        wait_until(lambda: not any(map(is_running, workers)), STUCK, "a worker is still running")
     assert expect_the_rest_to_be_done(folders, model="fake").written().keys() == WANTED.keys()
 
 
-def test_ctrl_c_reaches_the_whole_group_and_drains_too(folders: Folders) -> None:
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGHUP, signal.SIGHUP]], ids=["ctrl-c", "hang-up"])
+def test_a_terminals_signal_reaches_the_whole_group_and_drains_too(folders: Folders, signals: list[int]) -> None:
     with busy_daemon(folders, "--drain", "300") as daemon:
-        in_hand = folders.in_flight()
-        os.killpg(daemon.process.pid, signal.SIGINT)
+        in_flight = folders.in_flight()
+        for number in signals:
+            os.killpg(daemon.process.pid, number)
         assert daemon.wait() == 0
         assert daemon.events("worker_died") == []
         done = set(daemon.written())
-        assert in_hand <= len(done) < len(WANTED)
+        assert in_flight <= len(done) < len(WANTED)
     expect_nothing_half_done(folders)
     assert expect_the_rest_to_be_done(folders).written().keys() == WANTED.keys() - done
 
 
-def test_workers_of_a_dead_supervisor_go_away_and_lose_nothing(folders: Folders) -> None:
+def test_workers_of_a_dead_supervisor_exit_and_lose_nothing(folders: Folders) -> None:
     with busy_daemon(folders, "--devices", "cpu:2") as daemon:
         workers = daemon.workers()
         assert len(workers) == 2
         daemon.signal(signal.SIGKILL)
         daemon.wait()
-        wait_until(lambda: not any(map(is_running, workers)), STUCK, "a worker lives on")
+        wait_until(lambda: not any(map(is_running, workers)), STUCK, "a worker is still running")
     again = expect_the_rest_to_be_done(folders, "--devices", "cpu:2")
     assert again.events("started")[0]["resumed"] > 0
 

@@ -1,4 +1,4 @@
-"""The pages over real HTTP."""
+"""The HTTP pages, requested over a real connection."""
 
 import logging
 import socket
@@ -80,21 +80,21 @@ def test_readyz_is_ok_when_every_part_is_ready(client: httpx.Client, health: Hea
     assert response.status_code == 503
     assert response.json() == {
         "ready": False,
-        "missing": [{"part": "source", "why": "starting"}, {"part": "workers", "why": "starting"}],
+        "unready": [{"part": "source", "reason": "starting"}, {"part": "workers", "reason": "starting"}],
     }
     health.set("workers", True)
     health.set("source", False, "not mounted")
-    assert client.get("/readyz").json()["missing"] == [{"part": "source", "why": "not mounted"}]
+    assert client.get("/readyz").json()["unready"] == [{"part": "source", "reason": "not mounted"}]
     health.set("source", True)
     response = client.get("/readyz")
-    assert (response.status_code, response.json()) == (200, {"ready": True, "missing": []})
+    assert (response.status_code, response.json()) == (200, {"ready": True, "unready": []})
 
 
 def test_metrics_and_readyz_agree(client: httpx.Client, health: Health) -> None:
     def shown() -> dict[str, float]:
         samples = [s for f in parse(client.get("/metrics").text) for s in f.samples]
-        missing = {s.labels["part"]: s.value for s in samples if s.name == "alphadrop_unready" and s.value}
-        return {"ready": next(s.value for s in samples if s.name == "alphadrop_ready"), **missing}
+        unready = {s.labels["part"]: s.value for s in samples if s.name == "alphadrop_unready" and s.value}
+        return {"ready": next(s.value for s in samples if s.name == "alphadrop_ready"), **unready}
 
     assert shown() == {"ready": 0, "source": 1, "workers": 1}
     health.set("workers", True)
@@ -154,9 +154,9 @@ def test_a_stopped_server_releases_its_port(server: HttpServer, client: httpx.Cl
     server.stop()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{server.port}/", trust_env=False)
-    heir = HttpServer(create_app(metrics, Health()), "127.0.0.1", server.port)
-    heir.start()
-    heir.stop()
+    successor = HttpServer(create_app(metrics, Health()), "127.0.0.1", server.port)
+    successor.start()
+    successor.stop()
 
 
 def test_it_stops_with_an_idle_connection_and_right_after_its_start(metrics: Metrics) -> None:
@@ -166,10 +166,10 @@ def test_it_stops_with_an_idle_connection_and_right_after_its_start(metrics: Met
         client.get("/")
         server.stop()
     assert not server.alive
-    hasty = HttpServer(create_app(metrics, Health()), "127.0.0.1", 0)
-    hasty.start()
-    hasty.stop()
-    assert not hasty.alive
+    brief = HttpServer(create_app(metrics, Health()), "127.0.0.1", 0)
+    brief.start()
+    brief.stop()
+    assert not brief.alive
 
 
 def test_ipv6_is_served_where_available(metrics: Metrics) -> None:
@@ -177,6 +177,6 @@ def test_ipv6_is_served_where_available(metrics: Metrics) -> None:
     try:
         server.start()
     except ConfigurationError:
-        pytest.skip("no IPv6 here")
+        pytest.skip("this machine has no IPv6")
     assert httpx.get(f"http://[::1]:{server.port}/livez", trust_env=False).status_code == 200
     server.stop()

@@ -31,13 +31,13 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 RECORDED = Path(__file__).parents[1] / "fixtures" / "events"
 
 
-class Desk:
-    """Takes messages, or raises what it is told to; nobody gets past it while it is shut."""
+class Receiver:
+    """Accepts messages, or raises `error`; blocks while `open` is not set."""
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         self.waiting = self.most_waiting = 0
-        self.trouble: WatcherError | None = None
+        self.error: WatcherError | None = None
         self.open = threading.Event()
         self.open.set()
         self._lock = threading.Lock()
@@ -49,23 +49,23 @@ class Desk:
         assert self.open.wait(60)
         with self._lock:
             self.waiting -= 1
-            if self.trouble:
-                raise self.trouble
+            if self.error:
+                raise self.error
             self.taken.append(body)
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def receiver() -> Receiver:
+    return Receiver()
 
 
 @pytest.fixture
-def server(desk: Desk) -> Iterator[HttpServer]:
-    app = create_app(Metrics(), Health(), [events_route(TOKEN, desk.accept)])
+def server(receiver: Receiver) -> Iterator[HttpServer]:
+    app = create_app(Metrics(), Health(), [events_route(TOKEN, receiver.accept)])
     server = HttpServer(app, "127.0.0.1", 0)
     server.start()
     yield server
-    desk.open.set()
+    receiver.open.set()
     server.stop()
     assert not server.alive
 
@@ -84,8 +84,8 @@ def basic(user: str, password: str) -> bytes:
     return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
 
 
-def answer_to(server: HttpServer, *lines: bytes, body: bytes = b"") -> bytes:
-    """The first line of the answer to a request that goes no further than `body`."""
+def response_to(server: HttpServer, *lines: bytes, body: bytes = b"") -> bytes:
+    """The first line of the response to a request that sends only `body`."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(b"\r\n".join((b"POST /events HTTP/1.1", b"host: here", *lines, b"", body)))
         with connection.makefile("rb") as answer:
@@ -93,11 +93,11 @@ def answer_to(server: HttpServer, *lines: bytes, body: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("name", ["aws", "sns", "minio", "ceph", "eventbridge"])
-def test_an_accepted_message_gets_204(client: httpx.Client, desk: Desk, name: str) -> None:
+def test_an_accepted_message_gets_204(client: httpx.Client, receiver: Receiver, name: str) -> None:
     body = (RECORDED / f"{name}.json").read_bytes()
     response = post(client, body)
     assert (response.status_code, response.content) == (204, b"")
-    assert desk.taken == [body]
+    assert receiver.taken == [body]
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,12 @@ def test_the_token_may_be_a_bearer_token_or_a_password(client: httpx.Client, aut
     assert post(client, authorization=authorization).status_code == 204
 
 
-def test_a_url_with_a_password_is_enough_since_ceph_supports_nothing_else(server: HttpServer, desk: Desk) -> None:
+def test_a_url_with_a_password_is_enough_since_ceph_supports_nothing_else(
+    server: HttpServer, receiver: Receiver
+) -> None:
     url = f"http://rgw:pa55-w%C3%B6rd%3A%2B%2F%3D@127.0.0.1:{server.port}/events"
     assert httpx.post(url, content=b"{}", trust_env=False).status_code == 204
-    assert desk.taken == [b"{}"]
+    assert receiver.taken == [b"{}"]
 
 
 @pytest.mark.parametrize(
@@ -140,12 +142,14 @@ def test_a_url_with_a_password_is_enough_since_ceph_supports_nothing_else(server
         basic("user", "wrong"),
     ],
 )
-def test_a_request_without_the_token_is_rejected(client: httpx.Client, desk: Desk, authorization: bytes) -> None:
+def test_a_request_without_the_token_is_rejected(
+    client: httpx.Client, receiver: Receiver, authorization: bytes
+) -> None:
     response = post(client, authorization=authorization)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == 'Basic realm="alphadrop", Bearer realm="alphadrop"'
     assert response.json() == {"error": "the token is missing or wrong"}
-    assert desk.taken == []
+    assert receiver.taken == []
 
 
 def test_tokens_are_compared_in_constant_time(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,53 +165,53 @@ def test_tokens_are_compared_in_constant_time(client: httpx.Client, monkeypatch:
     assert compared == [(given, TOKEN.encode()) for given in (TOKEN.encode(), TOKEN.encode()[:-1], b"")]
 
 
-def test_a_request_without_the_header_is_rejected(client: httpx.Client, desk: Desk) -> None:
+def test_a_request_without_the_header_is_rejected(client: httpx.Client, receiver: Receiver) -> None:
     assert client.post("/events", content=b"{}").status_code == 401
-    assert desk.taken == []
+    assert receiver.taken == []
 
 
 @pytest.mark.parametrize("token", ["", " ", " x", "x\n"])
-def test_a_token_that_no_header_can_carry_is_refused(token: str, desk: Desk) -> None:
+def test_a_token_that_no_header_can_carry_is_refused(token: str, receiver: Receiver) -> None:
     with pytest.raises(ValueError, match="the token is empty"):
-        events_route(token, desk.accept)
+        events_route(token, receiver.accept)
 
 
 def test_a_wrong_token_is_rejected_before_the_body_is_read(server: HttpServer) -> None:
-    assert answer_to(server, b"content-length: 1000") == b"HTTP/1.1 401 Unauthorized"
+    assert response_to(server, b"content-length: 1000") == b"HTTP/1.1 401 Unauthorized"
 
 
 def test_a_content_length_that_is_too_large_is_rejected_before_the_body_is_read(server: HttpServer) -> None:
     length = b"content-length: %d" % (LIMIT + 1)
-    assert answer_to(server, b"authorization: " + BEARER, length).startswith(b"HTTP/1.1 413 ")
+    assert response_to(server, b"authorization: " + BEARER, length).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_of_unknown_length_is_rejected_once_it_is_too_long(server: HttpServer, desk: Desk) -> None:
+def test_a_body_of_unknown_length_is_rejected_once_it_is_too_long(server: HttpServer, receiver: Receiver) -> None:
     chunk = b"%x\r\n%b\r\n" % (LIMIT + 1, b" " * (LIMIT + 1))
     headers = b"authorization: " + BEARER, b"transfer-encoding: chunked"
-    assert answer_to(server, *headers, body=chunk).startswith(b"HTTP/1.1 413 ")
-    assert desk.taken == []
+    assert response_to(server, *headers, body=chunk).startswith(b"HTTP/1.1 413 ")
+    assert receiver.taken == []
 
 
-def test_the_longest_allowed_body_arrives_whole(client: httpx.Client, desk: Desk) -> None:
+def test_the_longest_allowed_body_arrives_whole(client: httpx.Client, receiver: Receiver) -> None:
     assert post(client, b"x" * LIMIT).status_code == 204
-    assert desk.taken == [b"x" * LIMIT]
+    assert receiver.taken == [b"x" * LIMIT]
 
 
-def test_a_message_without_an_event_gets_400(client: httpx.Client, desk: Desk) -> None:
+def test_a_message_without_an_event_gets_400(client: httpx.Client, receiver: Receiver) -> None:
     with pytest.raises(NotAnEvent) as caught:
         parse(b"hello")
-    desk.trouble = caught.value
+    receiver.error = caught.value
     response = post(client, b"hello")
     assert (response.status_code, response.json()) == (400, {"error": "it is not JSON"})
     assert "retry-after" not in response.headers
 
 
-def test_an_outage_gets_503_and_retry_after(client: httpx.Client, desk: Desk) -> None:
-    desk.trouble = SourceMissing("the bucket is not there")
+def test_an_outage_gets_503_and_retry_after(client: httpx.Client, receiver: Receiver) -> None:
+    receiver.error = SourceMissing("the bucket is not there")
     response = post(client)
     assert (response.status_code, response.json()) == (503, {"error": "the bucket is not there"})
     assert int(response.headers["retry-after"]) > 0
-    desk.trouble = None
+    receiver.error = None
     assert post(client).status_code == 204
 
 
@@ -217,49 +221,51 @@ def in_background(client: httpx.Client, answers: list[int]) -> threading.Thread:
     return thread
 
 
-def test_no_response_is_sent_before_the_message_is_stored(client: httpx.Client, desk: Desk) -> None:
-    desk.open.clear()
+def test_no_response_is_sent_before_the_message_is_stored(client: httpx.Client, receiver: Receiver) -> None:
+    receiver.open.clear()
     answers: list[int] = []
     thread = in_background(client, answers)
-    wait_until(lambda: desk.waiting == 1)
+    wait_until(lambda: receiver.waiting == 1)
     assert answers == []
-    desk.open.set()
+    receiver.open.set()
     thread.join(60)
     assert answers == [204]
 
 
-def test_messages_that_wait_for_storage_do_not_delay_other_pages(client: httpx.Client, desk: Desk) -> None:
-    desk.open.clear()
+def test_messages_that_wait_for_storage_do_not_delay_other_pages(client: httpx.Client, receiver: Receiver) -> None:
+    receiver.open.clear()
     answers: list[int] = []
     threads = [in_background(client, answers) for _ in range(50)]
-    wait_until(lambda: desk.waiting == MAX_CONCURRENT)
+    wait_until(lambda: receiver.waiting == MAX_CONCURRENT)
     assert client.get("/metrics").status_code == client.get("/livez").status_code == 200
-    desk.open.set()
+    receiver.open.set()
     for thread in threads:
         thread.join(60)
     assert answers == [204] * 50
-    assert desk.most_waiting == MAX_CONCURRENT
+    assert receiver.most_waiting == MAX_CONCURRENT
 
 
-def promised(server: HttpServer, length: int = 2) -> socket.socket:
-    """The connection of a sender who waits to be asked for the body."""
+def waiting_sender(server: HttpServer, length: int = 2) -> socket.socket:
+    """A connection that waits for `100 Continue` before it sends the body."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     head = b"\r\n".join((b"POST /events HTTP/1.1", b"host: here", b"authorization: " + BEARER))
     connection.sendall(head + b"\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n" % length)
     return connection
 
 
-def test_no_body_is_requested_before_a_slot_is_free(server: HttpServer, client: httpx.Client, desk: Desk) -> None:
-    desk.open.clear()
+def test_no_body_is_requested_before_a_slot_is_free(
+    server: HttpServer, client: httpx.Client, receiver: Receiver
+) -> None:
+    receiver.open.clear()
     answers: list[int] = []
     threads = [in_background(client, answers) for _ in range(MAX_CONCURRENT)]
-    wait_until(lambda: desk.waiting == MAX_CONCURRENT)
-    with promised(server) as late:
-        assert client.get("/livez").status_code == 200  # by now the server has seen the other one
+    wait_until(lambda: receiver.waiting == MAX_CONCURRENT)
+    with waiting_sender(server) as late:
+        assert client.get("/livez").status_code == 200  # the server has seen the other request before this one
         late.setblocking(False)
         with pytest.raises(BlockingIOError):
             late.recv(100)
-        desk.open.set()
+        receiver.open.set()
         late.settimeout(60)
         assert late.recv(100).startswith(b"HTTP/1.1 100 ")
         late.sendall(b"{}")
@@ -270,33 +276,33 @@ def test_no_body_is_requested_before_a_slot_is_free(server: HttpServer, client: 
 
 
 def test_slow_senders_lose_their_slot_after_the_timeout(
-    server: HttpServer, client: httpx.Client, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, client: httpx.Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "BODY_TIMEOUT", 2.0)
     with ExitStack() as stack:
-        slow = [stack.enter_context(promised(server)) for _ in range(MAX_CONCURRENT)]
+        slow = [stack.enter_context(waiting_sender(server)) for _ in range(MAX_CONCURRENT)]
         assert [connection.recv(len(CONTINUE)) for connection in slow] == [CONTINUE] * MAX_CONCURRENT
         assert post(client).status_code == 204
         assert [connection.recv(100)[:13] for connection in slow] == [b"HTTP/1.1 408 "] * MAX_CONCURRENT
-    assert desk.taken == [b"{}"]
+    assert receiver.taken == [b"{}"]
 
 
 def test_a_sender_that_disconnects_frees_its_slot(
-    server: HttpServer, client: httpx.Client, desk: Desk, caplog: pytest.LogCaptureFixture
+    server: HttpServer, client: httpx.Client, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO), promised(server, 9) as connection:
-        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # the body is being waited for
+    with caplog.at_level(logging.INFO), waiting_sender(server, 9) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # the server waits for the body
     assert post(client).status_code == 204
     server.stop()
-    assert desk.taken == [b"{}"]
+    assert receiver.taken == [b"{}"]
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 @pytest.mark.parametrize("authorization", [BEARER, BEARER + b"x", basic("u", TOKEN), basic(TOKEN, "wrong")])
 def test_the_token_is_neither_echoed_nor_logged(
-    client: httpx.Client, desk: Desk, caplog: pytest.LogCaptureFixture, authorization: bytes
+    client: httpx.Client, receiver: Receiver, caplog: pytest.LogCaptureFixture, authorization: bytes
 ) -> None:
-    desk.trouble = NotAnEvent("it is not JSON")
+    receiver.error = NotAnEvent("it is not JSON")
     with caplog.at_level(logging.DEBUG, logger="uvicorn"):
         response = post(client, TOKEN.encode(), authorization)
     shown = f"{response.headers}{response.text}{caplog.messages}"

@@ -1,4 +1,4 @@
-"""Strangers cannot hold the daemon's pages, nor its descriptors, by connections on which nothing comes."""
+"""Idle connections cannot block the daemon's pages or use up its file descriptors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def connected(server: HttpServer, begins: bytes = b"") -> socket.socket:
 
 
 def answered(connection: socket.socket) -> bytes:
-    """All that comes until the server hangs up."""
+    """Everything received until the server closes the connection."""
     found = b""
     try:
         while part := connection.recv(65536):
@@ -53,7 +53,7 @@ def answered(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.usefixtures("short_timeout")
-@pytest.mark.parametrize("begins", [b"", GET, GET + b"x-dribble: "], ids=["nothing", "half a head", "half a header"])
+@pytest.mark.parametrize("begins", [b"", GET, GET + b"x-dribble: "], ids=["nothing", "half a request", "half a header"])
 def test_a_connection_without_a_request_is_closed(server: HttpServer, begins: bytes) -> None:
     with connected(server, begins) as connection:
         assert answered(connection) == b""
@@ -90,7 +90,7 @@ def test_connections_above_the_limit_are_dropped_and_the_others_stay(
             assert answered(one_more) == b""
         first.sendall(GET + b"\r\n")
         assert first.recv(1000)
-    # When some have gone, there is room again
+    # When some are closed, there is room for others
     wait_until(lambda: answers(server), STUCK)
 
 
@@ -100,7 +100,7 @@ def answers(server: HttpServer) -> bool:
 
 
 class Loop:
-    """Calls later when it is told to."""
+    """An event loop that runs its scheduled calls on demand."""
 
     def __init__(self) -> None:
         self.due: list[Callable[[], None]] = []
@@ -110,7 +110,7 @@ class Loop:
 
 
 class Transport(asyncio.Transport):
-    """Notes that it is closed."""
+    """A transport that records whether it was closed."""
 
     closed = False
 
@@ -122,26 +122,26 @@ class Transport(asyncio.Transport):
 
 
 class Cycle:
-    """A request, which is being answered until it is complete."""
+    """A request and its response, in progress until it is complete."""
 
     response_complete = False
 
 
 def test_a_connection_with_a_slow_response_stays_open() -> None:
-    # Given a connection with a request that is being answered
+    # Given a connection with a request in progress
     protocol = TimeoutProtocol.__new__(TimeoutProtocol)
     loop, transport, cycle = Loop(), Transport(), Cycle()
     protocol.loop, protocol.transport, protocol.cycle = loop, transport, cycle  # type: ignore[assignment]
     protocol._schedule_check(None)
-    # When it is looked at again and again
+    # When it is checked again and again
     for _ in range(5):
         loop.due.pop()()
-    # Then it stays, and when the answer is complete and another request has come, too
+    # Then it stays open, also when the response is complete and another request has arrived
     cycle.response_complete = True
     protocol.cycle = Cycle()  # type: ignore[assignment]
     loop.due.pop()()
     assert not transport.closed
-    # Until nothing more comes
+    # Until no more requests arrive
     protocol.cycle.response_complete = True
     loop.due.pop()()
     assert transport.closed and not loop.due

@@ -17,9 +17,9 @@ import pytest
 from tests.equipment.bigbucket import BigBucket, Contents, key_of
 from tests.equipment.moto import CREDENTIALS
 from tests.equipment.support import clean_environment
-from watcher.compose import find_model, make_recipe
 from watcher.config.settings import Settings
 from watcher.core.jobs import ImageRef, Recipe
+from watcher.wiring import Wiring
 
 SLACK = 12.0
 """MiB that a comparison of more objects may take more: what the allocator happens to keep."""
@@ -102,7 +102,7 @@ def metadata(recipe: Mapping[str, object], source_key: str, etag: str) -> dict[s
 def test_a_deep_comparison_asks_each_output_once(full_campaign: bool, figures: Callable[[str], None]) -> None:
     size = 200_000 if full_campaign else 2_000
     settings = Settings(source=SOURCE, sink=SINK, model="fake")
-    recipe = json.loads(json.dumps(asdict(make_recipe(settings, find_model(settings)))))
+    recipe = json.loads(json.dumps(asdict(Wiring.of(settings).recipe)))
     missing, outdated = frozenset({3, size - 2}), frozenset({1})
     contents = Contents(size, missing, outdated, partial(metadata, recipe))
 

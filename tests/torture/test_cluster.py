@@ -268,7 +268,7 @@ def test_a_broker_that_restarts_is_waited_for(
         stopped = time.monotonic()
         rabbit.stop()
         for daemon in (watch, work):
-            daemon.until(lambda daemon=daemon: "queue" in daemon.missing(), "nobody missed the broker")  # type: ignore[misc]
+            daemon.until(lambda daemon=daemon: "queue" in daemon.unready(), "nobody missed the broker")  # type: ignore[misc]
         rabbit.start()
         down = time.monotonic() - stopped
         producer.wait()
@@ -294,9 +294,9 @@ def test_a_bucket_that_denies_access_is_waited_for(
             cluster.wait_for_outputs(pictures // 4)
             denied = time.monotonic()
             s3.refuse_all = DENIED
-            watch.until(lambda: "source" in watch.missing(), "watch did not notice that it may not list")
+            watch.until(lambda: "source" in watch.unready(), "watch did not notice that it may not list")
             refused = "(403)"  # a refused HEAD has no other word for it
-            work.until(lambda: refused in work.missing().get("images", ""), "work did not notice that it may not read")
+            work.until(lambda: refused in work.unready().get("images", ""), "work did not notice that it may not read")
             wait_until(lambda: time.monotonic() - denied > seconds, STUCK)
             s3.refuse_all = None
             producer.wait()

@@ -1,4 +1,4 @@
-"""Clients for S3 and SQS. boto3 is imported when the first one is made: whoever works on folders does without."""
+"""Clients for S3 and SQS. boto3 is imported when the first client is made: folders do not need it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
 
 DEFAULT_REGION = "us-east-1"
-"""What stores that are not Amazon's expect in a signature when nobody has told them otherwise."""
+"""The region that other services than Amazon's expect in a signature, unless they are configured otherwise."""
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _OPS = {
     "GetObject": "get",
@@ -36,34 +36,34 @@ _OPS = {
 
 @dataclass(frozen=True)
 class AwsOptions:
-    """How a service is reached. What is empty is left to boto3: its environment variables, files and roles."""
+    """How to reach a service. Empty values are left to boto3: its environment variables, files and roles."""
 
     endpoint: str = ""
-    """Address of a service that is not Amazon's."""
+    """Address of a service other than Amazon's."""
     region: str = ""
     profile: str = ""
     path_style: bool | None = None
-    """Whether the bucket stands in the path, not in the host's name; None: with an endpoint of its own it does."""
+    """Whether URLs have the bucket in the path instead of the host name; None: only if there is an endpoint."""
     connections: int = 16
-    """Kept open at a time: as many as threads that use the client."""
+    """Connections kept open: as many as threads use the client."""
     connect_timeout: float = 5
     """Seconds."""
     read_timeout: float = 30
     """Seconds without a byte."""
     attempts: int = 5
-    """Of one request, the first included."""
+    """Attempts for one request, including the first."""
 
 
 def make_client(service: str, options: AwsOptions, counts: Counts) -> Any:
-    """A client for `s3` or `sqs`, safe to use from any thread. Raises ConfigurationError.
+    """Make a client for `s3` or `sqs` that is safe to use from any thread. Raises ConfigurationError.
 
-    Each is made of a session of its own, since sessions are not thread-safe. Answers that ask for fewer requests are
-    counted as `throttled_requests`, those that a later attempt makes good too.
+    Each has a session of its own, because sessions are not thread-safe. Answers that ask for fewer requests are counted
+    as `throttled_requests`, even if a later attempt succeeds.
     """
     try:
-        with translated(service):
+        with translate_errors(service):
             client = _client(service, options)
-            if not options.endpoint and not is_amazon(client):  # set in boto3's own files or variables
+            if not options.endpoint and not is_amazon(client):  # the endpoint is set in boto3's own files or variables
                 client = _client(service, replace(options, endpoint=client.meta.endpoint_url))
     except ValueError as error:
         raise ConfigurationError(f"{service}: the endpoint must be an http:// or https:// address") from error
@@ -86,10 +86,11 @@ def _client(service: str, options: AwsOptions) -> Any:
 def _config(options: AwsOptions) -> Any:
     from botocore.config import Config
 
-    # Not adaptive: with 5 % of answers SlowDown at random, 16 threads got 8 requests a second through with it, and 200
-    # to 290 with standard. Whoever is told Throttled waits by himself.
+    # Not adaptive: when 5 % of the answers were SlowDown at random, 16 threads made 8 requests a second with it, and
+    # 200 to 290 with standard. The caller waits when it gets Throttled.
     retries = {"mode": "standard", "total_max_attempts": options.attempts}
-    # R2, Ceph and others refuse or ignore the checksums that boto3 adds since 1.36: boto/boto3#4392.
+    # R2, Ceph and others refuse or ignore the checksums that boto3 adds since 1.36:
+    # https://github.com/boto/boto3/issues/4392
     checksums = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
     return Config(
         s3={"addressing_style": _addressing(options)},
@@ -124,10 +125,10 @@ def _throttle_counter(counts: Counts) -> Callable[..., None]:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn whatever boto3 raises inside into one of ours, with `what` (an address, an action) before the message.
+def translate_errors(what: str) -> Iterator[None]:
+    """Translate what boto3 raises in the block into our errors; messages start with `what`, an action and an address.
 
-    Raises Throttled, Denied, SourceMissing, Unavailable or ConfigurationError; see `aws_errors.translate`.
+    Raises Throttled, Denied, SourceMissing, Unavailable or ConfigurationError; see `errors.translate`.
     """
     try:
         yield

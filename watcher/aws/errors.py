@@ -1,4 +1,4 @@
-"""What boto3 raises, as one of ours. Every message says what to do, and none holds a secret."""
+"""Translates what boto3 raises into our errors. Every message says what to do; none holds a secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from watcher.core.errors import ConfigurationError, Denied, SourceMissing, Throttled, Unavailable, WatcherError
 
-_LONGEST = 300
+_MAX_TEXT = 300
 _USERINFO = re.compile(r"(?<=//)[^/\s@]*@")
 
 _THROTTLES = frozenset(
@@ -35,15 +35,15 @@ _THROTTLES = frozenset(
 _RENEW = "renew the credentials"
 _CHECK_KEYS = "check access key and secret, and that they belong to this endpoint"
 _ALLOW = "allow it in the policy of the user, role or bucket"
-_CLOCK = "this machine's clock is off, set it by NTP"
-_SIGN_UP = "see to the account's standing"
+_CLOCK = "this machine's clock is wrong: set it, for example by NTP"
+_SIGN_UP = "check the account: it is not signed up, or suspended"
 _DENIALS = {
     "AccessDenied": _ALLOW,
     "AccessDeniedException": _ALLOW,
     "AllAccessDisabled": _SIGN_UP,
     "AccountProblem": _SIGN_UP,
     "AuthFailure": _CHECK_KEYS,
-    "AuthorizationHeaderMalformed": "the region may be another one, set it",
+    "AuthorizationHeaderMalformed": "the region may be wrong: set it",
     "ExpiredToken": _RENEW,
     "ExpiredTokenException": _RENEW,
     "IncompleteSignature": _CHECK_KEYS,
@@ -63,7 +63,7 @@ _DENIALS = {
 
 
 def _known(*names: str) -> list[type[Exception]]:
-    """Errors that not every botocore since 1.36.0 has: those that this one has."""
+    """The errors with these names that this botocore has; not every version since 1.36.0 has all."""
     return [getattr(boto, name) for name in names if hasattr(boto, name)]
 
 
@@ -71,19 +71,19 @@ _MISSING_CREDENTIALS = (
     "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, "
     "or give this machine a role"
 )
-_LOG_IN = "the login has run out or does not suffice: log in again"
+_LOG_IN = "the login has expired or has too few rights: log in again"
 _CREDENTIALS: dict[type[Exception], str] = {
     boto.NoCredentialsError: _MISSING_CREDENTIALS,
     boto.NoAuthTokenError: _MISSING_CREDENTIALS,
-    boto.PartialCredentialsError: "half of the credentials is missing: set the key id and the secret, both or neither",
+    boto.PartialCredentialsError: "half of the credentials is missing: set both the key id and the secret, or neither",
     boto.TokenRetrievalError: _LOG_IN,
     boto.SSOError: _LOG_IN,
     **dict.fromkeys(_known("LoginError"), _LOG_IN),  # since botocore 1.41
-    boto.CredentialRetrievalError: "the source of the credentials has failed: try it by hand",
-    boto.MetadataRetrievalError: "this machine's role cannot be asked for credentials: see that one is attached",
-    boto.RefreshWithMFAUnsupportedError: "these credentials need a second factor, which nobody can type: take others",
+    boto.CredentialRetrievalError: "the credential source failed: try it by hand",
+    boto.MetadataRetrievalError: "this machine's role gives no credentials: check that a role is attached",
+    boto.RefreshWithMFAUnsupportedError: "these credentials need a second factor, which a daemon has not: use others",
 }
-"""Their own texts are not repeated: some hold what a credential process has printed."""
+"""The errors' own texts are left out: some hold the output of a credential process."""
 
 _SETTINGS: tuple[type[Exception], ...] = (
     boto.ApiVersionNotFoundError,
@@ -108,7 +108,7 @@ _SETTINGS: tuple[type[Exception], ...] = (
     boto.InvalidSTSRegionalEndpointsConfigError,
     boto.MissingDependencyException,
     boto.MissingParametersError,
-    boto.ParamValidationError,  # a bucket's name: the store keeps from boto3 every key that it would refuse
+    boto.ParamValidationError,  # a bucket's name: the store checks keys itself
     boto.ProfileNotFound,
     boto.ServiceNotInRegionError,
     boto.UnknownCredentialError,
@@ -119,11 +119,11 @@ _SETTINGS: tuple[type[Exception], ...] = (
     boto.UnsupportedS3ConfigurationError,
     boto.UnsupportedSignatureVersionError,
     boto.ValidationError,
-    *_known("UnsupportedServiceProtocolsError", "UnknownTokenProviderError"),  # later than botocore 1.36.5 and 1.43.1
+    *_known("UnsupportedServiceProtocolsError", "UnknownTokenProviderError"),  # since botocore 1.36.6 and 1.43.2
 )
-"""What waiting does not mend."""
-_WORLD = (boto.BotoCoreError, ResponseParserError, HTTPError, OSError)
-_CURES: dict[type[Exception], str] = {
+"""Errors that waiting does not fix."""
+_TRANSIENT = (boto.BotoCoreError, ResponseParserError, HTTPError, OSError)
+_REMEDIES: dict[type[Exception], str] = {
     boto.NoRegionError: "set the region",
     boto.ProfileNotFound: "name another profile, or add it to the shared configuration",
     boto.SSLError: "check the certificate and the address, or set AWS_CA_BUNDLE to the authority's certificate",
@@ -134,15 +134,15 @@ _CURES: dict[type[Exception], str] = {
 
 
 def translate(error: Exception, what: str) -> WatcherError | None:
-    """The error as one of ours; None for what does not come from boto3, and for what is ours already."""
+    """Translate an error; None if it does not come from boto3, or is one of ours already. `what` starts the message."""
     if isinstance(error, boto.ClientError):
         return _of_answer(error.response, what)
-    for kind, cure in _CREDENTIALS.items():
+    for kind, remedy in _CREDENTIALS.items():
         if isinstance(error, kind):
-            return Denied(f"{what}: {cure}", public=cure)
+            return Denied(f"{what}: {remedy}", public=remedy)
     if isinstance(error, _SETTINGS):
         return ConfigurationError(_sentence(what, error))
-    return Unavailable(_sentence(what, error), public=_cure(error)) if isinstance(error, _WORLD) else None
+    return Unavailable(_sentence(what, error), public=_remedy(error)) if isinstance(error, _TRANSIENT) else None
 
 
 def is_throttle(answer: Mapping[str, Any]) -> bool:
@@ -151,12 +151,12 @@ def is_throttle(answer: Mapping[str, Any]) -> bool:
 
 
 def code_of(answer: Mapping[str, Any]) -> str:
-    """The error's code; the status where an answer had no body, "" for no error."""
+    """The error's code; the status if the answer had no body, "" if there is no error."""
     return str(answer.get("Error", {}).get("Code") or "")
 
 
 def status_of(answer: Mapping[str, Any]) -> int:
-    """The HTTP status; 0 for no answer."""
+    """The HTTP status; 0 if there was no answer."""
     return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
@@ -167,8 +167,8 @@ def _of_answer(answer: Mapping[str, Any], what: str) -> WatcherError:
     if is_throttle(answer):
         return Throttled(f"{text}; trying again more slowly", public=brief)
     if code in _DENIALS or code.startswith("KMS.") or status in (401, 403):
-        cure = _DENIALS.get(code, _ALLOW)
-        return Denied(f"{text}; {cure}", public=f"{brief}; {cure}")
+        remedy = _DENIALS.get(code, _ALLOW)
+        return Denied(f"{text}; {remedy}", public=f"{brief}; {remedy}")
     if code == "NoSuchBucket":
         missing = "the bucket does not exist; create it, or correct its name, endpoint or region"
         return SourceMissing(f"{what}: {missing}", public=missing)
@@ -176,7 +176,7 @@ def _of_answer(answer: Mapping[str, Any], what: str) -> WatcherError:
 
 
 def _brief(code: str, status: int) -> str:
-    """What the service answers, without its message: that one may name the object."""
+    """The service's answer without its message, which may name the object."""
     number = "" if str(status) in ("0", code) else f" ({status})"
     return f"the service answers {code or status}{number if code else ''}"
 
@@ -186,14 +186,14 @@ def _is_throttle_code(code: str) -> bool:
 
 
 def _sentence(what: str, error: Exception) -> str:
-    cure = _cure(error)
-    return f"{what}: {_clean(error)}" + (f"; {cure}" if cure else "")
+    remedy = _remedy(error)
+    return f"{what}: {_clean(error)}" + (f"; {remedy}" if remedy else "")
 
 
-def _cure(error: Exception) -> str:
-    return next((cure for kind, cure in _CURES.items() if isinstance(error, kind)), "")
+def _remedy(error: Exception) -> str:
+    return next((remedy for kind, remedy in _REMEDIES.items() if isinstance(error, kind)), "")
 
 
 def _clean(text: object) -> str:
-    """One line without user names and passwords in addresses."""
-    return _USERINFO.sub("", " ".join(str(text).split()))[:_LONGEST].rstrip(".")
+    """One line, without the user names and passwords of addresses."""
+    return _USERINFO.sub("", " ".join(str(text).split()))[:_MAX_TEXT].rstrip(".")

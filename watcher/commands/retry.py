@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 from contextlib import closing
 from fnmatch import fnmatchcase
 
+from rich.console import Console
+
+from watcher.commands.command import Command, ExitCode
 from watcher.commands.status import open_existing_queue
-from watcher.compose import MOST_REJECTED, find_model, make_links
-from watcher.config.settings import Settings
+from watcher.commands.terminal import printable
+from watcher.config.flags import add_settings_arguments
+from watcher.config.load import load_settings
+from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
 from watcher.core.counts import Counts
 from watcher.core.jobs import Job
+from watcher.queues.base import MOST_REJECTED
 from watcher.stores.base import Store
 from watcher.stores.error_records import delete_error_record, read_error_records
-from watcher.wiring import Links
+from watcher.wiring import Wiring
 from watcher.worker.crash_markers import marker_key
+
+
+def retry(args: argparse.Namespace) -> ExitCode:
+    """Print the key of each image that is pending again."""
+    jobs = retry_rejected(load_settings(args), args.pattern)
+    for job in jobs:
+        print(printable(job.ref.key))
+    Console(stderr=True).print(f"{len(jobs)} images are pending again")
+    return ExitCode.OK
 
 
 def retry_rejected(settings: Settings, pattern: str) -> list[Job]:
     """Make the rejected images whose key matches `pattern` pending again; a running daemon finds them in its queue."""
-    links = make_links(settings, find_model(settings))
-    sink = links.open_sink(Counts())
-    if links.shared:
-        return _retry_records(links, sink, pattern)
+    wiring = Wiring.of(settings)
+    sink = wiring.open_sink(Counts())
+    if wiring.shared:
+        return _retry_records(wiring, sink, pattern)
     with closing(open_existing_queue(settings)) as queue:
         for job, _ in queue.rejected(MOST_REJECTED):
             if fnmatchcase(job.ref.key, pattern):
@@ -29,16 +45,42 @@ def retry_rejected(settings: Settings, pattern: str) -> list[Job]:
         return queue.retry(pattern)
 
 
-def _retry_records(links: Links, sink: Store, pattern: str) -> list[Job]:
+def _retry_records(wiring: Wiring, sink: Store, pattern: str) -> list[Job]:
     """The same for a broker's queue, which keeps no list of rejected images: the sink's error records are that list."""
-    source, found = links.open_source(Counts()), []
-    with closing(links.open_queue(Counts())) as queue:
+    source, found = wiring.open_source(Counts()), []
+    with closing(wiring.open_queue(Counts())) as queue:
         for record in read_error_records(sink):
             now = source.stat(record.key) if fnmatchcase(record.key, pattern) else None
             if now is not None:
-                job = links.recipe.job(now)
+                job = wiring.recipe.job(now)
                 sink.delete(marker_key(job))
                 delete_error_record(sink, job)
                 queue.put([job])  # one by one: if this process dies in between, `reconcile` finds the image
                 found.append(job)
     return found
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    places = ("source", "sink", "state", "queue", "visibility", Group.S3)
+    add_settings_arguments(parser, *places, *OUTPUT_SETTINGS)
+    parser.add_argument(
+        "--pattern", default="*", metavar="GLOB", help="only images whose key matches; * matches slashes too"
+    )
+
+
+COMMAND = Command(
+    "retry",
+    "make rejected images pending again",
+    """\
+Use it once the cause of the rejections is removed; `alphadrop status` lists
+them. The images go to the daemon that is running, or to the next one.""",
+    """\
+examples:
+  alphadrop retry photos cutouts                              all of them
+  alphadrop retry photos cutouts --pattern 'shoes/*.jpg'      some of them
+
+Prints the key of each image that is pending again.""",
+    _add_arguments,
+    retry,
+    "SOURCE SINK",
+)

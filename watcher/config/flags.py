@@ -18,9 +18,9 @@ CONFIG_FILE = "alphadrop.toml"
 """Read from the working directory, unless --config or ALPHADROP_CONFIG names another file."""
 # argparse keeps these line breaks.
 OTHER_WAYS = f"""\
-Each of these settings can also be an environment variable, such as
-{PREFIX}MAX_WAIT_MS=20 for --max-wait-ms 20, or a line of a TOML file, such as
-max_wait_ms = 20. A flag overrides a variable, and a variable overrides the file."""
+Each of these settings can also be an environment variable, for example
+{PREFIX}MAX_WAIT_MS=20 for --max-wait-ms 20, or a line of a TOML file,
+max_wait_ms = 20. A flag overrides a variable; a variable overrides the file."""
 _SECRETS = re.compile(r"(?<=//)\S*(?=@)|(?<=token[= ])\S+", re.IGNORECASE)
 _MOST_USAGE_LINES = 3
 """A longer usage would hide the error below it."""
@@ -32,7 +32,7 @@ def group_of(info: FieldInfo) -> Group | None:
 
 
 PUBLIC: Mapping[str, FieldInfo] = {name: info for name, info in Settings.model_fields.items() if group_of(info)}
-"""Every setting that users may know of, by name."""
+"""The documented settings, by name."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource
 
 from watcher.config.flags import CONFIG_FILE, PUBLIC, Parser, add_settings_arguments, flag_of
 from watcher.config.settings import PREFIX, Settings
@@ -24,7 +25,7 @@ from watcher.core.errors import ConfigurationError
 
 # Kubernetes sets these in every pod, for each Service that is called alphadrop or alphadrop-something.
 _SERVICE_LINK = re.compile(r"(^|_)(SERVICE_(HOST|PORT)|PORT)(_|$)")
-_UNUSED_PLACE = "."
+_UNUSED = "."
 _MESSAGES = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -42,7 +43,7 @@ OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDP
 _COLLECTOR = "http://collector:4318"
 
 
-class MissingPlaces(ConfigurationError):
+class MissingSourceOrSink(ConfigurationError):
     """Source or sink is not given; nothing else is wrong."""
 
 
@@ -58,12 +59,12 @@ def load_settings(
     args: argparse.Namespace | Sequence[str] = (),
     *,
     environ: Mapping[str, str] | None = None,
-    need_places: bool = True,
+    need_source_and_sink: bool = True,
 ) -> Settings:
     """Settings from flags, environment and file. Raises ConfigurationError with one line for each problem.
 
-    Raises MissingPlaces where only source or sink is missing. Without `need_places`, for a command that uses neither,
-    the missing one is the working directory.
+    Raises MissingSourceOrSink where nothing else is wrong. Without `need_source_and_sink`, for a command that uses
+    neither, a missing one is the working directory.
     """
     environ = os.environ if environ is None else environ
     given = vars(args if isinstance(args, argparse.Namespace) else _parse(args))
@@ -71,8 +72,8 @@ def load_settings(
     layers = [_flags(given), _variables(environ), _file(file)]
     problems = list(_unknown_keys(layers[-1]))
     known = {k: v for k, v in ChainMap(*(dict(layer.values) for layer in layers)).items() if k in Settings.model_fields}
-    if not need_places:
-        known = {"source": _UNUSED_PLACE, "sink": _UNUSED_PLACE} | known
+    if not need_source_and_sink:
+        known = {"source": _UNUSED, "sink": _UNUSED} | known
     missing = []
     try:
         settings = Settings.model_validate(known)
@@ -84,7 +85,7 @@ def load_settings(
     if problems:
         raise ConfigurationError("\n".join(problems + missing))
     if missing:
-        raise MissingPlaces("\n".join(missing))
+        raise MissingSourceOrSink("\n".join(missing))
     return settings
 
 
@@ -130,9 +131,9 @@ def _flags(given: Mapping[str, object]) -> _Layer:
 
 def _variables(environ: Mapping[str, str]) -> _Layer:
     """Names in capitals or small letters. An empty variable counts as not set: manifests often declare those."""
-    values = {name.lower(): value for name, value in environ.items() if value}
-    found = {name: values.get(PREFIX.lower() + name) for name in Settings.model_fields}
-    return _Layer({name: value for name, value in found.items() if value}, lambda name: PREFIX + name.upper())
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in environ.items() if value}
+    return _Layer(source(), lambda name: PREFIX + name.upper())
 
 
 def _file(named: str | None) -> _Layer:
@@ -141,7 +142,8 @@ def _file(named: str | None) -> _Layer:
     if not path.is_file():
         if named is None:
             return _Layer({}, str)
-        raise ConfigurationError(f"{path} does not exist: --config and {PREFIX}CONFIG take the path of a TOML file.")
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise ConfigurationError(f"{path} {problem}: --config and {PREFIX}CONFIG take the path of a TOML file.")
     try:
         values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
@@ -157,22 +159,19 @@ def _unknown_keys(layer: _Layer) -> Iterator[str]:
     for key in sorted(layer.values.keys() - set(PUBLIC)):
         value = layer.values[key]
         if isinstance(value, dict):
-            header = layer.label(_header(key, value))
-            yield f"{header} is a table: remove this line, since settings stand outside of tables."
+            for header in _headers(key, value):
+                yield f"{layer.label(header)} is a table: remove this line, since settings stand outside of tables."
         else:
             yield f"{layer.label(key)} is not a setting; the nearest one is {_nearest(key.replace('-', '_'), PUBLIC)}."
 
 
-def _header(key: str, table: Mapping[str, object]) -> str:
-    """The header of a table as the file has it: [alphadrop], or [tool.alphadrop]."""
-    words = [key]
-    while len(table) == 1:
-        [(key, inner)] = table.items()
-        if not isinstance(inner, dict):
-            break
-        words.append(key)
-        table = inner
-    return f"[{'.'.join(words)}]"
+def _headers(name: str, table: Mapping[str, object]) -> Iterator[str]:
+    """The header of a table and of those in it as the file has them: [alphadrop], or [tool.alphadrop]."""
+    inner = {key: value for key, value in table.items() if isinstance(value, dict)}
+    if len(inner) < len(table) or not table:
+        yield f"[{name}]"
+    for key, value in inner.items():
+        yield from _headers(f"{name}.{key}", value)
 
 
 def _inside_tables(values: Mapping[str, object]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from watcher.core.jobs import Mode
 from watcher.queues.brokers.address import parse_address
 
 
-def check_places(settings: Settings, mode: Mode = Mode.RUN) -> None:
+def check_settings(settings: Settings, mode: Mode = Mode.RUN) -> None:
     """Check source, sink, state, queue and events together. Raises ConfigurationError, one line for each problem."""
     problems = [
         *_folder_problems(settings),

@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from inference.models.thirdparty.contracts import CONTRACTS
 from watcher.config import validators
@@ -41,6 +42,11 @@ class Placeholder:
     text: str
 
 
+@dataclass(frozen=True)
+class DecidesOutput:
+    """Marks a setting that decides what an output looks like or where it goes, and so is part of every job's id."""
+
+
 Integer = Annotated[int, BeforeValidator(validators.integer)]
 Count = Annotated[Integer, Field(ge=0), Placeholder("N")]
 Number = Annotated[float, BeforeValidator(validators.number), Field(allow_inf_nan=False), Placeholder("N")]
@@ -65,16 +71,18 @@ Contract = Annotated[str, AfterValidator(validators.contract), Placeholder("|".j
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(validators.lower)]
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """Every setting of every command, checked one by one. Raises pydantic's ValidationError."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, env_prefix=PREFIX, env_ignore_empty=True
+    )
 
     source: Annotated[Place, Group.PLACES]
     """folder or s3://BUCKET/PREFIX with the images to cut out, subfolders included"""
     sink: Annotated[Place, Group.PLACES]
     """folder or s3://BUCKET/PREFIX for the cut-outs; a missing folder is created"""
-    output_name: Annotated[OutputName, Group.PLACES] = "{dir}{stem}.png"
+    output_name: Annotated[OutputName, Group.PLACES, DecidesOutput()] = "{dir}{stem}.png"
     """path of an output below the sink: {dir} is the image's folder with its trailing slash, {stem} the file name
     without its extension, {ext} the extension, {name} the whole file name"""
     exclude_sink: Annotated[Switch, Group.PLACES] = False
@@ -124,14 +132,17 @@ class Settings(BaseModel):
     devices: Annotated[Devices, Group.MODEL] = "auto"
     """`auto` uses every GPU, or else the CPU with one worker for each core and 2 GiB of memory (one worker in all for
     a third-party model); or a list: cuda:0,cuda:1 runs a worker on each, cpu:2 two workers that share the cores"""
-    model: Annotated[str, Field(min_length=1), Group.MODEL, Placeholder("NAME|FILE")] = "nano"
+    model: Annotated[str, Field(min_length=1), Group.MODEL, Placeholder("NAME|FILE"), DecidesOutput()] = "nano"
     """a model that `alphadrop models` lists, such as nano or isnet-general-use, or a file: .safetensors from
     alphadrop's training, .onnx, .pt2 or TorchScript"""
-    model_contract: Annotated[Contract, Group.MODEL] = ""
+    model_contract: Annotated[Contract, Group.MODEL, DecidesOutput()] = ""
     """preprocessing contract of a third-party model; needed only where alphadrop cannot detect it from the file"""
-    canvas: Annotated[Canvas, Group.MODEL] = None
+    canvas: Annotated[Canvas, Group.MODEL, DecidesOutput()] = None
     """longer side of the image that the model sees, a multiple of 64: larger finds finer detail and takes longer
     (default: the model's own)"""
+    input_alpha: Annotated[Literal["multiply", "ignore", "trust"], Group.MODEL, DecidesOutput()] = "multiply"
+    """what to do with an image's own transparency: `multiply` it with the matte; `ignore` it, as if the image stood on
+    white; `trust` it as the matte, without running the model"""
     batch: Annotated[Count, Group.MODEL] = 0
     """most images in one batch; 0 lets the device decide"""
     max_wait_ms: Annotated[Number, Field(ge=0), Group.MODEL, Placeholder("MS")] = 20
@@ -149,7 +160,7 @@ class Settings(BaseModel):
     """most decoded megapixels that a worker holds in memory at the same time"""
     max_pixels: Annotated[Integer, Field(gt=0), Group.LIMITS, Placeholder("N")] = 178_000_000
     """reject images with more pixels than this"""
-    png_level: Annotated[Integer, Field(ge=0, le=3), Group.LIMITS, Placeholder("0-3")] = 1
+    png_level: Annotated[Integer, Field(ge=0, le=3), Group.LIMITS, Placeholder("0-3"), DecidesOutput()] = 1
     """PNG compression: higher is smaller and slower"""
     rescan: Annotated[Interval | None, Group.LIMITS, Placeholder("SECONDS")] = None
     """seconds between full listings, which find what events have missed (default: 60, or 900 for a bucket with
@@ -174,6 +185,17 @@ class Settings(BaseModel):
 
     test_hook: str = ""
     """point at which alphadrop's own tests break a worker"""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read no source: `load_settings` asks them one by one, so that an error can name the one that is wrong."""
+        return (init_settings,)
 
     @property
     def source_uri(self) -> str:
@@ -226,3 +248,7 @@ def rembg_path() -> Path:
     """Folder of rembg's models, by rembg's own rule: $U2NET_HOME, else .u2net in $XDG_DATA_HOME or the home folder."""
     home = os.environ.get("U2NET_HOME") or os.path.join(os.environ.get("XDG_DATA_HOME") or "~", ".u2net")
     return validators.folder_path(home)
+
+
+OUTPUT_SETTINGS = tuple(name for name, info in Settings.model_fields.items() if DecidesOutput() in info.metadata)
+"""The settings that every command takes which computes job ids."""

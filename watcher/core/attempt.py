@@ -1,4 +1,4 @@
-"""Something that may hang, tried in a thread of its own."""
+"""Run a call that may hang in a thread of its own."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable
 
 
 class Attempt:
-    """One call, begun at once. A call that never ends is left behind: its thread does not keep the process alive."""
+    """One call in a daemon thread, started at once. A call that hangs does not keep the process alive."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self._error: BaseException | None = None
-        self._ended = threading.Event()
+        self._finished = threading.Event()
         threading.Thread(target=self._run, daemon=True, name="attempt").start()
 
-    def ended(self, wait: float) -> bool:
-        """Whether it has ended, after at most `wait` seconds."""
-        return self._ended.wait(wait)
+    def finished(self, timeout: float) -> bool:
+        """Wait for at most `timeout` seconds; whether the call has returned or raised."""
+        return self._finished.wait(timeout)
 
-    def result(self) -> None:
-        """Raises what the call has raised, if it has."""
+    def raise_error(self) -> None:
+        """Raise what the call has raised, if anything."""
         if self._error is not None:
             raise self._error
 
@@ -30,4 +30,4 @@ class Attempt:
         except BaseException as error:
             self._error = error
         finally:
-            self._ended.set()
+            self._finished.set()

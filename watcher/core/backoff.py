@@ -1,13 +1,37 @@
-"""How long to wait before something that has failed is tried again."""
+"""Exponential back-off with jitter."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
-_MOST_DOUBLINGS = 30
-"""More are beyond every longest pause; and after a thousand the figure would be beyond what a float holds."""
+_MAX_DOUBLINGS = 30
+"""More doublings exceed every `longest`, and after a thousand the number would overflow a float."""
 
 
-def backoff(failures: int, first: float, longest: float) -> float:
-    """Seconds after so many failures in a row: `first`, doubled by each, with jitter so that not all return at once."""
-    return random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(failures, _MOST_DOUBLINGS))
+@dataclass(slots=True)
+class Backoff:
+    """How long to wait before the next attempt: about `first` seconds, doubled by each failure in a row.
+
+    Jitter shortens each delay by up to a half, so that many processes do not return at the same moment.
+    """
+
+    first: float
+    """Seconds after the first failure."""
+    longest: float
+    """The most seconds, after however many failures."""
+    failures: int = 0
+    """Failures in a row."""
+
+    def fail(self) -> None:
+        """Count a failure."""
+        self.failures += 1
+
+    def reset(self) -> None:
+        """Start over after a success."""
+        self.failures = 0
+
+    def delay(self) -> float:
+        """Draw the seconds to wait now."""
+        doublings = min(max(0, self.failures - 1), _MAX_DOUBLINGS)
+        return random.uniform(0.5, 1.0) * min(self.longest, self.first * 2.0**doublings)

@@ -1,4 +1,4 @@
-"""Lists out of a stream."""
+"""Groups a stream into lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of at most `size`, none empty."""
+    """Group items into lists of at most `size`; none is empty."""
     batch: list[T] = []
     for item in items:
         batch.append(item)

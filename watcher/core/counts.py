@@ -1,4 +1,4 @@
-"""What happens too deep inside for a report of its own is counted here, and told with the next heartbeat."""
+"""Counters for events too deep in the code for a report of their own. A worker sends them with each heartbeat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 
 
 class Counts:
-    """Counters by name and label, for one process. Safe to use from any thread."""
+    """Counters of one process, by name and label. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -19,7 +19,7 @@ class Counts:
             self._counts[name, label] += amount
 
     def snapshot(self) -> dict[str, dict[str, int]]:
-        """The totals so far: name to label to number."""
+        """The totals since the process started, by name and label."""
         with self._lock:
             counts = dict(self._counts)
         totals: dict[str, dict[str, int]] = {}

@@ -1,16 +1,16 @@
-"""What can go wrong around an image.
+"""The errors of the watcher.
 
 WatcherError
-├── ConfigurationError   the user must change something; the message says what (exit code 2)
-├── Rejected             this image can never work; it is quarantined with an error record
-├── Unavailable          the world is in trouble: back off and try again, never blame the image
+├── ConfigurationError   a setting is wrong; the message says what to change (exit code 2)
+├── Rejected             this image can never be processed; it is quarantined with an error record
+├── Unavailable          a transient error of storage, queue or network: retry with back-off, never reject the image
 │   ├── SourceMissing    the source's root is not there (unmounted, renamed, deleted; a bucket that does not exist)
-│   ├── Throttled        the service asks for fewer requests
-│   └── Denied           credentials are missing, have run out or do not suffice
-├── Gone                 the image does not exist any more
-├── Stale                the image has changed since it was found
-├── Conflict             the output has changed since it was looked at
-└── NotAnEvent           a message that says nothing we understand
+│   ├── Throttled        the service demands fewer requests
+│   └── Denied           credentials are missing, expired or insufficient
+├── Gone                 the image no longer exists
+├── Stale                the image has changed since it was discovered
+├── Conflict             the output has changed since it was read
+└── NotAnEvent           a message contains no known event
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from watcher.core.reasons import Reason
 
 
 class WatcherError(Exception):
-    """Base of all that the watcher raises on purpose."""
+    """Base class of all errors that the watcher raises on purpose."""
 
     reason = "error"
     """The name of this kind of error in log lines, traces and labels of metrics."""
-    public = "something has failed; the log says what"
-    """What strangers may read of it, on /readyz: names of objects and files are for the log alone."""
+    public = "an error has occurred; the log says which"
+    """The text for `/readyz`, which anyone may read: names of objects and files belong in the log only."""
 
 
 class ConfigurationError(WatcherError):
-    """The settings cannot work; the message says what to change."""
+    """A setting is wrong; the message says what to change."""
 
-    public = "a setting cannot work; the log says which"
+    public = "a setting is wrong; the log says which"
     reason = "configuration"
 
 
 class Rejected(WatcherError):
-    """This image can never work."""
+    """This image can never be processed."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -44,54 +44,54 @@ class Rejected(WatcherError):
 
 
 class Unavailable(WatcherError):
-    """Storage, queue or disk is in trouble; the same call may work later."""
+    """Storage, queue, network or disk does not work now; the same call may work later."""
 
     reason = "unavailable"
-    public = "storage or queue is in trouble; the log says more"
+    public = "storage or queue is unavailable; the log has the details"
 
     def __init__(self, text: str, public: str = "") -> None:
-        """`public` is what may be known outside; else what holds for all errors of this kind."""
+        """`public` is the text for `/readyz`; by default, the one of the class."""
         super().__init__(text)
         self.public = public or self.public
 
 
 class SourceMissing(Unavailable):
-    """The source's root is not there, which never means that its images were deleted."""
+    """The source's root does not exist. This never means that its images were deleted."""
 
     reason = "source_missing"
     public = "the folder or bucket does not exist, or is not mounted"
 
 
 class Throttled(Unavailable):
-    """The service asks for fewer requests."""
+    """The service demands fewer requests."""
 
     reason = "throttled"
-    public = "the service asks for fewer requests"
+    public = "the service demands fewer requests"
 
 
 class Denied(Unavailable):
-    """The service does not take these credentials, or not for this; somebody may mend that while we wait."""
+    """The service refuses these credentials, or this operation. The operator may fix that while the job waits."""
 
     reason = "denied"
-    public = "access is denied; the log says to what"
+    public = "access is denied; the log has the details"
 
 
 class Gone(WatcherError):
-    """The image does not exist any more."""
+    """The image no longer exists."""
 
 
 class Stale(WatcherError):
-    """The image is not the version that was asked for."""
+    """The image has changed: it is not the requested version."""
 
 
 class Conflict(WatcherError):
-    """The output has changed since it was looked at: whoever was faster may have done the same job."""
+    """The output has changed since it was read: another worker may have finished the same job."""
 
 
 class NotAnEvent(WatcherError):
-    """A message that says nothing we understand; the text says what is wrong with it."""
+    """A message contains no known event; the text says what is wrong with it."""
 
 
 def public(error: Exception) -> str:
-    """What strangers may read of any error: of one that nobody expected, no more than its kind."""
-    return error.public if isinstance(error, WatcherError) else f"{type(error).__name__}; the log says more"
+    """The text for `/readyz`; for an unexpected error, only its class."""
+    return error.public if isinstance(error, WatcherError) else f"{type(error).__name__}; the log has the details"

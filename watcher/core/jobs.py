@@ -1,4 +1,4 @@
-"""The words that sources, queues, stores and workers share. Values only: no I/O, no clocks."""
+"""The values that sources, queues, stores and workers share. No I/O and no clocks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ class Outcome(StrEnum):
     """What became of an image."""
 
     WRITTEN = "written"
+    """The output was written."""
     ALREADY_DONE = "already_done"
+    """The sink already has this job's output."""
     STALE = "stale"
+    """The image was replaced by another version, which is a job of its own."""
     GONE = "gone"
+    """The image was deleted."""
     REJECTED = "rejected"
+    """The image can never work; see `Reason`."""
 
 
 class Mode(StrEnum):
@@ -28,20 +33,20 @@ class Mode(StrEnum):
     RUN = "run"
     """Both halves, until stopped."""
     ONCE = "once"
-    """Both, until all that is there is done."""
+    """Both halves, until every image is finished."""
     WATCH = "watch"
-    """Finding images."""
+    """Finds images, until stopped."""
     WORK = "work"
-    """Making outputs."""
+    """Makes outputs, until stopped."""
 
     @property
     def watches(self) -> bool:
-        """Whether images are found."""
+        """Whether this process finds images."""
         return self is not Mode.WORK
 
     @property
     def works(self) -> bool:
-        """Whether outputs are made."""
+        """Whether this process makes outputs."""
         return self is not Mode.WATCH
 
 
@@ -57,12 +62,12 @@ class ImageRef:
     version: str
     size: int
     modified: float = field(default=0.0, compare=False)
-    """When it was last written, as Unix time; 0 where that is not known."""
+    """When it was last written, as Unix time; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image to be made into one output. Same id, same output: never done twice."""
+    """One output to make from one image. Jobs with the same id have the same output, which is made once."""
 
     id: str
     ref: ImageRef
@@ -72,14 +77,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an output says of itself besides its job. No part of the job's id: it is known when the output is made."""
+    """What an output records besides its job. Not part of the job's id, because it is known only afterwards."""
 
     matte_coverage: float
-    """Mean alpha, 0 (nothing is left) to 1 (nothing was removed)."""
+    """Mean alpha, from 0 (everything was removed) to 1 (nothing was removed)."""
 
     @property
     def matte_coverage_text(self) -> str:
-        """As outputs carry it: a decimal with four digits.
+        """As outputs record it: a decimal with four digits.
 
         >>> Facts(1 / 3).matte_coverage_text
         '0.3333'
@@ -89,28 +94,28 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that decides an output besides the image: computed once, by the supervisor, without torch."""
+    """Everything that determines an output besides the image. The supervisor computes it once, without torch."""
 
     source: str
     """The source's URI."""
     model: str
-    """The digest of the model's weights."""
+    """Digest of the model's weights."""
     options: Mapping[str, str | int | float | bool]
     """Every option that changes an output's bytes."""
     output_name: str = "{dir}{stem}.png"
 
     def job(self, ref: ImageRef) -> Job:
-        """The job that makes `ref` into an output."""
+        """The job that makes the output of an image."""
         return Job(self.job_id(ref), ref, output_key(self.output_name, ref.key))
 
     def job_id(self, ref: ImageRef) -> str:
-        """sha256 over source, key, version, model, options and output name, as 64 hex digits."""
+        """SHA-256 over source, key, version, model, options and output name, as 64 hex digits."""
         words = [self.source, ref.key, ref.version, self.model, dict(self.options), self.output_name]
         return hashlib.sha256(json.dumps(words, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
 def output_key(pattern: str, key: str) -> str:
-    """The output's key for a source key: `{dir}` ends in a slash or is empty, `{ext}` has no dot.
+    """The output's key for a source key. `{dir}` ends in a slash or is empty; `{ext}` has no dot.
 
     >>> output_key("{dir}{stem}.png", "a/x.jpg")
     'a/x.png'
@@ -122,58 +127,58 @@ def output_key(pattern: str, key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why an image can never work, and in `detail` what to do about it, as one or two sentences."""
+    """Why an image can never work; `detail` names the remedy in one or two sentences."""
 
     reason: Reason
     detail: str
 
     @classmethod
     def parse(cls, reason: str, detail: str) -> Rejection:
-        """A rejection as it was stored, by any version: where the reason is unknown, `detail` starts with its name."""
+        """Read a stored rejection. A reason of another version becomes OTHER, and `detail` starts with its name."""
         known = Reason.parse(reason)
         return cls(known, detail if known == reason else f"{reason}: {detail}")
 
 
 DEATHS_TO_QUARANTINE = 3
-"""A job that was alone in a worker when the worker died, this many times, is what kills it."""
+"""After this many deaths of a worker that processed nothing else, an image is rejected."""
 KILLS_WORKER = Rejection(
     Reason.KILLS_WORKER,
-    f"A worker died {DEATHS_TO_QUARANTINE} times while this image was the only one it held. "
-    "See the worker's log for the cause; once it is removed, hand the image out again with `alphadrop retry`.",
+    f"A worker died {DEATHS_TO_QUARANTINE} times while this image was the only one it processed. "
+    "See the worker's log for the cause; once it is fixed, process the image again with `alphadrop retry`.",
 )
 
 
 class Lease(Protocol):
-    """A job that this worker holds. Exactly one of `done`, `release` and `reject` ends it."""
+    """A worker's exclusive claim on a job, ended by exactly one of `done`, `release` and `reject`."""
 
     @property
     def job(self) -> Job:
-        """What is to be made."""
+        """The leased job."""
         ...
 
     @property
     def alone(self) -> bool:
-        """True for what a worker held that died, where the queue sees workers die: nothing is in flight beside it."""
+        """Whether the job must run alone, because a worker that held it died; the queue leases no other meanwhile."""
         ...
 
     @property
     def suspect(self) -> bool:
-        """True for what a process may have died of that nobody saw: what may kill is done of it alone, see `peril`."""
+        """Whether an earlier consumer may have crashed on it unseen: then it is decoded alone; see `crash_markers`."""
         ...
 
     @property
     def found_at(self) -> float:
-        """When the job was put, as Unix time."""
+        """When the job was enqueued, as Unix time."""
         ...
 
     def done(self, outcome: Outcome) -> None:
-        """The job has ended well, or there is nothing left to do."""
+        """End the job: its output is written, or there is nothing to do."""
         ...
 
     def release(self, delay: float = 0.0) -> None:
-        """Give the job back unharmed: someone may take it again, not before `delay` seconds have passed."""
+        """Requeue the job for any worker; it is not leased again for `delay` seconds."""
         ...
 
     def reject(self, rejection: Rejection) -> None:
-        """The job can never work: keep the reason, do not hand it out again until it is retried."""
+        """End the job for good: record the reason, and do not lease it again until it is retried."""
         ...

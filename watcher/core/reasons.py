@@ -14,7 +14,7 @@ class Reason(StrEnum):
     stage: str
     """The stage of `protocol.STAGES` that metrics count the rejection under."""
     meaning: str
-    """One sentence for whoever reads the runbook."""
+    """One sentence for the reader of the runbook."""
 
     def __new__(cls, value: str, stage: str = "", meaning: str = "") -> Reason:
         member = str.__new__(cls, value)

@@ -1,4 +1,4 @@
-"""Which devices to run workers on, found out without importing torch here."""
+"""Which workers to run on which devices. Never imports torch."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ _COUNT = "import torch; print(torch.cuda.device_count())"
 
 
 @dataclass(frozen=True)
-class Workers:
-    """The workers that are started."""
+class WorkerPlan:
+    """The workers to start."""
 
     devices: list[str]
-    """Of each of them."""
+    """The device of each worker; one may be named several times."""
     threads: int
-    """Of each of them, on the CPU."""
+    """CPU threads of each worker."""
 
     def __str__(self) -> str:
-        """For a person: `2 workers on cpu, with 1 thread each`."""
-        some = [_counted(count, "worker") + f" on {device}" for device, count in Counter(self.devices).items()]
-        return ", ".join(some) + f", with {_counted(self.threads, 'thread')} each"
+        """Such as `2 workers on cpu, with 1 thread each`."""
+        groups = [_counted(count, "worker") + f" on {device}" for device, count in Counter(self.devices).items()]
+        return ", ".join(groups) + f", with {_counted(self.threads, 'thread')} each"
 
 
 def count_gpus() -> int:
-    """How many CUDA devices torch sees. Asks a short-lived process, and only where there is a driver at all."""
+    """How many CUDA devices torch sees. Asks a short-lived process, and only where a driver is installed."""
     if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
         return 0
     answer = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True, check=False)
     return int(answer.stdout) if answer.returncode == 0 else 0
 
 
-def expand(text: str, count: Callable[[], int] = count_gpus, on_cpu: int = 1) -> list[str]:
-    """`auto` to every GPU or `on_cpu` workers on the CPU, `cpu:2` to two of them, `cuda:0,cuda:1` to those two.
+def expand_devices(text: str, count: Callable[[], int] = count_gpus, on_cpu: int = 1) -> list[str]:
+    """The device of each worker that the value of `--devices` asks for.
 
-    >>> expand("cpu:2")
+    `auto` is every GPU, or else `on_cpu` workers on the CPU; `cpu:2` is two workers on the CPU.
+
+    >>> expand_devices("cpu:2")
     ['cpu', 'cpu']
     """
     if text == "auto":
@@ -49,14 +51,14 @@ def expand(text: str, count: Callable[[], int] = count_gpus, on_cpu: int = 1) ->
     return [device for word in text.split(",") for device in _workers(word.strip())]
 
 
-def plan_workers(text: str, threads: int, *, foreign: bool, count: Callable[[], int] = count_gpus) -> Workers:
-    """What `--devices` and `--threads` (0: an equal share of the cores) come to on this machine.
+def plan_workers(text: str, threads: int, *, third_party: bool, count: Callable[[], int] = count_gpus) -> WorkerPlan:
+    """What `--devices` and `--threads` (0: an equal share of the cores) mean on this machine.
 
-    `foreign` is for a model of others: how much memory that wants is not known, and one of them is large enough.
+    With a `third_party` model, `auto` is one worker on the CPU: its memory is not known, and one may be large.
     """
-    on_cpu = 1 if foreign else workers_on_cpu(available_cores(), available_memory())
-    devices = expand(text, count, on_cpu)
-    return Workers(devices, threads or threads_per_worker(len(devices), available_cores()))
+    on_cpu = 1 if third_party else workers_on_cpu(available_cores(), available_memory())
+    devices = expand_devices(text, count, on_cpu)
+    return WorkerPlan(devices, threads or threads_per_worker(len(devices), available_cores()))
 
 
 def _counted(count: int, what: str) -> str:
@@ -64,5 +66,5 @@ def _counted(count: int, what: str) -> str:
 
 
 def _workers(word: str) -> list[str]:
-    twins = re.fullmatch(r"cpu:(\d+)", word)
-    return ["cpu"] * int(twins[1]) if twins else [word]
+    several = re.fullmatch(r"cpu:(\d+)", word)
+    return ["cpu"] * int(several[1]) if several else [word]

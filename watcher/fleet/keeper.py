@@ -1,115 +1,132 @@
-"""The fleet: one worker process per device, each watched by a keeper that notices its death and starts another."""
+"""Keep one device's worker process alive: start it, read its reports, notice its death, start another."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import structlog
 
-from watcher.core.backoff import backoff
-from watcher.fleet.pipe_lines import Lines
+from watcher.core.backoff import Backoff
+from watcher.core.errors import public
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
-from watcher.protocol import HeartbeatReport, ReadyReport, Report, decode_report
+from watcher.protocol import (
+    Command,
+    DeathReason,
+    HeartbeatReport,
+    ReadyReport,
+    Report,
+    WorkerStart,
+    WorkerState,
+    decode_report,
+    encode,
+)
 
 log = structlog.get_logger(__name__)
 
-SILENCE = 30.0
-"""Seconds without a heartbeat after which a worker is taken for hung (stopped, swapped out) and killed."""
-START_UP = 600.0
+REPORT_TIMEOUT = 30.0
+"""Seconds without a report after which a worker counts as hung (stopped, swapped out) and is killed."""
+START_TIMEOUT = 600.0
 """The same while it loads and warms up: compiling a model takes minutes."""
-BACK_OFF = (0.2, 30.0)
-"""First and longest wait before a dead worker is replaced."""
-
-
-class State(StrEnum):
-    """What a device's worker is doing."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
-    FAILED = "failed"
-    STOPPED = "stopped"
+RESTART_BACKOFF = (0.4, 30.0)
+"""First and longest wait before a dead worker is replaced, in seconds."""
+READ_INTERVAL = 0.5
+"""Longest time from one read of the pipe to the next, in seconds; shorter where the pipe would fill up otherwise."""
+PIPE_BYTES = 1 << 16
+"""What a pipe holds at least."""
+WANTED_PIPE_BYTES = 1 << 20
+"""What a pipe should hold, so that a sudden flood of reports need not wait for the next read."""
 
 
 @dataclass(frozen=True)
-class FleetNews:
-    """What the fleet tells its owner; may be called from any of its threads."""
+class WorkerEvents:
+    """What is called when something happens to a worker, from any keeper's thread."""
 
-    report: Callable[[str, Report], None]
-    """A worker (its device's name) reports."""
-    died: Callable[[str, str, bool], None]
-    """A worker (its owner name in the queue) is dead, of a reason; True if its own doing is to be suspected."""
-    changed: Callable[[], None]
-    """Some worker's state is another."""
+    on_report: Callable[[str, Report], None]
+    """A worker has sent a report. Gets its name and the report."""
+    on_death: Callable[[str, str, DeathReason, bool], None]
+    """A worker has ended. Gets its name, its owner name in the queue, the reason, and whether it ended unasked."""
+    on_change: Callable[[], None]
+    """The state of some worker has changed."""
 
 
-class Keeper(threading.Thread):
-    """Keeps one device's worker alive: start, listen, bury, wait, start again."""
+class WorkerKeeper(threading.Thread):
+    """A thread that keeps one worker process running until it is told to drain."""
 
-    def __init__(self, name: str, make_line: Callable[[str], str], news: FleetNews, silence: float = SILENCE) -> None:
+    def __init__(
+        self,
+        name: str,
+        make_start: Callable[[str], WorkerStart],
+        events: WorkerEvents,
+        report_timeout: float = REPORT_TIMEOUT,
+    ) -> None:
+        """`name` is unique among workers; `make_start(owner)` is the first message to each process."""
         super().__init__(name=f"keeper-{name}", daemon=True)
-        self.device = name
-        self.state = State.STARTING
-        self.why = "starting"
-        self.failures = 0
-        """Deaths in a row without having done anything."""
-        self.death = ""
-        """Why the last worker died, empty while none has."""
-        self._make_line, self._news, self._silence = make_line, news, silence
+        self.worker = name
+        self.state = WorkerState.STARTING
+        self.problem = "starting"
+        """Why there is no ready worker, empty while there is one."""
+        self._restart_backoff = Backoff(*RESTART_BACKOFF)
+        self.last_death: DeathReason | None = None
+        self._make_start, self._events, self._report_timeout = make_start, events, report_timeout
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._births = 0
+        self._generation = 0
 
     def run(self) -> None:
-        """Until told to drain or stop."""
+        """Run one worker after the other until told to drain or killed."""
         while not self._stopping.is_set():
-            owner = f"{self.device}-{os.getpid()}-{self._births}"
-            self._births += 1
+            owner = f"{self.worker}-{os.getpid()}-{self._generation}"
+            self._generation += 1
             try:
-                self._live(owner)
+                self._run_worker(owner)
             except Exception as error:  # nobody else would start this device's next worker
                 self._signal(signal.SIGKILL)
-                self._fail(f"{type(error).__name__}: {error}")
-                log.error("keeper_failed", device=self.device, problem=str(error), exc_info=True)
+                self._record_failure(DeathReason.OTHER, public(error))
+                log.error("worker_keeper_failed", device=self.worker, problem=str(error), exc_info=True)
             if not self._stopping.is_set():
-                self._stopping.wait(backoff(self.failures, *BACK_OFF))
-        self._become(State.STOPPED, "stopped")
+                self._stopping.wait(self._restart_backoff.delay())
+        self._set_state(WorkerState.STOPPED, "stopped")
 
-    def send(self, command: str) -> None:
-        """A command to the worker, if there is one."""
+    def send(self, line: str) -> None:
+        """Write a line to the worker's input, if there is a worker."""
         with self._lock:
             process = self._process
             if process and process.stdin:
-                with contextlib.suppress(OSError):  # it has just died; its keeper knows soon
-                    process.stdin.write(command + "\n")
+                with contextlib.suppress(OSError):  # it has just died, which `_read_reports` notices
+                    process.stdin.write(line + "\n")
                     process.stdin.flush()
 
     def drain(self) -> None:
-        """No new worker after this one, and this one shall finish what it has in hand."""
+        """Let the worker finish its images in flight, and start no other."""
         self._stopping.set()
         if self.ident is None:
             return
-        if self.state is State.READY:
-            self._become(State.DRAINING, "draining")
-            self.send("drain")
-        elif self.state is not State.DRAINING:  # it holds no image while it starts
+        if self.state is WorkerState.READY:
+            self._set_state(WorkerState.DRAINING, "draining")
+            self.send(Command.DRAIN)
+        elif self.state is not WorkerState.DRAINING:  # while it starts, it holds no image
             self.kill()
 
     def kill(self) -> None:
-        """End the worker at once; nothing is lost by that."""
+        """End the worker at once, and start no other. Its jobs stay in the queue."""
         self._stopping.set()
         self._signal(signal.SIGKILL)
+
+    @property
+    def failures(self) -> int:
+        """Deaths in a row of workers that had done nothing yet."""
+        return self._restart_backoff.failures
 
     @property
     def pid(self) -> int | None:
@@ -117,162 +134,131 @@ class Keeper(threading.Thread):
         process = self._process
         return process.pid if process else None
 
-    def _live(self, owner: str) -> None:
-        """One worker's life."""
-        self._become(State.STARTING, f"starting again; {self.death}" if self.death else "starting")
+    def _run_worker(self, owner: str) -> None:
+        """Start one worker process and serve it until it has ended."""
+        self._set_state(
+            WorkerState.STARTING, "starting" if self.last_death is None else f"starting again; {self.problem}"
+        )
         try:
             process = start_process()
-        except OSError as error:  # no memory, process id or descriptor to be had: that may pass
-            self._fail(f"no worker could be started: {error.strerror}")
+        except OSError as error:  # there is no memory, process id or descriptor left, which may pass
+            self._record_failure(DeathReason.OTHER, f"no worker could be started: {error.strerror}")
             return
         with self._lock:
             self._process = process
-        self.send(self._make_line(owner))
-        if self._stopping.is_set():  # asked to stop while the process was being made
+        self.send(encode(self._make_start(owner)))
+        if self._stopping.is_set():  # told to stop while the process was being started
             process.kill()
-        reason = self._listen(process) or exit_reason(process.wait())
-        process.wait()
+        timed_out = self._read_reports(process)
+        code = process.wait()
         with self._lock:
             self._process = None
-        self._bury(owner, process, reason)
+        self._handle_death(owner, process, DeathReason.SILENT if timed_out else DeathReason.of_exit(code))
 
-    def _listen(self, process: subprocess.Popen[str]) -> str:
-        """Pass on the reports until there are no more; the reason if the worker had to be killed."""
+    def _read_reports(self, process: subprocess.Popen[str]) -> bool:
+        """Pass reports on until the worker closes its output; True if it was killed because it sent none."""
         assert process.stdout
-        reports = Lines(process.stdout.fileno())
+        reader = PipeReader(process.stdout.fileno())
         while True:
             try:
-                lines = reports.get(START_UP if self.state is State.STARTING else self._silence)
+                starting = self.state is WorkerState.STARTING
+                lines = reader.read(START_TIMEOUT if starting else self._report_timeout)
             except TimeoutError:
                 process.kill()
-                return "silent"
+                return True
             if not lines:
-                return ""
+                return False
             for line in lines:
-                self._hear(line)
+                self._handle_line(line)
 
-    def _hear(self, line: str) -> None:
+    def _handle_line(self, line: str) -> None:
         try:
             report = decode_report(line)
         except ValueError as error:
-            log.warning("report_not_understood", device=self.device, problem=str(error))
+            log.warning("invalid_report", device=self.worker, problem=str(error))
             return
         if isinstance(report, ReadyReport):
-            self._become(State.READY, "")
+            self._set_state(WorkerState.READY, "")
         elif not isinstance(report, HeartbeatReport):
-            self.failures = 0  # it does something, so it is worth restarting it quickly
-        self._news.report(self.device, report)
+            self._restart_backoff.reset()  # it works, so it is worth restarting it quickly
+        self._events.on_report(self.worker, report)
 
-    def _bury(self, owner: str, process: subprocess.Popen[str], reason: str) -> None:
+    def _handle_death(self, owner: str, process: subprocess.Popen[str], reason: DeathReason) -> None:
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 if pipe:
                     pipe.close()
-        expected = self._stopping.is_set()
-        if not expected:
-            self._fail(f"worker died: {reason}")
-            log.warning("worker_died", device=self.device, pid=process.pid, reason=reason)
-        self._news.died(owner, reason, not expected)
+        unasked = not self._stopping.is_set()
+        if unasked:
+            self._record_failure(reason, f"worker died: {reason}")
+            log.warning("worker_died", device=self.worker, pid=process.pid, reason=reason.value)
+        self._events.on_death(self.worker, owner, reason, unasked)
 
-    def _fail(self, why: str) -> None:
-        self.failures += 1
-        self.death = why
-        self._become(State.FAILED, why)
+    def _record_failure(self, reason: DeathReason, problem: str) -> None:
+        self._restart_backoff.fail()
+        self.last_death = reason
+        self._set_state(WorkerState.FAILED, problem)
 
     def _signal(self, number: int) -> None:
         with self._lock:
             if self._process and self._process.poll() is None:
                 self._process.send_signal(number)
 
-    def _become(self, state: State, why: str) -> None:
-        self.state, self.why = state, why
-        self._news.changed()
+    def _set_state(self, state: WorkerState, problem: str) -> None:
+        self.state, self.problem = state, problem
+        self._events.on_change()
 
 
 def start_process() -> subprocess.Popen[str]:
-    """A worker that waits for its configuration. Raises OSError."""
+    """Start a worker process, which then waits for its `WorkerStart`. Raises OSError."""
     command = [sys.executable, "-m", "watcher.worker.process"]
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment()
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=worker_environment()
     )
 
 
-def environment() -> dict[str, str]:
-    """A worker's: ours, and what it needs besides."""
+def worker_environment() -> dict[str, str]:
+    """A worker's environment: ours, and what its libraries need besides."""
     return {**WORKER_ENVIRONMENT, **os.environ}
 
 
-class Fleet:
-    """All keepers together."""
+class PipeReader:
+    """Reads the lines of a pipe, for one thread: several at a time, since each wake-up costs more than a line.
 
-    def __init__(
-        self,
-        devices: Sequence[str],
-        make_line: Callable[[str, str], str],
-        news: FleetNews,
-        silence: float = SILENCE,
-    ) -> None:
-        """`make_line(owner, device)` is a worker's configuration. Two workers may share a device's name (`cpu:2`).
+    What was written stays in the pipe, also when its writer is dead, so nothing is lost by reading it later.
+    """
 
-        A worker without a heartbeat for `silence` seconds is taken for hung.
-        """
-        names = number_twins(devices)
-        self.keepers = [
-            Keeper(name, lambda owner, device=device: make_line(owner, device), news, silence)  # type: ignore[misc]
-            for name, device in zip(names, devices, strict=True)
-        ]
+    def __init__(self, pipe: int) -> None:
+        """`pipe` is a descriptor, open for as long as this is used."""
+        self._pipe = pipe
+        self._readable, self._closed = select.poll(), select.poll()
+        self._readable.register(pipe, select.POLLIN)
+        self._closed.register(pipe, 0)  # which reports the end of the pipe, and nothing else
+        self._rest = b""
+        self._last_read = self._next_read = 0.0
+        with contextlib.suppress(OSError, AttributeError):  # more than this user may have, or not Linux
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, WANTED_PIPE_BYTES)
 
-    def start(self) -> None:
-        """Start every worker that is not started; returns at once."""
-        for keeper in self.keepers:
-            if keeper.ident is None:
-                keeper.start()
+    def read(self, timeout: float) -> list[str]:
+        """The next lines, at least one; [] at the end of the pipe. Raises TimeoutError."""
+        until = time.monotonic() + timeout
+        while True:
+            self._wait_for_more()
+            if not self._readable.poll(1000 * max(0.0, until - time.monotonic())):
+                raise TimeoutError
+            data = os.read(self._pipe, PIPE_BYTES)
+            self._schedule_read(len(data))
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            if lines or not data:
+                return [line.decode("utf-8", "replace") for line in lines]
 
-    def wake(self) -> None:
-        """Tell the workers that there may be work. One that starts looks by itself, and does not read its pipe yet."""
-        for keeper in self.keepers:
-            if keeper.state is State.READY:
-                keeper.send("wake")
+    def _wait_for_more(self) -> None:
+        pause = self._next_read - time.monotonic()
+        if pause > 0:
+            self._closed.poll(1000 * pause)
 
-    def stop(self, deadline: float) -> bool:
-        """Drain for `deadline` seconds, then kill what is left; True if all ended in time."""
-        for keeper in self.keepers:
-            keeper.drain()
-        until = time.monotonic() + deadline
-        for keeper in self.keepers:
-            if keeper.ident is not None:
-                keeper.join(max(0.0, until - time.monotonic()))
-        late = [keeper for keeper in self.keepers if keeper.is_alive()]
-        self.kill()
-        return not late
-
-    def kill(self) -> None:
-        """End every worker at once."""
-        for keeper in self.keepers:
-            keeper.kill()
-        for keeper in self.keepers:
-            if keeper.ident is not None:
-                keeper.join(10)
-
-    def states(self) -> dict[str, int]:
-        """How many workers are in which state, all states included."""
-        counts = Counter(keeper.state for keeper in self.keepers)
-        return {state.value: counts[state] for state in State}
-
-
-def number_twins(devices: Sequence[str]) -> list[str]:
-    """`cpu, cpu` to `cpu:0, cpu:1`: every worker has a name of its own; single ones keep theirs."""
-    seen: Counter[str] = Counter()
-    names = []
-    for device in devices:
-        names.append(f"{device}:{seen[device]}" if devices.count(device) > 1 else device)
-        seen[device] += 1
-    return names
-
-
-def exit_reason(code: int) -> str:
-    """A worker's exit code as a word for metrics and logs."""
-    known = {0: "exit", 70: "device_lost", 75: "device_stuck", 78: "configuration"}
-    if code < 0:
-        return signal.Signals(-code).name.lower()
-    return known.get(code, "error")
+    def _schedule_read(self, size: int) -> None:
+        """Read again when a quarter of a pipe will have been written at the present rate."""
+        now = time.monotonic()
+        quarter = (now - self._last_read) * (PIPE_BYTES / 4) / max(1, size)
+        self._last_read, self._next_read = now, now + min(READ_INTERVAL, quarter)

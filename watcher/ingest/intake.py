@@ -1,4 +1,4 @@
-"""How images arrive: each source in a thread of its own, and what is posted to the web server."""
+"""Takes arrivals from every source, each in a thread of its own, and from the web server, into the queue."""
 
 from __future__ import annotations
 
@@ -7,127 +7,157 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from watcher.core.backoff import Backoff
 from watcher.core.errors import Unavailable, public
-from watcher.ingest.reconcile import Reconciler
-from watcher.sources.base import Arrival, Hint, Source, SourceNews
-from watcher.sources.folder import FolderSource
-from watcher.sources.notices import Notices
+from watcher.core.outage import Outage
+from watcher.ingest.enqueue import Enqueuer
+from watcher.sources.base import Arrival, DiscoveredVia, Source, SourceCallbacks
+from watcher.sources.event_resolver import EventResolver
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
 from watcher.telemetry.run_summary import RunSummary
 
 log = structlog.get_logger(__name__)
 
-PAUSE = 1.0
-"""Seconds before what was in trouble is tried again."""
-MakeSource = Callable[[SourceNews], Source]
+RETRY = (1.0, 15.0)
+"""First and longest pause, in seconds, before a source or a queue that failed is tried again."""
+SourceFactory = Callable[[SourceCallbacks], Source]
 
 
 class Intake:
-    """Takes arrivals from every source and puts them into the queue, whatever happens, until stopped."""
+    """Puts the arrivals of every source into the queue until it is stopped. No error ends it."""
 
     def __init__(
         self,
-        reconciler: Reconciler,
-        sources: Mapping[str, MakeSource],
-        notices: Notices,
+        enqueuer: Enqueuer,
+        sources: Mapping[str, SourceFactory],
+        resolver: EventResolver,
         metrics: Metrics,
         health: Health,
         summary: RunSummary,
         wake: Callable[[], None],
     ) -> None:
-        """`sources` are made by the part of `health` that they are; `wake` is called when there is something to do."""
-        self._reconciler, self._sources, self._notices = reconciler, sources, notices
-        self._metrics, self._health, self._summary, self._wake = metrics, health, summary, wake
-        self._stop = threading.Event()
-        self._folder: FolderSource | None = None
+        """`sources` are factories by the part of `health` that they are; `wake` is called when jobs are pending."""
+        self.enqueuer, self.metrics, self.health, self.summary, self.wake = enqueuer, metrics, health, summary, wake
+        self.stopping = threading.Event()
+        self._resolver = resolver
+        self._threads = [_SourceThread(self, part, make) for part, make in sources.items()]
 
     def start(self) -> None:
         """Start the threads; returns at once."""
-        for part, make in self._sources.items():
-            self._healthy(part, True, "")
-            threading.Thread(target=self._watch, daemon=True, name=part, args=(part, make)).start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Take nothing more; the threads end soon."""
-        self._stop.set()
+        """Take no more arrivals; the threads end soon."""
+        self.stopping.set()
 
     def forget(self, key: str) -> None:
-        """An image was not there, or not in this version, when it was to be read: a folder looks at it anew."""
-        if self._folder:
-            self._folder.forget(key)
+        """A worker found the image missing or changed: let the sources report it again."""
+        for thread in self._threads:
+            thread.forget(key)
 
     def post(self, body: bytes) -> None:
-        """A message from outside: what it announces is in the queue when this returns.
+        """Take a message that was posted: the images it announces are in the queue when this returns.
 
-        Raises NotAnEvent, or Unavailable: then it is to be sent again.
+        Raises NotAnEvent, or Unavailable: then the sender must repeat it.
         """
-        arrivals = [Arrival(ref, Hint.EVENT) for ref in self._notices.refs(body)]
+        arrivals = [Arrival(ref, DiscoveredVia.EVENT) for ref in self._resolver.resolve(body)]
         if arrivals:
-            self._take(arrivals)
+            self.enqueue(arrivals)
 
-    def _watch(self, part: str, make: MakeSource) -> None:
-        """A source's thread: it goes on whatever happens, until stopped."""
-        healthy, metrics = self._healthy, self._metrics
-        news = SourceNews(lambda ok, why: healthy(part, ok, why), self._overflowed, metrics.listing_succeeded)
-        failed = False
-        while not self._stop.is_set():
-            try:
-                source = make(news)
-                if isinstance(source, FolderSource):
-                    self._folder = source
-                for arrivals in source.arrivals(self._stop):
-                    if failed:  # the source itself knows nothing of an earlier attempt
-                        self._healthy(part, True, "")
-                        failed = False
-                    self._accept(arrivals)
-            except Exception as error:
-                failed = True
-                self._summary.transient_errors += 1
-                self._summary.last_error = f"{part}: {error}"
-                if part == "source":
-                    self._metrics.listing_failed()
-                self._healthy(part, False, public(error))
-                log.warning(f"{part}_failed", problem=str(error), exc_info=not isinstance(error, Unavailable))
-                self._stop.wait(PAUSE)
-
-    def _accept(self, arrivals: list[Arrival]) -> None:
-        """Into the queue, however long that takes: an arrival must not be lost."""
-        problem = ""
-        while not self._stop.is_set():
-            try:
-                self._take(arrivals)
-                self._health.set("queue", True)
-                break
-            except Unavailable as error:
-                self._health.set("queue", False, error.public)
-                if str(error) != problem:  # once, not every second
-                    problem = str(error)
-                    log.warning("trouble", stage="enqueue", reason=error.reason, problem=problem)
-                self._stop.wait(PAUSE)
-
-    def _take(self, arrivals: list[Arrival]) -> None:
-        if not arrivals:
-            self._listed()
-        elif self._reconciler.accept(arrivals):
-            self._wake()
+    def enqueue(self, arrivals: list[Arrival]) -> None:
+        """Put arrivals into the queue. Raises Unavailable."""
+        if self.enqueuer.accept(arrivals):
+            self.wake()
         for arrival in arrivals:
-            self._metrics.discovered(arrival.hint)
+            self.metrics.discovered(arrival.discovered_via)
 
-    def _listed(self) -> None:
-        """The first listing is through."""
+
+class _SourceThread:
+    """Reads one source, opens it again whenever it fails, and retries until its arrivals are in the queue."""
+
+    def __init__(self, intake: Intake, part: str, make: SourceFactory) -> None:
+        self._intake, self._part, self._make = intake, part, make
+        self._source: Source | None = None
+        self._source_outage = Outage(log, f"{part}_failed", f"{part}_recovered")
+        self._source_backoff = Backoff(*RETRY)
+        self._queue_outage = Outage(log, "enqueue_failed", "enqueue_recovered")
+        self._callbacks = SourceCallbacks(self._on_health, self._on_overflow, intake.metrics.listing_succeeded)
+
+    def start(self) -> None:
+        self._set_health(True)
+        threading.Thread(target=self._run, daemon=True, name=self._part).start()
+
+    def forget(self, key: str) -> None:
+        if self._source:
+            self._source.forget(key)
+
+    def _run(self) -> None:
+        intake = self._intake
+        while not intake.stopping.is_set():
+            try:
+                self._source = self._make(self._callbacks)
+                for arrivals in self._source.arrivals(intake.stopping):
+                    if self._source_outage.failures:  # the source does not know of an earlier attempt
+                        self._on_health(True, "")
+                    self._deliver(arrivals)
+            except Exception as error:
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        intake = self._intake
+        intake.summary.transient_errors += 1
+        intake.summary.last_error = f"{self._part}: {error}"
+        if self._part == "source":
+            intake.metrics.listing_failed()
+        self._set_health(False, public(error))
+        self._source_outage.fail(error)
+        self._source_backoff.fail()
+        intake.stopping.wait(self._source_backoff.delay())
+
+    def _deliver(self, arrivals: list[Arrival]) -> None:
+        """Put arrivals into the queue, however long that takes: none must be lost."""
+        intake, backoff = self._intake, Backoff(*RETRY)
+        while not intake.stopping.is_set():
+            try:
+                if arrivals:
+                    intake.enqueue(arrivals)
+                else:
+                    self._finish_first_listing()
+                intake.health.set("queue", True)
+                self._queue_outage.recover()
+                return
+            except Unavailable as error:
+                intake.health.set("queue", False, error.public)
+                self._queue_outage.fail(error)
+                backoff.fail()
+                intake.stopping.wait(backoff.delay())
+
+    def _finish_first_listing(self) -> None:
+        intake = self._intake
         try:
-            self._reconciler.forget_vanished()
-        except Unavailable as error:  # the next start will do
-            log.warning("trouble", stage="reconcile", problem=str(error))
-        self._summary.listed = True
-        self._wake()
+            intake.enqueuer.forget_vanished()
+        except Unavailable as error:
+            log.warning(
+                "vanished_images_cleanup_failed",
+                problem=str(error),
+                remedy="the jobs of deleted images are removed at the next start",
+            )
+        intake.summary.listed = True
+        intake.wake()
 
-    def _healthy(self, part: str, ok: bool, why: str) -> None:
-        if part == "source":
-            self._metrics.source_health(ok)
-        self._health.set(part, ok, why)
+    def _on_health(self, ok: bool, why: str) -> None:
+        if ok:
+            self._source_outage.recover()
+            self._source_backoff.reset()
+        self._set_health(ok, why)
 
-    def _overflowed(self) -> None:
-        self._metrics.overflowed()
-        log.warning("events_lost", cure="the source is listed again at once; nothing is lost")
+    def _set_health(self, ok: bool, why: str = "") -> None:
+        if self._part == "source":
+            self._intake.metrics.source_health(ok)
+        self._intake.health.set(self._part, ok, why)
+
+    def _on_overflow(self) -> None:
+        self._intake.metrics.overflowed()
+        log.warning("events_lost", remedy="none needed: the source is listed again at once")

@@ -1,160 +1,108 @@
-"""What is there against what is done: arrivals become jobs, and what is missing in the sink is done again."""
+"""Compares source and sink at intervals and finds the images whose output is missing or outdated."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from watcher.core.errors import Gone, Stale, Unavailable
-from watcher.core.jobs import ImageRef, Job, Recipe
-from watcher.ingest.comparison import SAME_CLOCK, UNDONE, Comparison, Recent
-from watcher.queues.base import EmbeddedQueue, Queue
-from watcher.sources.base import Arrival, Hint, Stop
-from watcher.sources.names import SourceFilter
-from watcher.stores.base import INTERNAL_PREFIX, Store, is_output_of
-from watcher.stores.error_records import delete_error_record
+from watcher.core.jobs import ImageRef, Recipe
+from watcher.ingest.enqueue import Enqueuer
+from watcher.ingest.listing_comparison import OUTSTANDING, SAME_CLOCK_TOLERANCE, ListingComparison, RecentImages
+from watcher.sources.base import Stop
+from watcher.sources.source_filter import SourceFilter
+from watcher.stores.base import INTERNAL_PREFIX
 
-"""Below this prefix of the sink lies what alphadrop notes there for itself."""
 RESEND = 3600.0
-"""Seconds after which what is still missing is put again, even though the queue has never run empty meanwhile."""
-_REQUESTS = 16
+"""Seconds after which images that are still outstanding are enqueued again, even if the queue was never empty."""
 
 
-@dataclass(frozen=True)
 class Reconciler:
-    """Source listing and events on one side, queue and sink on the other. The sink is the truth."""
+    """Finds outstanding images, one comparison after the other; see `reconciling.OutstandingImages`.
 
-    recipe: Recipe
-    source: Store
-    sink: Store
-    queue: Queue
-    embedded: EmbeddedQueue | None
-    """The same queue, where it is this machine's own and knows what has been done."""
-
-    def accept(self, arrivals: Sequence[Arrival]) -> int:
-        """Enqueue what is not known; how many jobs are pending by it. Raises Unavailable: accept the same again."""
-        jobs = [self.recipe.job(arrival.ref) for arrival in arrivals]
-        if self.embedded is None:
-            return self.queue.put(_missing(self.sink, jobs) if arrivals[0].hint is Hint.SCAN else jobs)
-        undone = self._undone(jobs, self.embedded)
-        return self.embedded.put(jobs) + (self.embedded.reopen(undone) if undone else 0)
-
-    def forget_vanished(self) -> int:
-        """Rejected images that are no longer in the source are nobody's problem any more; how many there were."""
-        if self.embedded is None:
-            return 0
-        vanished = [job for job, _ in self.embedded.rejected(1_000_000) if self.source.stat(job.ref.key) is None]
-        for job in vanished:
-            delete_error_record(self.sink, job)
-            self.embedded.forget_key(job.ref.key)
-        return len(vanished)
-
-    def _undone(self, jobs: Sequence[Job], queue: EmbeddedQueue) -> list[str]:
-        """Ids of jobs that the queue takes for done while the sink has nothing to show for it."""
-        states = queue.known([job.id for job in jobs])
-        try:
-            missing = _missing(self.sink, [job for job in jobs if states.get(job.id) == "done"])
-        except Unavailable:
-            return []  # not known is no reason to do it again
-        return [job.id for job in missing]
-
-
-def _missing(sink: Store, jobs: Sequence[Job]) -> list[Job]:
-    """Those of which the sink has nothing to show. Raises Unavailable."""
-    if not jobs:
-        return []
-    with ThreadPoolExecutor(min(_REQUESTS, len(jobs)), thread_name_prefix="ask") as pool:
-        held = pool.map(lambda job: sink.output_info(job.output), jobs)
-        return [job for job, found in zip(jobs, held, strict=True) if not is_output_of(found, job)]
-
-
-class Patrol:
-    """Compares source and sink again and again, and says what is to be done.
-
-    What it has said is not said again while it may still be waiting: until the queue has run empty, or for RESEND
-    seconds. After a change of model or options, passes over an empty queue are deep, until one has found nothing to do;
-    a mark in the sink tells.
+    An image that was found is not found again while its job may still wait: until the queue is empty, or for RESEND
+    seconds. After a change of model or options, comparisons that find the queue empty are deep until one of them finds
+    nothing; a marker in the sink records that.
     """
 
     def __init__(
         self,
-        reconciler: Reconciler,
+        enqueuer: Enqueuer,
         names: SourceFilter,
         *,
         deep: bool = False,
         records: bool = True,
-        doubt: float = SAME_CLOCK,
+        clock_tolerance: float = SAME_CLOCK_TOLERANCE,
         settle: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """With `deep`, every pass is: for a sink where looking at an output costs nothing.
+        """Compare listings, and with `deep` also look at every output, for a sink where that costs little.
 
-        Without `records`, rejected images are not left alone: whoever does all of it once is to say what is wrong.
-        `doubt` is the comparison's, see there. What was written less than `settle` seconds ago waits for a later pass.
+        With `records`, images that have an error record count as finished; without, they are found again, as `once`
+        needs, which reports every rejected image. `clock_tolerance` is as in ListingComparison. An image modified less
+        than `settle` seconds ago is left for the next comparison.
         """
-        self._reconciler = reconciler
-        self._comparison = Comparison(
-            reconciler.recipe, reconciler.source, reconciler.sink, names, deep, records, doubt
+        self._enqueuer = enqueuer
+        self._comparison = ListingComparison(
+            enqueuer.recipe, enqueuer.source, enqueuer.sink, names, deep, records, clock_tolerance
         )
         self._deep, self._settle, self._clock = deep, settle, clock
-        self._said = Recent()
-        self._forget_at = 0.0
-        self._mark = _Mark(reconciler)
+        self._found = RecentImages()
+        self._reset_at = 0.0
+        self._marker = _ComparedMarker(enqueuer)
         self._clean = False
 
     def find(self, stop: Stop) -> Iterator[ImageRef]:
-        """One pass. Raises Unavailable or SourceMissing; then the next one starts anew."""
-        empty = self._forget()
+        """Compare once, and yield the images to process. Raises Unavailable; the next call starts over."""
+        empty = self._reset_found()
         comparison = self._comparison
-        comparison.deep = self._deep or (empty and not self._mark.stands())
+        comparison.deep = self._deep or (empty and not self._marker.is_set())
         comparison.found.clear()
         self._clean = False
         try:
-            for ref, _ in comparison.undone(stop):
-                if self._is_full():  # what would push others out comes when the queue has run empty
+            for ref, _ in comparison.outstanding(stop):
+                if self._is_full():  # the rest is found when the queue is empty
                     return
-                if not self._is_young(ref) and self._said.add(ref):
+                if not self._is_young(ref) and self._found.add(ref):
                     yield ref
-        except Unavailable:  # whoever collects what is found has lost the last of it
-            self._said = Recent()
+        except Unavailable:  # the consumer collects batches, and has lost an incomplete one
+            self._found = RecentImages()
             raise
-        self._clean = comparison.deep and not any(comparison.found[finding] for finding in UNDONE)
+        self._clean = comparison.deep and not any(comparison.found[state] for state in OUTSTANDING)
 
-    def finished(self) -> None:
-        """All that the pass has found is in the queue. Raises Unavailable."""
-        # Where not every pass is deep, this one was because the mark did not stand.
+    def confirm(self) -> None:
+        """Everything that the last comparison found is in the queue. Raises Unavailable."""
+        # If not every comparison is deep, this one was because the marker was not set.
         if self._clean and not self._deep:
-            self._mark.set()
+            self._marker.set()
 
     def _is_young(self, ref: ImageRef) -> bool:
         return self._settle > 0 and time.time() - ref.modified < self._settle
 
     def _is_full(self) -> bool:
-        """A broker takes every message, whether it has it or not. The embedded queue knows what it has."""
-        return self._said.full and self._reconciler.embedded is None
+        """Whether no more images can be remembered. The embedded queue refuses a job that it has; a broker does not."""
+        return self._found.full and self._enqueuer.embedded is None
 
-    def _forget(self) -> bool:
-        """What was lost on its way is said again. Whether the queue is empty, or this is the first pass."""
-        now, first = self._clock(), not self._forget_at
-        empty = first or not self._reconciler.queue.stats().open
-        if empty or now >= self._forget_at:
-            self._said = Recent()
-            self._forget_at = now + RESEND
+    def _reset_found(self) -> bool:
+        """Forget the found images if the queue may have lost them; returns whether it is empty or this is the start."""
+        now, first = self._clock(), not self._reset_at
+        empty = first or not self._enqueuer.queue.stats().open
+        if empty or now >= self._reset_at:
+            self._found = RecentImages()
+            self._reset_at = now + RESEND
         return empty
 
 
-class _Mark:
-    """A small object in the sink that says which recipe its outputs have been compared with in full."""
+class _ComparedMarker:
+    """A small object in the sink that names the recipe with which all outputs were compared."""
 
-    def __init__(self, reconciler: Reconciler) -> None:
-        recipe = reconciler.recipe
-        self._sink = reconciler.sink
+    def __init__(self, enqueuer: Enqueuer) -> None:
+        recipe = enqueuer.recipe
+        self._sink = enqueuer.sink
         self._text = recipe.job_id(ImageRef("", "", 0)).encode()
         self._key = f"{INTERNAL_PREFIX}recipe-{Recipe(recipe.source, '', {}).job_id(ImageRef('', '', 0))[:16]}"
 
-    def stands(self) -> bool:
+    def is_set(self) -> bool:
         ref = self._sink.stat(self._key)
         try:
             return ref is not None and self._sink.read(ref) == self._text

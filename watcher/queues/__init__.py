@@ -1,4 +1,4 @@
-"""Where jobs wait. A queue may be lost: sources and the sink rebuild it. A new queue is one file and one line here."""
+"""Queues of jobs. A lost queue is rebuilt from the source and the sink."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from watcher.queues.sqlite import SqliteQueue
 
 
 def open_queue(uri: str) -> SqliteQueue:
-    """The queue of a `sqlite:///path`. Raises ConfigurationError."""
+    """Open the queue at `sqlite:///path`. Raises ConfigurationError or Unavailable."""
     return SqliteQueue(Path(uri.removeprefix("sqlite://")))

@@ -1,103 +1,116 @@
-"""What a queue does."""
+"""The interface of a queue."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from watcher.core.jobs import Job, Lease, Rejection
 
+MOST_REJECTED = 100_000
+"""How many rejected images a command or a summary handles at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """A snapshot. `oldest_pending` is a Unix time, None where nothing waits."""
+    """A snapshot of what is in a queue."""
 
     pending: int = 0
     in_flight: int = 0
     suspects: int = 0
-    """Those that a dying worker had in hand; of a broker, those that wait in this process."""
+    """Pending jobs that may have crashed a worker; of a broker, only those that this process has received."""
     pending_bytes: int = 0
     oldest_pending: float | None = None
+    """The Unix time at which the oldest pending job was put, None where nothing is pending."""
     ended: dict[str, int] = field(default_factory=dict)
-    """Ended jobs by outcome, rejected among them."""
+    """Finished jobs by outcome, including the rejected ones."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Rejected jobs by reason."""
     unknown: frozenset[str] = field(default=frozenset(), compare=False)
-    """The names of the fields above that this queue cannot know: they are 0 or empty here, and must not be shown."""
+    """The names of the fields above that this queue cannot know: they are 0 or empty, and must not be shown."""
 
     @property
     def open(self) -> int:
-        """Jobs that have not ended."""
+        """Jobs that have not finished."""
         return self.pending + self.in_flight
 
 
+class Leases(list[Lease]):
+    """The jobs that `Queue.lease` handed out."""
+
+    def __init__(self, leases: Iterable[Lease] = (), *, waited: bool = False) -> None:
+        """`waited`: the queue has waited for a job in vain, so it may be asked again at once."""
+        super().__init__(leases)
+        self.waited = waited
+
+
 class Queue(Protocol):
-    """Jobs, each handed to one worker at a time. Every method but `close` may raise `Unavailable`."""
+    """Jobs, each leased to one worker at a time. Every method but `close` may raise `Unavailable`."""
 
     def put(self, jobs: Sequence[Job]) -> int:
-        """Add jobs; how many were new, as far as the queue knows.
+        """Add jobs, and return how many of them were new as far as the queue knows.
 
-        The embedded queue knows every job: one that it has (by id, in whatever state) is not added again, and a new
-        version of a key, or the same version under another recipe, replaces the older jobs of the key that have not
-        been leased; a leased one runs on and the new one waits until it has ended. A broker adds whatever it is given:
-        the sink says what is done already, the source what is stale.
+        The embedded queue knows every job. It does not add an id that it has, in whatever state. A new version of a
+        key, or the same version under another recipe, replaces the key's jobs that are not leased; it waits while an
+        older one is leased. A broker adds whatever it is given: the sink shows what is done already, and the source
+        what is stale.
         """
         ...
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
-        """Up to `limit` jobs for the worker `owner`; [] where there is nothing to do, after a moment at a broker.
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
+        """Lease up to `limit` jobs to the worker `owner`; an empty result says whether the queue has waited for jobs.
 
-        No two leased jobs have the same key or the same output; of a broker, no two in this process. The embedded queue
-        hands a suspect out by itself, with `Lease.alone` set, and only where `alone` is True (the worker has nothing in
-        flight); a broker's queue hands it out like others, with `Lease.suspect` set.
+        No two leased jobs have the same key or the same output; with a broker, no two in this process. The embedded
+        queue leases a crash suspect by itself, with `Lease.alone` set, and only if `alone` is True (the worker has
+        nothing in flight). A broker's queue leases it beside others, with `Lease.suspect` set.
         """
         ...
 
     def stats(self) -> QueueStats:
-        """What is in the queue now; a broker knows numbers of messages only, and not all of them exactly."""
+        """Count what is in the queue now; a broker counts messages only, and estimates some of them."""
         ...
 
     def suspects(self) -> int:
-        """How many wait for a worker with empty hands; cheap enough for every look into the queue."""
+        """Count the crash suspects that wait for an idle worker; cheap enough to ask before every lease."""
         ...
 
     def close(self) -> None:
-        """End the use of it: what was leased and has not ended is given back, or comes back in time."""
+        """Close the queue. Unfinished leases are released, now or when their visibility timeout ends."""
         ...
 
 
 class EmbeddedQueue(Queue, Protocol):
-    """A queue of one machine, whose owner sees workers die."""
+    """A queue on one machine, whose owner notices when a worker dies."""
 
     def abandon(self, owner: str, *, blame: bool) -> list[tuple[Job, Rejection]]:
-        """A worker died: its leases become suspects. Returns those that are thereby quarantined.
+        """Turn a dead worker's leases into crash suspects, and return those that are now quarantined.
 
-        With `blame`, a job that was alone in the worker has one death more against it; at DEATHS_TO_QUARANTINE it is
-        rejected with the reason `kills_worker`.
+        With `blame`, the death counts against a job that ran alone; after DEATHS_TO_QUARANTINE deaths it is rejected
+        with the reason `kills_worker`.
         """
         ...
 
     def abandon_all(self) -> int:
-        """At start: every lease is left over from a dead daemon. They become suspects, nothing is blamed."""
+        """Turn the leases of an earlier daemon into crash suspects, and return their number; no death is counted."""
         ...
 
     def known(self, ids: Sequence[str]) -> dict[str, str]:
-        """The state, `pending`, `leased`, `done` or `rejected`, of each of these job ids that the queue knows."""
+        """Return the state (`pending`, `leased`, `done` or `rejected`) of those job ids that the queue knows."""
         ...
 
     def reopen(self, ids: Sequence[str]) -> int:
-        """Ended jobs (not rejected ones) are pending again: their output is missing."""
+        """Make done jobs pending again, because their output is missing; returns how many were done."""
         ...
 
     def retry(self, pattern: str = "*") -> list[Job]:
-        """Rejected jobs whose key matches the shell pattern (case-sensitive) are pending again, with a clean record."""
+        """Make rejected jobs whose key matches a case-sensitive shell pattern pending again, with no deaths counted."""
         ...
 
     def rejected(self, limit: int = 1000) -> list[tuple[Job, Rejection]]:
-        """The rejected jobs, newest first."""
+        """List the rejected jobs, newest first."""
         ...
 
     def forget_key(self, key: str) -> None:
-        """The image is gone: forget its jobs that are not leased."""
+        """Forget the jobs of an image that is gone, except a leased one."""
         ...

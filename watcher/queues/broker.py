@@ -1,9 +1,9 @@
-"""A queue that stands on a message broker: many machines share it, and each holds what it works on.
+"""A queue on a message broker, shared by many machines.
 
-A message announces images: it is an event of the bucket, or what `put` has sent. It is acknowledged when each of its
-jobs has ended; until then a heartbeat keeps it ours. A broker tells how often it has handed a message out, which is
-once more for every process that died with it, and for every delivery that was lost on its way: from the second time on
-its images are suspects.
+A message announces images: it is a bucket's own event, or what `put` has sent. It is acknowledged when each of its jobs
+has finished; until then a thread extends its visibility timeout. A broker counts deliveries, and each process that
+crashes with a message adds one, as does a delivery that is lost on its way. From the second delivery on, the message's
+images are crash suspects.
 """
 
 from __future__ import annotations
@@ -11,39 +11,40 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
-from watcher.core.backoff import backoff
 from watcher.core.counts import Counts
 from watcher.core.errors import NotAnEvent, Unavailable
-from watcher.core.jobs import Job, Lease
-from watcher.queues.background import Acknowledger, Heartbeat
-from watcher.queues.base import QueueStats
-from watcher.queues.broker_lease import BrokerLease
+from watcher.core.jobs import Job, Lease, Outcome, Rejection
+from watcher.core.outage import Outage
+from watcher.queues.acknowledger import Acknowledger
+from watcher.queues.base import Leases, QueueStats
 from watcher.queues.brokers.base import Broker, Depth, Message
-from watcher.queues.in_flight import Entry, Hand, Held
+from watcher.queues.in_flight import InFlightJobs, JobEntry, ReceivedMessage
+from watcher.queues.lease_extender import LeaseExtender
 
 log = structlog.get_logger(__name__)
 
 LOCAL_RETRIES = 10
-"""So often a job may be released, or a message prove unreadable for now, before somebody else is to try."""
+"""How often this process retries a message that is released or cannot be read, before another consumer gets it."""
 DEPTH_SECONDS = 1.0
+"""Seconds for which the queue depth that the broker reports is cached."""
 UNKNOWN = frozenset({"suspects", "pending_bytes", "oldest_pending", "ended", "reasons"})
 """What a broker does not report of its queue; see `QueueStats.unknown`."""
 FLUSH_SECONDS = 5.0
-"""So long closing may take to tell the broker what has ended."""
-BACKOFF, MOST_BACKOFF = 0.5, 30.0
-SHOWN = 300
-"""Characters of a message that is not understood."""
+"""How long closing may take to acknowledge and requeue messages."""
+MAX_LOGGED = 300
+"""Characters that are logged of a message that is not an event."""
 
 
 class BrokerQueue:
-    """A `Queue` on `broker`, which it owns. For any number of threads of one worker.
+    """A `Queue` on `broker`, which it owns, for any number of threads of one worker.
 
-    `jobs_of` says which jobs a message announces; it may raise NotAnEvent, and counts those itself, or Unavailable.
-    `body_of` is its inverse. `lease` waits up to `patience` seconds where there is nothing to do. Threads are started
-    with the first lease: a queue that is only put into and looked at has none.
+    `jobs_of` returns the jobs that a message announces; it may raise NotAnEvent, which it also counts, or Unavailable.
+    `body_of` is its inverse. `lease` waits up to `patience` seconds for a job. The first lease starts the threads: a
+    queue that is only put into and inspected has none.
     """
 
     def __init__(
@@ -58,191 +59,240 @@ class BrokerQueue:
     ) -> None:
         self._broker, self._jobs_of, self._body_of = broker, jobs_of, body_of
         self._patience, self._clock, self._counts = patience, clock, counts
+        self._reading = Outage(log.bind(queue=broker.name), "message_postponed", "messages_readable")
         self._lock = threading.Lock()
-        self._hand = Hand()
+        self._in_flight = InFlightJobs()
         self._closed = False
         self._depth: tuple[float, Depth] | None = None
-        self._background: tuple[Acknowledger, Heartbeat] | None = None
+        self._threads: tuple[Acknowledger, LeaseExtender] | None = None
 
     def put(self, jobs: Sequence[Job]) -> int:
-        """See `Queue.put`. A broker does not know what it knows: all of them are added."""
+        """See `Queue.put`. Every job is added, since a broker cannot say what it already holds."""
         bodies = {job.id: self._body_of(job) for job in jobs}
         if bodies:
             self._broker.send(list(bodies.values()))
         return len(bodies)
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
-        """See `Queue.lease`. Raises RuntimeError when what goes on behind the queue has died of a fault."""
-        self._check().check_heard()
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
+        """See `Queue.lease`. Raises RuntimeError when one of the queue's threads has died."""
+        self._check().check_progress()
         if limit < 1:
-            return []
-        self._read()
-        ready, room, wait = self._look(limit)
+            return Leases()
+        self._read_messages()
+        ready, room, wait = self._plan_receive(limit)
         if room > 0:
             try:
                 self._add(self._broker.receive(room, 0.0 if ready else wait))
             except Unavailable:
                 if not ready:
                     raise
-            self._read()
-        return self._hand_out(limit)
+            self._read_messages()
+        leases = self._lease_ready(limit)
+        return Leases(leases, waited=not leases and not ready and room > 0 and wait > 0)
 
     def stats(self) -> QueueStats:
-        """See `Queue.stats`. Nothing is known of ended jobs; the suspects are those that this process holds."""
+        """See `Queue.stats`. Finished jobs are unknown; the suspects are those that wait in this process."""
         now = time.monotonic()
         if self._depth is None or now - self._depth[0] > DEPTH_SECONDS:
             self._depth = now, self._broker.depth()
         depth = self._depth[1]
         with self._lock:
-            suspects = self._hand.suspects
+            suspects = self._in_flight.suspects
         unknown = UNKNOWN if depth.in_flight_everywhere else UNKNOWN | {"in_flight"}
         return QueueStats(depth.pending, depth.in_flight, suspects, unknown=unknown)
 
     def suspects(self) -> int:
-        """See `Queue.suspects`: none waits for empty hands."""
+        """See `Queue.suspects`: always 0, since a broker's suspects need no idle worker."""
         return 0
 
     def close(self) -> None:
-        """Give back what has not been started, tell the broker what has ended, and leave it. Never raises."""
+        """Requeue what has not been leased, acknowledge what has finished, and disconnect. Never raises."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            unstarted = [held for held in self._hand.messages() if self._hand.drop(held)]
-        if self._background:
-            acknowledger, heartbeat = self._background
-            for held in unstarted:
-                held.unfinished = True
-                acknowledger.add(held)
+            unleased = [received for received in self._in_flight.messages() if self._in_flight.drop(received)]
+        if self._threads:
+            acknowledger, extender = self._threads
+            for received in unleased:
+                received.requeue = True
+                acknowledger.add(received)
             acknowledger.close(FLUSH_SECONDS)
-            heartbeat.close()
+            extender.close()
         self._broker.close()
 
     def _check(self) -> Acknowledger:
-        """Whether all goes on behind the queue. It does from the first time on."""
+        """Start the threads if necessary, and check that they run."""
         if self._closed:
             raise Unavailable(f"the queue {self._broker.name} is closed")
         with self._lock:
-            if self._background is None:
+            if self._threads is None:
                 acknowledger = Acknowledger(self._broker, self._keep)
-                self._background = acknowledger, Heartbeat(self._broker, self._in_hand, self._lose, self._counts)
-        for thread in self._background:
+                extender = LeaseExtender(self._broker, self._unacknowledged, self._lose, self._counts)
+                self._threads = acknowledger, extender
+        for thread in self._threads:
             thread.check()
-        return self._background[0]
+        return self._threads[0]
 
-    def _look(self, limit: int) -> tuple[bool, int, float]:
-        """Whether there is something to hand out; how much more may be received; and how long to wait for it."""
+    def _plan_receive(self, limit: int) -> tuple[bool, int, float]:
+        """Whether a job can be leased now, how many messages there is room for, and how long to wait for them."""
         now = self._clock()
         with self._lock:
-            ready = self._hand.next(now)
-            due = self._hand.next_due()
-            room = limit - self._hand.size
+            ready = self._in_flight.leasable(now)
+            due = self._in_flight.next_due()
+            room = limit - self._in_flight.backlog
         return bool(ready), room, self._patience if due is None else max(0.0, min(self._patience, due - now))
 
     def _add(self, messages: Sequence[Message]) -> None:
         now = self._clock()
         with self._lock:
             for message in messages:
-                self._hand.add(Held(message, now))
+                self._in_flight.add(ReceivedMessage(message, now))
 
-    def _read(self) -> None:
-        """Find out what the messages announce that are due."""
+    def _read_messages(self) -> None:
+        """Find the jobs of every message that may be read now."""
         with self._lock:
-            due = self._hand.to_read(self._clock())
-        for held in due:
+            readable = self._in_flight.readable(self._clock())
+        for received in readable:
             try:
-                self._read_one(held)
+                self._read(received)
+                self._reading.recover()
             except NotAnEvent as error:
-                self._set_aside(held, str(error))
+                self._set_aside(received, str(error))
             except Unavailable as error:
-                log.warning("message_kept", queue=self._broker.name, problem=str(error))
-                self._postpone(held)
+                self._reading.fail(error)
+                self._postpone(received)
 
-    def _read_one(self, held: Held) -> None:
-        jobs = self._jobs_of(held.message.body)
+    def _read(self, received: ReceivedMessage) -> None:
+        jobs = self._jobs_of(received.message.body)
         with self._lock:
-            known = self._hand.read(held, jobs)
-        if known and not jobs:
-            self._finish(held)
+            ours = self._in_flight.set_jobs(received, jobs)
+        if ours and not jobs:
+            self._acknowledge(received)
 
-    def _set_aside(self, held: Held, reason: str) -> None:
-        """It is of no use to anyone; where it cannot be set aside now, it is later."""
-        shown = held.message.body[: 4 * SHOWN].decode("utf-8", "replace")[:SHOWN]
-        log.warning("message_set_aside", queue=self._broker.name, reason=reason, body=shown)
+    def _set_aside(self, received: ReceivedMessage, reason: str) -> None:
+        """Move a message that nobody can read to the dead letters; if that fails, try again later."""
+        shown = received.message.body[: 4 * MAX_LOGGED].decode("utf-8", "replace")[:MAX_LOGGED]
+        log.warning("message_dead_lettered", queue=self._broker.name, reason=reason, body=shown)
         try:
-            self._broker.set_aside(held.message)
+            self._broker.dead_letter(received.message)
         except Unavailable as error:
-            log.warning("message_kept", queue=self._broker.name, problem=str(error))
-            self._postpone(held)
+            self._reading.fail(error)
+            self._postpone(received)
         else:
             with self._lock:
-                self._hand.drop(held)
+                self._in_flight.drop(received)
 
-    def _postpone(self, held: Held) -> None:
-        """To be read again a little later, or by somebody else."""
-        held.tries += 1
-        if held.tries > LOCAL_RETRIES:
-            self._give_up(held)
+    def _postpone(self, received: ReceivedMessage) -> None:
+        """Read a message again after a delay, or requeue it after too many attempts."""
+        received.retries.fail()
+        if received.retries.failures > LOCAL_RETRIES:
+            self._give_up(received)
             return
-        pause = backoff(held.tries, BACKOFF, MOST_BACKOFF)
+        pause = received.retries.delay()
         with self._lock:
-            if not held.lost:
-                self._hand.add(held, self._clock() + pause)
+            if not received.lost:
+                self._in_flight.add(received, self._clock() + pause)
 
-    def _hand_out(self, limit: int) -> list[Lease]:
+    def _lease_ready(self, limit: int) -> list[Lease]:
         with self._lock:
-            entries = self._hand.next(self._clock())[:limit]
-            self._hand.lease(entries)
-        return [BrokerLease(entry, self._end, self._release) for entry in entries]
+            entries = self._in_flight.leasable(self._clock())[:limit]
+            self._in_flight.lease(entries)
+        return [BrokerLease(entry, self._finish, self._release) for entry in entries]
 
-    def _end(self, entry: Entry) -> None:
+    def _finish(self, entry: JobEntry) -> None:
         with self._lock:
-            ended = entry in self._hand.leased and self._hand.end(entry)
-        if ended:
-            self._finish(entry.held)
+            last = entry in self._in_flight.leased and self._in_flight.finish(entry)
+        if last:
+            self._acknowledge(entry.received)
 
-    def _release(self, entry: Entry, delay: float) -> None:
-        """It waits here: to hand it out anew would go against the message."""
+    def _release(self, entry: JobEntry, delay: float) -> None:
+        """Let the job wait in this process: returning its message would raise the delivery count."""
+        received = entry.received
         with self._lock:
-            if entry not in self._hand.leased:
+            if entry not in self._in_flight.leased:
                 return
-            self._hand.put_back(entry, self._clock() + delay if delay > 0 else 0.0)
-            entry.held.tries += 1
-            enough = self._closed or entry.held.tries > LOCAL_RETRIES
-        if enough or entry.held.lost:
-            self._give_up(entry.held)
+            self._in_flight.release(entry, self._clock() + delay if delay > 0 else 0.0)
+            received.retries.fail()
+            give_up = self._closed or received.lost or received.retries.failures > LOCAL_RETRIES
+        if give_up:
+            self._give_up(received)
 
-    def _give_up(self, held: Held) -> None:
-        """Somebody else is to have it, as soon as none of its jobs is in work here."""
-        held.unfinished = True
+    def _give_up(self, received: ReceivedMessage) -> None:
+        """Requeue a message for another consumer, as soon as none of its jobs is leased here."""
+        received.requeue = True
         with self._lock:
-            gone = self._hand.drop(held)
-        if gone:
-            self._finish(held)
+            idle = self._in_flight.drop(received)
+        if idle:
+            self._acknowledge(received)
 
-    def _keep(self, held: Held) -> None:
-        """It cannot be anybody else's: it is read here once more, later."""
-        held.unfinished, held.tries = False, 0
+    def _keep(self, received: ReceivedMessage) -> None:
+        """Read a message that could not be requeued again here, later."""
+        received.requeue = False
+        received.retries.reset()
         with self._lock:
-            if not held.lost:
-                self._hand.add(held, self._clock() + MOST_BACKOFF)
+            if not received.lost:
+                self._in_flight.add(received, self._clock() + received.retries.longest)
 
-    def _finish(self, held: Held) -> None:
-        """It has left the hand: the broker is told, in the background."""
-        assert self._background is not None, "nothing is in hand before the first lease"
-        if not (held.lost and held.unfinished):
-            self._background[0].add(held)
+    def _acknowledge(self, received: ReceivedMessage) -> None:
+        """Have the message acknowledged, or requeued, by the background thread."""
+        assert self._threads is not None, "nothing is received before the first lease"
+        if not (received.lost and received.requeue):
+            self._threads[0].add(received)
 
-    def _in_hand(self) -> list[Held]:
-        """All that the heartbeat is to keep: what waits for its acknowledgement, too."""
-        pending = self._background[0].pending() if self._background else []
+    def _unacknowledged(self) -> list[ReceivedMessage]:
+        """Every message whose visibility timeout must be extended, those with a pending acknowledgement included."""
+        pending = self._threads[0].pending() if self._threads else []
         with self._lock:
-            return [*{*self._hand.messages(), *pending}]
+            return [*{*self._in_flight.messages(), *pending}]
 
-    def _lose(self, held: Held) -> bool:
-        """It is not ours any more: what is not started is not to be. Whether it was in hand until now."""
+    def _lose(self, received: ReceivedMessage) -> bool:
+        """The lease was lost: drop jobs that have not started. Returns whether the message was still in flight."""
         with self._lock:
-            held.lost = True
-            known = held in self._hand.messages()
-            self._hand.drop(held)
+            received.lost = True
+            known = received in self._in_flight.messages()
+            self._in_flight.drop(received)
         return known
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLease:
+    """A `Lease` on a job of a received message. The first call that ends it counts; later ones do nothing."""
+
+    entry: JobEntry
+    on_finish: Callable[[JobEntry], None]
+    on_release: Callable[[JobEntry, float], None]
+
+    @property
+    def job(self) -> Job:
+        """See `Lease.job`."""
+        return self.entry.job
+
+    @property
+    def alone(self) -> bool:
+        """See `Lease.alone`: never, since `suspect` says it all."""
+        return False
+
+    @property
+    def suspect(self) -> bool:
+        """See `Lease.suspect`."""
+        return self.entry.received.suspect
+
+    @property
+    def found_at(self) -> float:
+        """See `Lease.found_at`; the time of receipt if the broker does not say when the message was sent."""
+        return self.entry.received.message.sent_at or self.entry.received.received_at
+
+    def done(self, outcome: Outcome) -> None:
+        """See `Lease.done`."""
+        if outcome is Outcome.REJECTED:
+            raise ValueError("a rejected job needs a reason: call reject()")
+        self.on_finish(self.entry)
+
+    def release(self, delay: float = 0.0) -> None:
+        """See `Lease.release`. This process keeps it for LOCAL_RETRIES further attempts."""
+        self.on_release(self.entry, delay)
+
+    def reject(self, rejection: Rejection) -> None:
+        """See `Lease.reject`. Only the error record in the sink remains of it."""
+        self.on_finish(self.entry)

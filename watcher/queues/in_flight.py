@@ -1,6 +1,6 @@
-"""What a process has in hand of a broker's queue: which job may be handed out, and when.
+"""The jobs that one process has received from a broker: which of them may be leased, and when.
 
-No I/O, no threads, no clock; whoever uses it sees to it that one thread at a time does.
+Pure state without I/O, threads or clock; the owner makes sure that one thread at a time uses it.
 """
 
 from __future__ import annotations
@@ -8,98 +8,103 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from watcher.core.backoff import Backoff
 from watcher.core.jobs import Job
 from watcher.queues.brokers.base import Message
 
+MESSAGE_BACKOFF = (1.0, 30.0)
+"""First and longest wait, in seconds, before a message that could not be read is read again."""
 SUSPECT_DELIVERIES = 2
-"""A message that is handed out for so many times may have been in the hands of a process that died."""
+"""From this delivery on, an earlier consumer may have crashed while it held the message."""
 
 
 @dataclass(eq=False, slots=True)
-class Held:
-    """A message in hand."""
+class ReceivedMessage:
+    """A message that this process has received and not yet acknowledged."""
 
     message: Message
-    taken_at: float
-    """When it was received, as Unix time."""
-    open: int = 0
-    """Its jobs that have not ended."""
-    tries: int = 0
-    """How often it was released, or could not be read."""
-    unfinished: bool = False
-    """It was given up before its jobs had ended: somebody else is to have it."""
+    received_at: float
+    """Unix time."""
+    open_jobs: int = 0
+    """Its jobs that have not finished."""
+    retries: Backoff = field(default_factory=lambda: Backoff(*MESSAGE_BACKOFF))
+    """How often it was released or could not be read."""
+    requeue: bool = False
+    """Given up before its jobs finished, so that another consumer must receive it."""
     lost: bool = False
-    """It is not ours any more."""
+    """The broker has taken it back: it is no longer ours."""
 
     @property
     def suspect(self) -> bool:
-        """Whether somebody may have died of it."""
+        """Whether an earlier consumer may have crashed while it held the message."""
         return self.message.deliveries >= SUSPECT_DELIVERIES
 
 
 @dataclass(eq=False, slots=True)
-class Entry:
-    """A job of a message in hand."""
+class JobEntry:
+    """One job of a received message."""
 
-    held: Held
+    received: ReceivedMessage
     job: Job
-    place: int
-    """Where it stands among the others."""
-    due: float = 0.0
-    """Not to be handed out before this Unix time."""
+    position: int
+    """Its place in the order in which jobs are leased."""
+    not_before: float = 0.0
+    """The Unix time before which it must not be leased."""
 
 
 @dataclass(slots=True)
-class Hand:
-    """Messages that are to be read, jobs that wait, and jobs that are handed out."""
+class InFlightJobs:
+    """Received messages to be read, jobs that wait, and jobs that are leased."""
 
-    unread: dict[Held, float] = field(default_factory=dict)
-    """When each is to be read, as Unix time."""
-    waiting: list[Entry] = field(default_factory=list)
-    leased: set[Entry] = field(default_factory=set)
-    _places: int = 0
+    unread: dict[ReceivedMessage, float] = field(default_factory=dict)
+    """The Unix time from which each message may be read."""
+    waiting: list[JobEntry] = field(default_factory=list)
+    leased: set[JobEntry] = field(default_factory=set)
+    _next_position: int = 0
 
     @property
-    def size(self) -> int:
-        """What was received and is not handed out: it takes up room."""
+    def backlog(self) -> int:
+        """Number of unread messages and waiting jobs; both count towards the limit on how many more to receive."""
         return len(self.unread) + len(self.waiting)
 
     @property
     def suspects(self) -> int:
-        """Jobs that wait, and that somebody may have died of."""
-        return sum(entry.held.suspect for entry in self.waiting)
+        """How many waiting jobs are crash suspects."""
+        return sum(entry.received.suspect for entry in self.waiting)
 
-    def messages(self) -> set[Held]:
-        """All that is in hand."""
-        return {*self.unread, *(entry.held for entry in (*self.waiting, *self.leased))}
+    def messages(self) -> set[ReceivedMessage]:
+        """Every message that is unread, or has a job that waits or is leased."""
+        return {*self.unread, *(entry.received for entry in (*self.waiting, *self.leased))}
 
     def next_due(self) -> float | None:
-        """When the first of what is delayed may be looked at, as Unix time; None where nothing is."""
-        return min((*self.unread.values(), *(entry.due for entry in self.waiting if entry.due)), default=None)
+        """The Unix time at which the first delayed message or job is due, None where nothing is delayed."""
+        delayed = (entry.not_before for entry in self.waiting if entry.not_before)
+        return min((*self.unread.values(), *delayed), default=None)
 
-    def add(self, held: Held, due: float = 0.0) -> None:
-        """Take a message into hand, to be read when it is due."""
-        self.unread[held] = due
+    def add(self, received: ReceivedMessage, not_before: float = 0.0) -> None:
+        """Add a message that may be read from `not_before` on."""
+        self.unread[received] = not_before
 
-    def to_read(self, now: float) -> list[Held]:
-        """The messages that are due to be read."""
-        return [held for held, due in self.unread.items() if due <= now]
+    def readable(self, now: float) -> list[ReceivedMessage]:
+        """The messages that may be read now."""
+        return [received for received, not_before in self.unread.items() if not_before <= now]
 
-    def read(self, held: Held, jobs: Sequence[Job]) -> bool:
-        """These are its jobs. False where it has been lost meanwhile."""
-        if self.unread.pop(held, None) is None:
+    def set_jobs(self, received: ReceivedMessage, jobs: Sequence[Job]) -> bool:
+        """Store what a message announces; False if the message was lost in the meantime."""
+        if self.unread.pop(received, None) is None:
             return False
-        held.open, held.tries = len(jobs), 0
-        self.waiting += (Entry(held, job, place) for place, job in enumerate(jobs, self._places))
-        self._places += len(jobs)
+        received.open_jobs = len(jobs)
+        received.retries.reset()
+        self.waiting += (JobEntry(received, job, place) for place, job in enumerate(jobs, self._next_position))
+        self._next_position += len(jobs)
         return True
 
-    def next(self, now: float) -> list[Entry]:
-        """What may be handed out, in order."""
-        return list(self._apart(entry for entry in self.waiting if entry.due <= now))
+    def leasable(self, now: float) -> list[JobEntry]:
+        """The jobs that may be leased now, in order."""
+        return list(self._without_conflicts(entry for entry in self.waiting if entry.not_before <= now))
 
-    def _apart(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """Without those whose key or output another one has."""
+    def _without_conflicts(self, entries: Iterable[JobEntry]) -> Iterator[JobEntry]:
+        """Leave out jobs whose key or output an earlier or leased job has."""
         keys = {entry.job.ref.key for entry in self.leased}
         outputs = {entry.job.output for entry in self.leased}
         for entry in entries:
@@ -108,27 +113,27 @@ class Hand:
                 keys.add(entry.job.ref.key)
                 outputs.add(entry.job.output)
 
-    def lease(self, entries: Iterable[Entry]) -> None:
-        """Hand them out."""
+    def lease(self, entries: Iterable[JobEntry]) -> None:
+        """Move waiting jobs to the leased ones."""
         for entry in entries:
             self.waiting.remove(entry)
             self.leased.add(entry)
 
-    def put_back(self, entry: Entry, due: float) -> None:
-        """It waits again, in its old place."""
+    def release(self, entry: JobEntry, not_before: float) -> None:
+        """Let a leased job wait again, in its old position."""
         self.leased.remove(entry)
-        entry.due = due
+        entry.not_before = not_before
         self.waiting.append(entry)
-        self.waiting.sort(key=lambda entry: entry.place)
+        self.waiting.sort(key=lambda entry: entry.position)
 
-    def end(self, entry: Entry) -> bool:
-        """It has ended. Whether its message has thereby left the hand."""
+    def finish(self, entry: JobEntry) -> bool:
+        """Remove a leased job; True if it was the last of its message."""
         self.leased.remove(entry)
-        entry.held.open -= 1
-        return entry.held not in self.messages()
+        entry.received.open_jobs -= 1
+        return entry.received not in self.messages()
 
-    def drop(self, held: Held) -> bool:
-        """Nothing more of it is to be handed out. Whether it has thereby left the hand: none is in work."""
-        self.unread.pop(held, None)
-        self.waiting = [entry for entry in self.waiting if entry.held is not held]
-        return held not in self.messages()
+    def drop(self, received: ReceivedMessage) -> bool:
+        """Lease nothing more of a message; True if none of its jobs is leased now."""
+        self.unread.pop(received, None)
+        self.waiting = [entry for entry in self.waiting if entry.received is not received]
+        return received not in self.messages()

@@ -1,7 +1,7 @@
-"""The embedded queue: jobs in one SQLite file on a local disk, shared by the processes and threads of one machine.
+"""The embedded queue: jobs in an SQLite file on a local disk, shared by the processes and threads of one machine.
 
-It survives a kill at any point: every call is one transaction, on the disk when the call returns. It may also be
-deleted while nobody uses it: the sources and the sink rebuild it. The statements are in sqlite.sql beside this module.
+It survives a kill at any point: each call is one transaction, which is durable when the call returns. The file may be
+deleted while nobody uses it; it is rebuilt from source and sink. The statements are in sqlite.sql beside this module.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, ImageRef, Job, Lease, Outcome, Rejection
-from watcher.queues.base import QueueStats
-from watcher.queues.sqlite_file import SQL, SqliteFile, to_blob, to_text
+from watcher.queues.base import Leases, QueueStats
+from watcher.queues.sqlite_database import SQL, SqliteDatabase, to_blob, to_text
 
-SUSPECT_PATIENCE = 60.0
-"""Seconds after which a suspect no longer waits for the queue to run dry."""
+SUSPECT_MAX_WAIT = 60.0
+"""Seconds after which a crash suspect no longer waits until the queue is empty."""
 _IDS_PER_QUERY = 5000
 
 
@@ -27,36 +27,36 @@ class SqliteQueue:
     """An `EmbeddedQueue` in the file `path`, whose folder must exist.
 
     Any number of queues, in any processes, may be open on one file, and any number of threads may use one queue.
-    Opening raises ConfigurationError where the file cannot be used, or Unavailable where it is locked for long.
+    Opening raises ConfigurationError if the file cannot be used, or Unavailable if it stays locked.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._file = SqliteFile(path)
+        self._database = SqliteDatabase(path)
 
     def close(self) -> None:
-        """Close the file. From then on every call raises Unavailable."""
-        self._file.close()
+        """See `Queue.close`. Every later call raises Unavailable."""
+        self._database.close()
 
     def put(self, jobs: Sequence[Job]) -> int:
-        """See `Queue.put`. One transaction for all of them."""
+        """See `Queue.put`. All jobs are added in one transaction."""
         now = self._clock()
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             return connection.executemany(SQL["put_job"], [_row(job) | {"now": now} for job in jobs]).rowcount
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
-        """See `Queue.lease`. Oldest first; the suspects with the fewest deaths first."""
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
+        """See `Queue.lease`. The oldest jobs come first, and the suspects with the fewest deaths."""
         now = self._clock()
-        claim = {"owner": owner, "now": now, "limit": limit, "overdue": now - SUSPECT_PATIENCE}
+        claim = {"owner": owner, "now": now, "limit": limit, "overdue": now - SUSPECT_MAX_WAIT}
         if limit < 1:
-            return []
-        with self._file.transaction() as connection:
+            return Leases()
+        with self._database.transaction() as connection:
             rows = _claim_alone(connection, claim) if alone else _claim(connection, "lease_jobs", claim)
-        return [self._lease_of(row) for row in rows]
+        return Leases(self._lease_of(row) for row in rows)
 
     def stats(self) -> QueueStats:
-        """See `Queue.stats`. Costs the same however many jobs there are."""
-        with self._file.transaction("BEGIN") as connection:
+        """See `Queue.stats`. The cost does not depend on the number of jobs."""
+        with self._database.transaction("BEGIN") as connection:
             tally = connection.execute(SQL["read_tally"]).fetchall()
             oldest = connection.execute(SQL["oldest_pending"]).fetchone()[0]
         return _stats(tally, oldest)
@@ -69,7 +69,7 @@ class SqliteQueue:
         """See `EmbeddedQueue.abandon`."""
         now = self._clock()
         verdict = {"reason": KILLS_WORKER.reason, "detail": to_blob(KILLS_WORKER.detail)}
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             killers: list[sqlite3.Row] = []
             if blame:
                 limits = {"owner": owner, "now": now, "deaths": DEATHS_TO_QUARANTINE}
@@ -78,43 +78,45 @@ class SqliteQueue:
         return [(_job(row), KILLS_WORKER) for row in killers]
 
     def abandon_all(self) -> int:
-        """See `EmbeddedQueue.abandon_all`. How many leases were left over."""
+        """See `EmbeddedQueue.abandon_all`."""
         everyone = {"owner": None, "blame": False, "now": self._clock()}
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             return connection.execute(SQL["abandon_leases"], everyone).rowcount
 
     def reopen(self, ids: Sequence[str]) -> int:
-        """See `EmbeddedQueue.reopen`. How many are pending again; they queue up behind what waits already."""
+        """See `EmbeddedQueue.reopen`. They are leased after those that are pending already."""
         now = self._clock()
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             return connection.executemany(SQL["reopen_job"], [{"id": id_, "now": now} for id_ in ids]).rowcount
 
     def retry(self, pattern: str = "*") -> list[Job]:
         """See `EmbeddedQueue.retry`. The pattern is `fnmatch.fnmatchcase`'s: `*` matches slashes too."""
         wanted = {"pattern": to_blob(pattern), "now": self._clock()}
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute(SQL["retry_rejected"], wanted).fetchall()
         return [_job(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
 
     def rejected(self, limit: int = 1000) -> list[tuple[Job, Rejection]]:
         """See `EmbeddedQueue.rejected`."""
-        rows = self._file.read("list_rejected", {"limit": max(0, limit)})
+        rows = self._database.read("list_rejected", {"limit": max(0, limit)})
         return [(_job(row), Rejection.parse(row["reason"], to_text(row["detail"]))) for row in rows]
 
     def forget_key(self, key: str) -> None:
         """See `EmbeddedQueue.forget_key`."""
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(SQL["forget_key"], {"key": to_blob(key)})
 
     def known(self, ids: Sequence[str]) -> dict[str, str]:
-        """The state, `pending`, `leased`, `done` or `rejected`, of each of these job ids that the queue knows."""
+        """See `EmbeddedQueue.known`."""
         chunks = (ids[start : start + _IDS_PER_QUERY] for start in range(0, len(ids), _IDS_PER_QUERY))
-        found = (row for chunk in chunks for row in self._file.read("known_states", {"ids": json.dumps(list(chunk))}))
+        found = (
+            row for chunk in chunks for row in self._database.read("known_states", {"ids": json.dumps(list(chunk))})
+        )
         return {row["id"]: row["state"] for row in found}
 
     def next_due(self) -> float | None:
-        """The Unix time at which the first of the delayed pending jobs may be leased, None where none is delayed."""
-        due: float | None = self._file.read("next_due", {"now": self._clock()})[0][0]
+        """Return the Unix time at which the first delayed job may be leased, None if none is delayed."""
+        due: float | None = self._database.read("next_due", {"now": self._clock()})[0][0]
         return due
 
     def _done(self, lease: SqliteLease, outcome: Outcome) -> None:
@@ -130,7 +132,7 @@ class SqliteQueue:
         self._end("end_reject", lease.identity | verdict)
 
     def _end(self, name: str, values: dict[str, Any]) -> None:
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(SQL[name], values)
 
     def _lease_of(self, row: sqlite3.Row) -> Lease:
@@ -139,7 +141,7 @@ class SqliteQueue:
 
 @dataclass(frozen=True, slots=True)
 class SqliteLease:
-    """A leased row. Once it was abandoned it ends silently: `done` still counts, `release` and `reject` do nothing."""
+    """A leased row. Once it is abandoned, `done` still counts, but `release` and `reject` do nothing."""
 
     queue: SqliteQueue
     job: Job
@@ -151,22 +153,22 @@ class SqliteLease:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells this lease from every other, of the same job too."""
+        """Values that identify this lease among all leases of the same job."""
         return {"seq": self.seq, "claim": self.claim}
 
     @property
     def suspect(self) -> bool:
-        """See `Lease.suspect`: whoever is alone need not take turns."""
+        """See `Lease.suspect`: never, since a suspect is leased with `alone` set."""
         return False
 
     def done(self, outcome: Outcome) -> None:
-        """See `Lease.done`. The same job ends once, whoever says so."""
+        """See `Lease.done`. Finishes the job even if this lease has expired and another worker has leased it since."""
         if outcome is Outcome.REJECTED:
             raise ValueError("a rejected job needs a reason: call reject()")
         self.queue._done(self, outcome)
 
     def release(self, delay: float = 0.0) -> None:
-        """See `Lease.release`. A suspect stays one."""
+        """See `Lease.release`. A crash suspect stays one."""
         self.queue._release(self, delay)
 
     def reject(self, rejection: Rejection) -> None:
@@ -175,7 +177,7 @@ class SqliteLease:
 
 
 def _claim_alone(connection: sqlite3.Connection, claim: dict[str, Any]) -> list[sqlite3.Row]:
-    """A claim by a worker with empty hands: healthy jobs first, unless a suspect has waited for long."""
+    """Lease for an idle worker: a crash suspect only if there is no other job, or if it is overdue."""
     overdue = connection.execute(SQL["suspect_is_overdue"], claim).fetchone()[0]
     order = ["lease_suspect", "lease_jobs"] if overdue else ["lease_jobs", "lease_suspect"]
     return _claim(connection, order[0], claim) or _claim(connection, order[1], claim)
@@ -183,7 +185,7 @@ def _claim_alone(connection: sqlite3.Connection, claim: dict[str, Any]) -> list[
 
 def _claim(connection: sqlite3.Connection, name: str, claim: dict[str, Any]) -> list[sqlite3.Row]:
     rows: list[sqlite3.Row] = connection.execute(SQL[name], claim).fetchall()
-    return sorted(rows, key=lambda row: (row["found_at"], row["seq"]))  # RETURNING promises no order
+    return sorted(rows, key=lambda row: (row["found_at"], row["seq"]))  # RETURNING guarantees no order
 
 
 def _stats(tally: Sequence[sqlite3.Row], oldest: float | None) -> QueueStats:

@@ -1,13 +1,13 @@
--- The embedded queue's statements. Each `-- name:` header opens one; watcher/queues/sqlite.py loads them by name.
+-- The embedded queue's statements. Each starts with a `-- name:` header; watcher/queues/sqlite_database.py loads them by name.
 --
--- Two rules hold after every statement, because triggers keep them:
---   * of one key there is at most one job that is not leased, and it is the newest;
---   * `tally` counts the rows of `jobs`, so that nobody has to.
--- key, version, output and detail are UTF-8 with surrogates let through: a file's name need not be valid text.
+-- Triggers keep two invariants:
+--   * each key has at most one job that is not leased, and that job is the newest;
+--   * `tally` holds the number and size of the jobs in each state, so that counting does not scan `jobs`.
+-- key, version, output and detail are UTF-8 that may contain surrogates, because file names need not be valid text.
 
 
 -- name: state_of_schema
--- One statement, so that a schema which another process is just creating is seen whole or not at all.
+-- One statement, so that it sees a schema that another process is creating either complete or not at all.
 SELECT (SELECT user_version FROM pragma_user_version) AS version, (SELECT count(*) FROM sqlite_master) AS tables;
 
 
@@ -15,7 +15,7 @@ SELECT (SELECT user_version FROM pragma_user_version) AS version, (SELECT count(
 BEGIN IMMEDIATE;
 
 CREATE TABLE IF NOT EXISTS jobs (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of putting; never used twice
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of insertion; never reused
     id TEXT NOT NULL UNIQUE,
     key BLOB NOT NULL,
     version BLOB NOT NULL,
@@ -24,9 +24,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'leased', 'done', 'rejected')),
     found_at REAL NOT NULL,
     not_before REAL NOT NULL DEFAULT 0,
-    suspected_at REAL,  -- set: a suspect, put back then
-    deaths INTEGER NOT NULL DEFAULT 0,  -- workers that died with this job alone in hand
-    claims INTEGER NOT NULL DEFAULT 0,  -- with seq it names one lease; blames nobody
+    suspected_at REAL,  -- when it became a crash suspect, NULL if it is none
+    deaths INTEGER NOT NULL DEFAULT 0,  -- deaths of workers that had only this job in flight
+    claims INTEGER NOT NULL DEFAULT 0,  -- number of leases; (seq, claims) identifies one lease
     owner TEXT,
     alone INTEGER NOT NULL DEFAULT 0,
     leased_at REAL,
@@ -72,7 +72,7 @@ WHEN old.state = 'leased' AND new.state <> 'leased' BEGIN
     WHERE seq = new.seq AND EXISTS (SELECT 1 FROM jobs AS newer WHERE newer.key = new.key AND newer.seq > new.seq);
 END;
 
--- SQLite does not say in which order triggers fire: each of these adds, so that any order gives the same sum.
+-- SQLite does not define the order of triggers. These only add, so that every order gives the same sums.
 CREATE TRIGGER IF NOT EXISTS tally_insert AFTER INSERT ON jobs BEGIN
     INSERT INTO tally VALUES (new.state, new.counted_as, 1, new.size)
     ON CONFLICT DO UPDATE SET jobs = jobs + excluded.jobs, bytes = bytes + excluded.bytes;
@@ -93,14 +93,14 @@ COMMIT;
 
 
 -- name: put_job
--- The trigger newest_on_put removes the older jobs of the key.
+-- The trigger newest_on_put deletes the older jobs of the key.
 INSERT INTO jobs (id, key, version, size, output, found_at)
 VALUES (:id, :key, :version, :size, :output, :now)
 ON CONFLICT DO NOTHING;
 
 
 -- name: lease_jobs
--- The last condition keeps a claim from taking two jobs with one output. Of one key only one job is pending anyway.
+-- The last condition prevents two leased jobs with the same output. Only one job of a key can be pending anyway.
 UPDATE jobs
 SET state = 'leased', owner = :owner, leased_at = :now, alone = 0, claims = claims + 1, not_before = 0
 WHERE seq IN (
@@ -145,14 +145,14 @@ SELECT EXISTS (
 
 
 -- name: end_done
--- By id alone: the output is there, whoever holds the job by now.
+-- By id alone: the output exists, whoever has leased the job by now.
 UPDATE jobs
 SET state = 'done', outcome = :outcome, ended_at = :now, suspected_at = NULL, deaths = 0, alone = 0
 WHERE id = :id AND state IN ('pending', 'leased');
 
 
 -- name: end_release
--- A suspect waits anew, so that one which is released again and again does not starve the others.
+-- A released suspect starts to wait again, so that repeated releases do not starve other suspects.
 UPDATE jobs
 SET state = 'pending', not_before = :not_before, suspected_at = iif(suspected_at IS NULL, NULL, :now),
     owner = NULL, alone = 0, leased_at = NULL
@@ -167,7 +167,7 @@ WHERE seq = :seq AND claims = :claim AND state = 'leased';
 
 
 -- name: quarantine_killers
--- A superseded job is left to abandon_leases: what is removed was not quarantined.
+-- Superseded jobs are left to abandon_leases, which deletes them: they must not be reported as quarantined.
 UPDATE jobs
 SET state = 'rejected', outcome = 'rejected', reason = :reason, detail = :detail, ended_at = :now,
     suspected_at = NULL, alone = 0, deaths = deaths + 1
@@ -177,7 +177,7 @@ RETURNING *;
 
 
 -- name: abandon_leases
--- The owner NULL stands for all owners.
+-- :owner is NULL for all owners.
 UPDATE jobs
 SET state = 'pending', suspected_at = :now, deaths = deaths + (alone AND :blame), not_before = 0,
     owner = NULL, alone = 0, leased_at = NULL

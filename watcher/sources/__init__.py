@@ -1,1 +1,1 @@
-"""Where arrivals come from."""
+"""Where images come from: folders, listings and messages, each as a stream of arrivals."""

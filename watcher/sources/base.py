@@ -1,4 +1,4 @@
-"""What a source does: it says which images have arrived."""
+"""The interface of a source, which reports the images that have arrived."""
 
 from __future__ import annotations
 
@@ -10,53 +10,57 @@ from typing import Protocol
 from watcher.core.jobs import ImageRef
 
 
-class Hint(StrEnum):
-    """How an arrival was noticed."""
+class DiscoveredVia(StrEnum):
+    """How an arrival was discovered."""
 
     EVENT = "event"
-    """The file system or a broker said so."""
+    """The file system or a broker announced it."""
     SETTLED = "settled"
-    """Nothing said that it is whole, but it held still."""
+    """Nothing announced that the file is complete, but it has stopped changing."""
     SCAN = "scan"
-    """A listing found it; after start-up, this is what events have missed."""
+    """A listing of the source found it; after start-up, these are the images that no event announced."""
     RECONCILE = "reconcile"
-    """A listing found it, and the sink has nothing to show for it."""
+    """A comparison of source and sink found that its output is missing or outdated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A whole image has appeared (or a new version of one)."""
+    """A complete image, or a new version of one."""
 
     ref: ImageRef
-    hint: Hint
+    discovered_via: DiscoveredVia
 
 
 class Stop(Protocol):
-    """Anything that can be asked whether to stop and waited for: a `threading.Event` is one."""
+    """A request to stop that can be read and waited for: `threading.Event` implements it."""
 
     def is_set(self) -> bool: ...
     def wait(self, timeout: float | None = None) -> bool: ...
 
 
 @dataclass(frozen=True)
-class SourceNews:
-    """What a source tells its owner besides arrivals. All callbacks are cheap and may come from any thread."""
+class SourceCallbacks:
+    """How a source reports its own state to its owner. Callbacks return at once and may be called from any thread."""
 
-    healthy: Callable[[bool, str], None] = field(default=lambda ok, why: None)
-    """(False, why) when arrivals can no longer be noticed, (True, "") when they can again."""
-    overflowed: Callable[[], None] = field(default=lambda: None)
-    """Events were lost; a rescan follows at once."""
-    scanned: Callable[[int, float], None] = field(default=lambda found, seconds: None)
-    """A listing has ended: how many arrivals it found that nothing had announced, and how long it took."""
+    on_health: Callable[[bool, str], None] = field(default=lambda ok, why: None)
+    """(False, why) when the source stops working, (True, "") when it works again; `why` may be published."""
+    on_overflow: Callable[[], None] = field(default=lambda: None)
+    """Events were lost; a listing follows at once."""
+    on_listing: Callable[[int, float], None] = field(default=lambda found, seconds: None)
+    """A listing is finished: how many arrivals it found that no event had announced, and how long it took."""
 
 
 class Source(Protocol):
-    """Arrivals, as they appear."""
+    """A stream of arrivals."""
 
     def arrivals(self, stop: Stop) -> Iterator[list[Arrival]]:
-        """Batches of arrivals until `stop` is set: first what is there already, then what appears.
+        """Batches of arrivals until `stop` is set: first the images that exist, then each that appears.
 
-        Every version of every image is yielded at least once; whoever receives them must be idempotent. Yields an empty
-        list when a whole listing has been handed out (so that `once` knows when it has seen everything).
+        Every version of every image is yielded at least once, so the consumer must be idempotent. An empty list is
+        yielded once, when a complete listing was yielded: `once` then knows that it has seen everything.
         """
+        ...
+
+    def forget(self, key: str) -> None:
+        """A worker found the image missing or changed: the next version at this key is new. Safe from any thread."""
         ...

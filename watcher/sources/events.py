@@ -1,14 +1,14 @@
-"""What messages say has arrived: one parser for all their shapes.
+"""Parses the messages that announce new objects, in every format that stores and brokers send.
 
-A message is a JSON object:
+A message is a JSON object with one of these:
 
-- `Records`, as S3 itself says it. AWS sends that to SQS, MinIO and Ceph send it to webhooks and brokers.
-- `Message`, a string with any of the others in it: what SNS makes of them.
+- `Records`: an S3 event notification. AWS sends it to SQS; MinIO and Ceph send it to webhooks and brokers.
+- `Message`: any of the others as a string, as SNS wraps them.
 - `detail-type` and `detail`: EventBridge.
-- `alphadrop`: what `encode_arrival` writes.
+- `alphadrop`: our own format, see `encode_arrival`.
 
-Keys are where they differ. AWS and MinIO encode them like a form's values (a space is a `+`), Ceph and EventBridge send
-them as they are. Nothing but `eventSource` tells which, and not every store's is known: hence two readings of a key.
+They differ in how they write keys. AWS and MinIO encode them like form values (a space is a `+`); Ceph and EventBridge
+send them as they are. Only `eventSource` tells which, and not every service's is known, so a key may have two readings.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ from watcher.core.errors import NotAnEvent
 from watcher.core.jobs import ImageRef
 
 LIMIT = 1 << 20
-"""Bytes of the longest message. Brokers carry less: SQS 1 MiB at most, an event has about 1 KiB."""
+"""Longest message in bytes. SQS allows no more; an event has about 1 KiB."""
 
 _AWS, _CEPH = "aws:s3", "ceph:s3"
-# "Synced" is Ceph's word for what another zone has created and this one now has too.
+# Ceph sends "Synced" for an object that was created in another zone and copied to this one.
 _WRITTEN = re.compile(r"(s3:)?(ObjectCreated:|ObjectSynced:Create)")
 _SIZE = re.compile(r"[0-9]{1,18}")
-# Of a file's version and of every store's ETag: what else there may be cannot be sent back in a request's header.
+# Files' versions and all stores' ETags match this; anything else could not be sent in a request's header.
 _VERSION = re.compile(r"[!-~]{1,128}")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _TIMES = 2.0**63
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """A message says that an object was written; "" stands for what it does not say."""
+class WriteEvent:
+    """The announcement that an object was written. A field that the message does not have is ""."""
 
     key: str
-    """The whole key in the bucket, in the most likely reading; in our own messages the key below the source."""
+    """The key in the bucket, in its likelier reading; in our own messages, the key below the source."""
     bucket: str = ""
     """The bucket's name; "" in our own messages."""
     source: str = ""
-    """The source's URI, in our own messages alone."""
+    """The source's URI; only in our own messages."""
     other_key: str = ""
-    """The other reading of the key, where it is another one."""
+    """The other reading of the key, if it differs."""
     version: str = ""
-    """The ETag without its quotes; in our own messages the version as the source's store writes it. What can be none is
-    not known."""
+    """The ETag without its quotes; in our own messages, the version as the source's store writes it. "" also stands for
+    a text that cannot be a version."""
     size: int = -1
-    """In bytes; -1 where it is not known."""
+    """In bytes; -1 if unknown."""
     modified: float = 0.0
-    """As in `ImageRef`: known in our own messages alone."""
+    """As in `ImageRef`; only in our own messages."""
     sequencer: str = ""
-    """Hex digits that order the events of one key; AWS's alone do, others' are left out."""
+    """Hex digits that order the events of one key; only from AWS, because others' do not order them."""
 
 
 def encode_arrival(source_uri: str, ref: ImageRef) -> bytes:
-    """The message that an image of a source has arrived, in ASCII; `parse` reads back the same."""
+    """Write our own message that an image of a source has arrived, in ASCII. `parse` reads it."""
     message = {
         "alphadrop": 1,
         "source": source_uri,
@@ -72,36 +72,34 @@ def encode_arrival(source_uri: str, ref: ImageRef) -> bytes:
     return json.dumps(message).encode()
 
 
-def parse(body: bytes) -> list[Notice]:
-    """What a message announces: [] for an event of another kind. Raises NotAnEvent, and nothing else."""
+def parse(body: bytes) -> list[WriteEvent]:
+    """The writes that a message announces; [] for an event of another kind. Raises nothing but NotAnEvent."""
     if len(body) > LIMIT:
         raise NotAnEvent(f"it is longer than {LIMIT} bytes")
-    return _notices(_load(body))
+    return _events(_load(body))
 
 
 def _load(text: bytes | str) -> dict[str, Any]:
     try:
         message = json.loads(text)
-    except (ValueError, RecursionError) as error:  # wrong UTF-8 and numbers without end are ValueErrors, too
+    except (ValueError, RecursionError) as error:  # invalid UTF-8 and endless numbers are ValueErrors, too
         raise NotAnEvent("it is not JSON") from error
     if not isinstance(message, dict):
         raise NotAnEvent("it is not a JSON object")
     return message
 
 
-def _notices(message: Mapping[str, Any]) -> list[Notice]:
+def _events(message: Mapping[str, Any]) -> list[WriteEvent]:
     match message:
         case {"alphadrop": version}:
             return [_own(version, message)]
         case {"Records": list(records)}:
             found = (_record(record, message.get("Key")) for record in records)
-            return [notice for notice in found if notice]
+            return [event for event in found if event]
         case {"Type": "Notification", "Message": str(text)}:
-            return _notices(_load(text))  # ends soon: each wrapping doubles the backslashes of the last
+            return _events(_load(text))  # ends soon: each wrapping doubles the backslashes
         case {"Type": "SubscriptionConfirmation"}:
-            raise NotAnEvent(
-                "SNS wants the subscription confirmed: that is for you to do, with the SubscribeURL it sent"
-            )
+            raise NotAnEvent("SNS asks to confirm the subscription: open the SubscribeURL that it sent")
         case {"detail-type": "Object Created"}:
             return [_bridged(message.get("detail"))]
         case {"detail-type": str()} | {"Event": "s3:TestEvent"}:
@@ -109,18 +107,18 @@ def _notices(message: Mapping[str, Any]) -> list[Notice]:
     raise NotAnEvent("it has none of the shapes of an event: S3's Records, SNS, EventBridge or alphadrop's own")
 
 
-def _own(format_version: object, message: Mapping[str, Any]) -> Notice:
+def _own(format_version: object, message: Mapping[str, Any]) -> WriteEvent:
     if format_version != 1:
-        raise NotAnEvent("it is of a format that a later alphadrop may know")
+        raise NotAnEvent("it is in a format of a later version of alphadrop; update this one")
     match message:
         case {"source": str(source), "key": str(key)} if source and key:
             version, modified = _version(message.get("version")), _time(message.get("modified"))
-            return Notice(key, source=source, version=version, size=_size(message.get("size")), modified=modified)
+            return WriteEvent(key, source=source, version=version, size=_size(message.get("size")), modified=modified)
     raise NotAnEvent("it does not say which source and key it is about")
 
 
-def _record(record: Any, path: object) -> Notice | None:
-    """One of S3's records, None where nothing was written. `path` is what MinIO adds: bucket and key, not encoded."""
+def _record(record: Any, path: object) -> WriteEvent | None:
+    """One S3 record; None if nothing was written. `path` is what MinIO adds: bucket and key, not encoded."""
     match record:
         case {"eventName": str(name)} if not _WRITTEN.match(name):
             return None
@@ -130,27 +128,27 @@ def _record(record: Any, path: object) -> Notice | None:
             if path == f"{bucket}/{key}":
                 other = ""
             sequencer = written.get("sequencer") if source == _AWS else None
-            return _notice(bucket, key, other, written, written.get("eTag"), sequencer)
+            return _write_event(bucket, key, other, written, written.get("eTag"), sequencer)
     raise NotAnEvent("one of its records has no eventName, bucket or key")
 
 
-def _bridged(detail: Any) -> Notice:
-    """The detail of EventBridge's Object Created."""
+def _bridged(detail: Any) -> WriteEvent:
+    """The detail of an EventBridge event "Object Created"."""
     match detail:
         case {"bucket": {"name": str(bucket)}, "object": {"key": str(raw)} as written}:
-            # Only of the keys in Records does AWS say that they are encoded:
+            # AWS documents that the keys in Records are encoded, but not these:
             # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
             key, other = _readings(raw, verbatim=True)
-            return _notice(bucket, key, other, written, written.get("etag"), written.get("sequencer"))
+            return _write_event(bucket, key, other, written, written.get("etag"), written.get("sequencer"))
     raise NotAnEvent("its detail has no bucket or key")
 
 
-def _notice(
+def _write_event(
     bucket: str, key: str, other_key: str, written: Mapping[str, Any], etag: object, sequencer: object
-) -> Notice:
+) -> WriteEvent:
     if not bucket or not key or not _is_utf8(key):
         raise NotAnEvent("its bucket or key is empty or not text")
-    return Notice(
+    return WriteEvent(
         key,
         bucket,
         other_key=other_key,
@@ -161,7 +159,7 @@ def _notice(
 
 
 def _readings(raw: str, *, verbatim: bool) -> tuple[str, str]:
-    """A key as it probably is, and as it may be else: "" where there is no such other reading."""
+    """The likelier reading of a key, and the other one; "" if they are the same."""
     decoded = _form_decoded(raw)
     likely, other = (raw, decoded) if verbatim else (decoded, raw)
     return likely, "" if other == likely else other
@@ -170,12 +168,12 @@ def _readings(raw: str, *, verbatim: bool) -> tuple[str, str]:
 def _form_decoded(raw: str) -> str:
     try:
         return unquote_plus(raw, errors="strict")
-    except UnicodeDecodeError:  # keys are UTF-8, so this one is not encoded
+    except UnicodeDecodeError:  # keys are UTF-8, so this one was not encoded
         return raw
 
 
 def _is_utf8(text: str) -> bool:
-    """Whether it can be a key in a bucket: JSON can also write halves of characters."""
+    """Whether a text can be a key in a bucket: JSON can hold lone surrogates, which cannot be encoded."""
     try:
         return bool(text.encode())
     except UnicodeEncodeError:
@@ -192,7 +190,7 @@ def _version(value: object) -> str:
 
 
 def _size(value: object) -> int:
-    """A number of bytes, which Ceph writes as a string; -1 for anything else."""
+    """A size in bytes, which Ceph writes as a string; -1 for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return -1
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""Arrivals in a folder: events where there are any, listings in any case.
+"""A folder as a source: file system events where there are any, and listings in any case.
 
-Events are hints and make it fast; the listing every `rescan` seconds makes it right. One thread, the caller's, does all
-the work; watchdog's threads only put what they hear into an inbox.
+Events make it fast; the listing every `rescan` seconds makes it complete. The caller's thread does all the work;
+watchdog's threads only put changes into a queue.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import structlog
 
 from watcher.core.batches import in_batches
 from watcher.core.errors import SourceMissing, Unavailable
-from watcher.sources.base import Arrival, SourceNews, Stop
-from watcher.sources.finder import Finder
-from watcher.sources.inotify import Change, Inbox, LimitReachedError, Mail, Watch
-from watcher.sources.mounts import gives_events
-from watcher.sources.names import SourceFilter
+from watcher.core.outage import Outage
+from watcher.sources.base import Arrival, SourceCallbacks, Stop
+from watcher.sources.inotify import Change, ChangeBatch, ChangeQueue, DirectoryWatch, WatchLimitError
+from watcher.sources.mounts import reports_all_changes
+from watcher.sources.new_files import NewFileDetector
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.listing import Identity
 from watcher.stores.local import LocalStore
 
@@ -26,14 +27,15 @@ log = structlog.get_logger(__name__)
 
 Mode = Literal["auto", "events", "polling", "listing"]
 BATCH = 500
+"""Longest batch of arrivals."""
 
-_PULSE = 0.5
-"""The longest wait, since nothing wakes the thread when it is to stop; seconds."""
-_ROOT_CHECK = 1.0
+_MAX_WAIT = 0.5
+"""Longest wait for changes in seconds, because a request to stop does not wake the thread."""
+_ROOT_CHECK_INTERVAL = 1.0
 _GIVE_UP_SETTLING = 10
-"""After so many settle times a file that never holds still no longer keeps the first listing open."""
+"""After this many settle times, a file that keeps changing no longer delays the end of the first listing."""
 _LISTING_SHARE = 4
-"""Polling waits so many times longer than it lists, so that a huge folder is not listed all the time."""
+"""Polling waits this many times longer than a listing takes, so that a huge folder is not listed all the time."""
 _SYSCTL = "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances with sysctl"
 
 
@@ -49,31 +51,31 @@ class FolderSource:
         mode: Mode = "auto",
         poll: float = 2.0,
         exclude: Sequence[str] = (),
-        news: SourceNews = SourceNews(),  # noqa: B008 (frozen, without state)
+        callbacks: SourceCallbacks = SourceCallbacks(),  # noqa: B008 (frozen, without state)
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`settle`, `rescan` and `poll` are seconds; `exclude` are keys of directories.
 
-        `auto` watches with events where the file system gives them, and polls elsewhere: a listing every `poll`
-        seconds. `listing` never watches and lists every `rescan` seconds, for a run that ends after the first listing.
+        `auto` watches with events where the file system reports all changes, and polls elsewhere: a listing every
+        `poll` seconds. `listing` never watches and lists every `rescan` seconds, for a run that ends after one listing.
         """
         self.store = store
         self.settle = settle
         self.rescan = rescan
         self.mode = mode
         self.poll = poll
-        self.finder = Finder(store, SourceFilter(exclude), settle, clock)
-        self.news = news
+        self.detector = NewFileDetector(store, SourceFilter(exclude), settle, clock)
+        self.callbacks = callbacks
         self.clock = clock
 
     def forget(self, key: str) -> None:
-        """An image was not there, or not in this version, when it was to be read: the next look finds it anew."""
-        self.finder.forget(key)
+        """See `Source.forget`."""
+        self.detector.forget(key)
 
     def arrivals(self, stop: Stop) -> Iterator[list[Arrival]]:
-        """Batches of arrivals until `stop` is set; [] once, when the first listing is handed out.
+        """Batches of arrivals until `stop` is set; [] once, when every file of the first listing was reported.
 
-        Raises SourceMissing if the folder is not there at the start. If it vanishes later, it is waited for.
+        Raises SourceMissing if the folder does not exist at the start. If it vanishes later, this waits for it.
         """
         run = _Run(self, stop)
         try:
@@ -89,16 +91,19 @@ class _Run:
         self._source = source
         self._stop = stop
         self._clock = source.clock
-        self._inbox = Inbox()
-        self._finder = source.finder
-        self._first = _FirstListing(self._finder, source.settle * _GIVE_UP_SETTLING, source.clock)
-        self._watch: Watch | None = None
-        self._wants_watch = source.mode == "events" or (source.mode == "auto" and gives_events(source.store.root))
+        self._changes = ChangeQueue()
+        self._detector = source.detector
+        self._first = _FirstListing(self._detector, source.settle * _GIVE_UP_SETTLING, source.clock)
+        self._watch: DirectoryWatch | None = None
+        self._wants_watch = source.mode == "events" or (
+            source.mode == "auto" and reports_all_changes(source.store.root)
+        )
         self._identity: Identity | None = None
-        """Which directory the root is; None while it is lost."""
-        self._trouble = ""
+        """Which directory the root is; None during an outage."""
+        self._outage = Outage(log, "source_failed", "source_recovered", source.clock)
+        self._reported_reason = ""
         self._rescan_at = self._check_at = self._clock()
-        self._look_again = False
+        self._list_twice = False
         self._listing_seconds = 0.0
 
     def batches(self) -> Iterator[list[Arrival]]:
@@ -107,58 +112,56 @@ class _Run:
         while not self._stop.is_set():
             self._check_root()
             if self._identity is None:
-                self._stop.wait(_PULSE)
+                self._stop.wait(_MAX_WAIT)
                 continue
             try:
-                yield from self._turn()
-            except SourceMissing as error:
-                self._lose(str(error))
-            except Unavailable as error:  # which may name a file
-                self._lose(str(error), error.public)
+                yield from self._step()
+            except Unavailable as error:
+                self._fail(error)
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop watching."""
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
 
-    def _turn(self) -> Iterator[list[Arrival]]:
-        mail = self._inbox.take(self._patience())
-        yield from in_batches(self._sort(mail), BATCH)
-        yield from in_batches(self._finder.settled(), BATCH)
+    def _step(self) -> Iterator[list[Arrival]]:
+        changes = self._changes.take(self._seconds_until_due())
+        yield from in_batches(self._handle(changes), BATCH)
+        yield from in_batches(self._detector.settled(), BATCH)
         if self._clock() >= self._rescan_at:
             yield from self._rescan()
-        if self._first.handed_out():
+        if self._first.is_over():
             yield []
 
-    def _patience(self) -> float:
-        """Seconds until something is to be done without being told."""
-        settled = self._finder.settling.deadline()
+    def _seconds_until_due(self) -> float:
+        """Seconds until a file has settled or a listing is due, at most _MAX_WAIT."""
+        settled = self._detector.settling.deadline()
         deadline = self._rescan_at if settled is None else min(settled, self._rescan_at)
-        return min(_PULSE, deadline - self._clock())
+        return min(_MAX_WAIT, deadline - self._clock())
 
-    # What the inbox says.
+    # Events.
 
-    def _sort(self, mail: Mail) -> Iterator[Arrival]:
-        if mail.exhausted:
+    def _handle(self, changes: ChangeBatch) -> Iterator[Arrival]:
+        if changes.limit_reached:
             self._poll_instead("inotify watch limit reached", _SYSCTL)
-        if mail.lost:
-            self._source.news.overflowed()
-            # watchdog adds its watches anew meanwhile: a second listing finds what came before each one was there.
-            self._rescan_at, self._look_again = self._clock(), True
-        for path in mail.trees:
+        if changes.overflowed:
+            self._source.callbacks.on_overflow()
+            # watchdog adds its watches again meanwhile: the second listing finds what arrived before each was added.
+            self._rescan_at, self._list_twice = self._clock(), True
+        for path in changes.directories:
             key = self._key(path)
             if key:
-                yield from self._finder.below(key + "/")
-        for path, change in mail.files.items():
+                yield from self._detector.handle_new_directory(key + "/")
+        for path, change in changes.files.items():
             key = self._key(path)
-            if key and change is Change.WHOLE:
-                yield from self._finder.whole(key)
+            if key and change is Change.COMPLETED:
+                yield from self._detector.handle_completed(key)
             elif key:
-                self._finder.touched(key)
+                self._detector.handle_changed(key)
 
     def _key(self, path: str) -> str:
-        """The key of an absolute path, empty for the root itself and whatever is not below it."""
+        """The key of an absolute path; empty for the root itself and for a path outside of it."""
         top = self._source.store.root.rstrip("/") + "/"
         return path[len(top) :] if path.startswith(top) else ""
 
@@ -166,104 +169,105 @@ class _Run:
 
     def _rescan(self) -> Iterator[list[Arrival]]:
         started, outside, found = self._clock(), 0.0, 0
-        for batch in in_batches(self._finder.scan(self._stop), BATCH):
+        for batch in in_batches(self._detector.scan(self._stop), BATCH):
             found += len(batch)
-            handed_over = self._clock()
+            yielded = self._clock()
             yield batch
-            outside += self._clock() - handed_over
+            outside += self._clock() - yielded
         if self._stop.is_set():
             return
         self._listing_seconds = self._clock() - started - outside
-        self._plan_rescan()
+        self._schedule_rescan()
         self._first.listed()
-        self._source.news.scanned(found, self._listing_seconds)
-        self._recovered()
+        self._source.callbacks.on_listing(found, self._listing_seconds)
+        self._recover()
 
-    def _plan_rescan(self) -> None:
+    def _schedule_rescan(self) -> None:
         source = self._source
-        if self._look_again:
-            pause = min(source.rescan, max(source.settle, _PULSE))
+        if self._list_twice:
+            pause = min(source.rescan, max(source.settle, _MAX_WAIT))
         elif self._watch is not None or source.mode == "listing":
             pause = source.rescan
         else:
             pause = max(source.poll, self._listing_seconds * _LISTING_SHARE)
-        self._look_again = False
+        self._list_twice = False
         self._rescan_at = self._clock() + pause
 
-    # The root and its observer.
+    # The root directory and its watch.
 
     def _check_root(self) -> None:
         if self._clock() < self._check_at:
             return
-        self._check_at = self._clock() + _ROOT_CHECK
+        self._check_at = self._clock() + _ROOT_CHECK_INTERVAL
         try:
             identity = self._source.store.identity()
         except Unavailable as error:
-            self._lose(str(error))
+            self._fail(error)
             return
         if self._identity not in (None, identity):
-            self._lose(f"{self._source.store.root} has become another directory")
+            replaced = "the folder has become another directory"
+            self._fail(SourceMissing(f"{self._source.store.root}: {replaced}", public=replaced))
         if self._identity is None or (self._watch is not None and not self._watch.alive()):
-            self._observe(identity)
+            self._start_watch(identity)
 
-    def _observe(self, identity: Identity) -> None:
-        """Watch first, list then: nothing can come between them."""
+    def _start_watch(self, identity: Identity) -> None:
+        """Watch first and list afterwards, so that no file can appear between the two."""
         if self._watch is not None:
-            log.warning("observer_died", path=self._source.store.root, cure="started again")
+            log.warning("watch_failed", path=self._source.store.root, remedy="it is started again by itself")
         self.close()
         try:
             if self._wants_watch:
-                self._watch = Watch(self._source.store.root, self._inbox)
-        except LimitReachedError as error:
+                self._watch = DirectoryWatch(self._source.store.root, self._changes)
+        except WatchLimitError as error:
             self._poll_instead(str(error), _SYSCTL)
         except FileNotFoundError as error:
-            self._lose(str(error), "a folder went while it was to be watched")
+            self._fail(SourceMissing(str(error), public="a folder was deleted while its watch was started"))
             return
         except OSError as error:
             self._poll_instead(str(error), "see the system log")
         self._identity = identity
         self._rescan_at = self._clock()
 
-    def _poll_instead(self, problem: str, cure: str) -> None:
+    def _poll_instead(self, problem: str, remedy: str) -> None:
         self.close()
         self._rescan_at = self._clock()
-        log.warning("polling_instead_of_events", path=self._source.store.root, problem=problem, cure=cure)
+        log.warning("polling_instead_of_events", path=self._source.store.root, problem=problem, remedy=remedy)
 
-    def _lose(self, why: str, public: str = "") -> None:
-        """The root cannot be listed: wait for it, and take nothing for deleted."""
+    def _fail(self, error: Unavailable) -> None:
+        """The root cannot be listed: wait until it can, and take no file for deleted."""
         self.close()
         self._identity = None
-        if why != self._trouble:
-            self._trouble = why
-            log.warning("source_lost", problem=why)
-            self._source.news.healthy(False, public or why)
+        self._outage.fail(error)
+        if error.public != self._reported_reason:
+            self._reported_reason = error.public
+            self._source.callbacks.on_health(False, error.public)
 
-    def _recovered(self) -> None:
-        if self._trouble:
-            self._trouble = ""
-            log.info("source_found_again", path=self._source.store.root)
-            self._source.news.healthy(True, "")
+    def _recover(self) -> None:
+        if self._outage.recover():
+            self._reported_reason = ""
+            self._source.callbacks.on_health(True, "")
 
 
 class _FirstListing:
-    """Tells, once, when everything that the first listing showed has been handed out."""
+    """Tells once when every file that the first listing found was reported."""
 
-    def __init__(self, finder: Finder, patience: float, clock: Callable[[], float]) -> None:
-        self._settling = finder.settling
+    def __init__(self, detector: NewFileDetector, patience: float, clock: Callable[[], float]) -> None:
+        """`patience` is how many seconds files may take to settle."""
+        self._settling = detector.settling
         self._patience = patience
         self._clock = clock
-        self._open: set[str] | None = None
-        self._told = False
+        self._unsettled: set[str] | None = None
+        self._is_over = False
 
     def listed(self) -> None:
-        """A listing has ended; only the first one counts."""
-        if self._open is None:
-            self._open = set(self._settling)
+        """A listing is finished; only the first one counts."""
+        if self._unsettled is None:
+            self._unsettled = set(self._settling)
             self._give_up_at = self._clock() + self._patience
 
-    def handed_out(self) -> bool:
-        """True exactly once: no file of that listing is waiting to hold still any more, or for too long."""
-        if self._told or self._open is None:
+    def is_over(self) -> bool:
+        """True exactly once: when no file of that listing is unsettled, or the patience is over."""
+        if self._is_over or self._unsettled is None:
             return False
-        self._told = self._clock() >= self._give_up_at or self._open.isdisjoint(self._settling)
-        return self._told
+        self._is_over = self._clock() >= self._give_up_at or self._unsettled.isdisjoint(self._settling)
+        return self._is_over

@@ -1,4 +1,4 @@
-"""What the file system tells, from watchdog's threads into one inbox. All that watchdog knows of inotify stays here."""
+"""Watches a directory tree with watchdog and puts the changes into one queue. Nothing else depends on watchdog."""
 
 from __future__ import annotations
 
@@ -32,48 +32,48 @@ from watchdog.observers.api import BaseObserver
 class Change(Enum):
     """What happened to a path."""
 
-    TOUCHED = auto()
-    """Created or modified: it may not be whole."""
+    MODIFIED = auto()
+    """Created or modified: the file may be incomplete."""
     ATTRIBUTES = auto()
-    """Times, owner or mode: it may have another version, but nothing was written."""
-    WHOLE = auto()
+    """Times, owner or mode changed: the version may differ, but nothing was written."""
+    COMPLETED = auto()
     """Closed after writing, or moved into place."""
-    TREE = auto()
-    """A directory has appeared, and what is in it may never be told of."""
-    LOST = auto()
+    NEW_DIRECTORY = auto()
+    """A directory appeared; there may be no events for the files that it holds already."""
+    OVERFLOW = auto()
     """Events were lost; there is no path."""
-    EXHAUSTED = auto()
-    """The system's limit on watches is reached; the path says at which directory."""
+    LIMIT_REACHED = auto()
+    """The system allows no more watches; the path is the directory that is not watched."""
 
 
 @dataclass
-class Mail:
-    """What has come in since the last time: files by path with their last change."""
+class ChangeBatch:
+    """The changes since the last batch: files by path with their last change, and new directories."""
 
     files: dict[str, Change] = field(default_factory=dict)
-    trees: set[str] = field(default_factory=set)
-    lost: bool = False
-    exhausted: bool = False
+    directories: set[str] = field(default_factory=set)
+    overflowed: bool = False
+    limit_reached: bool = False
 
     def add(self, change: Change, path: str) -> None:
-        """Sort in one change; later ones win."""
+        """Add one change; it replaces an earlier one of the same file."""
         match change:
-            case Change.LOST:
-                self.lost = True
-            case Change.EXHAUSTED:
-                self.exhausted = True
-            case Change.TREE:
-                self.trees.add(path)
+            case Change.OVERFLOW:
+                self.overflowed = True
+            case Change.LIMIT_REACHED:
+                self.limit_reached = True
+            case Change.NEW_DIRECTORY:
+                self.directories.add(path)
             case Change.ATTRIBUTES if path in self.files:
-                pass  # copy2 and rsync set the times after closing: the file is as whole as it was
+                pass  # copy2 and rsync set the times after closing: the file is as complete as before
             case _:
                 self.files[path] = change
 
 
-class Inbox:
-    """Where watching threads put changes and one thread takes them out. Holds so many, then it is LOST for the rest."""
+class ChangeQueue:
+    """Takes changes from watching threads to one consumer. When it is full, the rest counts as an overflow."""
 
-    _AT_ONCE = 10_000
+    _MAX_BATCH = 10_000
 
     def __init__(self, limit: int = 100_000) -> None:
         self._queue: queue.SimpleQueue[tuple[Change, str]] = queue.SimpleQueue()
@@ -87,103 +87,103 @@ class Inbox:
         else:
             self._full.set()
 
-    def take(self, timeout: float) -> Mail:
-        """Wait for a change, then take what is there, within reason."""
-        mail = Mail()
+    def take(self, timeout: float) -> ChangeBatch:
+        """Wait at most `timeout` seconds for a change, then take it and those behind it."""
+        batch = ChangeBatch()
         try:
-            mail.add(*self._queue.get(timeout=max(0.0, timeout)))
-            for _ in range(self._AT_ONCE):
-                mail.add(*self._queue.get_nowait())
+            batch.add(*self._queue.get(timeout=max(0.0, timeout)))
+            for _ in range(self._MAX_BATCH):
+                batch.add(*self._queue.get_nowait())
         except queue.Empty:
             pass
         if self._full.is_set():
             self._full.clear()
-            mail.lost = True
-        return mail
+            batch.overflowed = True
+        return batch
 
 
-class LimitReachedError(Exception):
+class WatchLimitError(Exception):
     """The system allows no more inotify watches or instances."""
 
 
-class Watch:
-    """A running observer of a directory and all below it."""
+class DirectoryWatch:
+    """A running observer of a directory and everything below it."""
 
-    def __init__(self, root: str, inbox: Inbox) -> None:
-        """All directories are watched when this returns. Raises LimitReachedError or OSError."""
-        self._losses = _Losses(inbox)
-        self._observer = _started(root, inbox)
-        logging.getLogger(_Losses.LOGGER).addHandler(self._losses)
+    def __init__(self, root: str, changes: ChangeQueue) -> None:
+        """All directories are watched when this returns. Raises WatchLimitError or OSError."""
+        self._overflow_handler = _OverflowHandler(changes)
+        self._observer = _started(root, changes)
+        logging.getLogger(_OverflowHandler.LOGGER).addHandler(self._overflow_handler)
 
     def alive(self) -> bool:
-        """Whether every thread that an event passes through still runs."""
+        """Whether every thread that an event passes through is running."""
         threads = [self._observer, *self._observer.emitters, *_reader(self._observer)]
         return bool(self._observer.emitters) and all(thread.is_alive() for thread in threads)
 
     def stop(self) -> None:
-        """End all threads."""
-        logging.getLogger(_Losses.LOGGER).removeHandler(self._losses)
-        _end(self._observer)
+        """Stop all threads."""
+        logging.getLogger(_OverflowHandler.LOGGER).removeHandler(self._overflow_handler)
+        _stop(self._observer)
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, inbox: Inbox) -> None:
-        self._put = inbox.put
+    def __init__(self, changes: ChangeQueue) -> None:
+        self._put = changes.put
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        # "moved" without a destination has left the watch; without a source it has come from outside.
+        # "moved" without a destination left the tree; without a source, it came from outside.
         path = os.fsdecode(event.dest_path if isinstance(event, DirMovedEvent | FileMovedEvent) else event.src_path)
         if path:
             self._put(_CHANGES[type(event)], path)
 
 
-# Opening and closing after reading is left out, or reading a picture would be news. Deletions are found by listing.
+# Opening, and closing after reading, are left out: reading a picture does not change it. Listings find deletions.
 _CHANGES: dict[type[FileSystemEvent], Change] = {
-    FileCreatedEvent: Change.TOUCHED,
-    FileModifiedEvent: Change.TOUCHED,
+    FileCreatedEvent: Change.MODIFIED,
+    FileModifiedEvent: Change.MODIFIED,
     FileAttribEvent: Change.ATTRIBUTES,
-    FileClosedEvent: Change.WHOLE,
-    FileMovedEvent: Change.WHOLE,
-    DirCreatedEvent: Change.TREE,
-    DirMovedEvent: Change.TREE,
+    FileClosedEvent: Change.COMPLETED,
+    FileMovedEvent: Change.COMPLETED,
+    DirCreatedEvent: Change.NEW_DIRECTORY,
+    DirMovedEvent: Change.NEW_DIRECTORY,
 }
 
 
-# watchdog adds a new directory's watch twice where its parent's listing and its own event meet; both are the same.
+# watchdog adds a new directory's watch twice if its parent's listing and its own event coincide; both are the same.
 warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 
 
-class _Losses(logging.Handler):
-    """watchdog tells nobody but its log that inotify's queue has overflowed."""
+class _OverflowHandler(logging.Handler):
+    """Reports overflows of inotify's queue, which watchdog only logs."""
 
     LOGGER = "watchdog.observers"
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, changes: ChangeQueue) -> None:
         super().__init__(logging.WARNING)
-        self._inbox = inbox
+        self._changes = changes
         logger = logging.getLogger(self.LOGGER)
         if not logger.isEnabledFor(logging.WARNING):
             logger.setLevel(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        # A second line, about rebuilding its watches, follows the one about the loss.
+        # The line about the overflow is followed by one about rebuilding the watches.
         if "overflowed" in text and "reconciling" not in text:
-            self._inbox.put(Change.LOST)
+            self._changes.put(Change.OVERFLOW)
 
 
-def _started(root: str, inbox: Inbox) -> BaseObserver:
+def _started(root: str, changes: ChangeQueue) -> BaseObserver:
     observer = None
     try:
         observer = _observer()
-        _overhear_limits(observer, inbox)
-        observer.schedule(_Handler(inbox), root, recursive=True, event_filter=list(_CHANGES))
+        _report_limit_errors(observer, changes)
+        observer.schedule(_Handler(changes), root, recursive=True, event_filter=list(_CHANGES))
         observer.start()
     except OSError as error:
         if observer is not None:
-            _end(observer)
+            _stop(observer)
         if error.errno in (errno.ENOSPC, errno.EMFILE):
-            raise LimitReachedError(str(error)) from error
+            raise WatchLimitError(str(error)) from error
         raise
     return observer
 
@@ -192,39 +192,42 @@ def _observer() -> BaseObserver:
     if platform.system() == "Linux":
         from watchdog.observers.inotify import InotifyObserver
 
-        # "Full" events tell what was moved here from outside, and is whole, from what was created.
+        # "Full" events distinguish a file moved here from outside, which is complete, from a created one.
         return InotifyObserver(generate_full_events=True)
     from watchdog.observers import Observer
 
     return Observer()
 
 
-def _end(observer: BaseObserver) -> None:
-    with contextlib.suppress(OSError):  # its descriptor may be what has broken
+def _stop(observer: BaseObserver) -> None:
+    with contextlib.suppress(OSError):  # its descriptor may be broken
         observer.stop()
     if observer.is_alive():
         observer.join(timeout=5.0)
 
 
 def _reader(observer: BaseObserver) -> list[threading.Thread]:
-    """The thread that reads from the kernel, which watchdog does not list."""
+    """The thread that reads from the kernel, which watchdog does not list among its emitters."""
     reader = getattr(observer, "_inotify_fd", None)
     return [reader] if reader is not None else []
 
 
-def _overhear_limits(observer: BaseObserver, inbox: Inbox) -> None:
-    """Below the root, watchdog passes over directories that it cannot watch (`InotifyWatchGroup._add_callback`)."""
+def _report_limit_errors(observer: BaseObserver, changes: ChangeQueue) -> None:
+    """Report the directories that watchdog silently skips because it cannot watch them.
+
+    See `InotifyWatchGroup._add_callback` in watchdog/observers/inotify_c.py.
+    """
     for reader in _reader(observer):
-        reader.add_callback = _telling(reader.add_callback, inbox)  # type: ignore[attr-defined]
+        reader.add_callback = _reporting(reader.add_callback, changes)  # type: ignore[attr-defined]
 
 
-def _telling(add_watch: Callable[..., Any], inbox: Inbox) -> Callable[..., Any]:
+def _reporting(add_watch: Callable[..., Any], changes: ChangeQueue) -> Callable[..., Any]:
     def add(path: bytes, *rest: Any) -> Any:
         try:
             return add_watch(path, *rest)
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                inbox.put(Change.EXHAUSTED, os.fsdecode(path))
+                changes.put(Change.LIMIT_REACHED, os.fsdecode(path))
             raise
 
     return add

@@ -1,4 +1,4 @@
-"""Arrivals that a bucket announces through a broker's queue of its own, apart from the one that jobs wait in."""
+"""A source that reads a bucket's events from a broker's queue of their own, apart from the queue of jobs."""
 
 from __future__ import annotations
 
@@ -7,84 +7,96 @@ from collections.abc import Iterator, Sequence
 import structlog
 
 from watcher.core.errors import NotAnEvent, Unavailable
+from watcher.core.outage import Outage
 from watcher.queues.brokers.base import Broker, Message
-from watcher.sources.base import Arrival, Hint, SourceNews, Stop
-from watcher.sources.notices import Notices
+from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks, Stop
+from watcher.sources.event_resolver import EventResolver
 
 log = structlog.get_logger(__name__)
 
-LIMIT = 10
-"""Messages in hand: so few that they are taken long before they are anyone's again."""
+MAX_IN_FLIGHT = 10
+"""Messages in flight: so few that they are processed long before their visibility timeout ends."""
 WAIT = 1.0
-"""Seconds to wait at the broker, since nothing wakes the thread when it is to stop."""
-PAUSE = 5.0
-"""Seconds before messages are read again that could not be read."""
-TRIES = 60
-"""So often they are; then somebody else is to try, which the broker counts as a delivery."""
+"""Seconds to wait for messages, because a request to stop does not wake the thread."""
+RETRY_DELAY = 5.0
+"""Seconds before messages that could not be resolved are tried again."""
+_SHOWN = 300
+"""Bytes of an invalid message that the log shows."""
+MAX_RETRIES = 60
+"""How often they are tried before they are requeued for another consumer, which counts as a delivery."""
 
 
 class MessageSource:
-    """The images that messages announce. A message is acknowledged when whoever takes its arrivals has come back.
+    """The images that messages announce. A message is acknowledged once the consumer has taken its arrivals.
 
-    What the store cannot be asked about now is kept, and holds up nothing else.
+    A message whose object cannot be looked up now is retained and retried, and does not delay others.
     """
 
-    def __init__(self, broker: Broker, notices: Notices, news: SourceNews) -> None:
+    def __init__(self, broker: Broker, resolver: EventResolver, callbacks: SourceCallbacks) -> None:
         self._broker = broker
-        self._notices = notices
-        self._news = news
-        self._kept: list[Message] = []
-        self._tries = 0
+        self._resolver = resolver
+        self._callbacks = callbacks
+        self._retained: list[Message] = []
+        self._retries = 0
+        self._outage = Outage(log, "events_unresolved", "events_resolved")
 
     def arrivals(self, stop: Stop) -> Iterator[list[Arrival]]:
-        """Batches of arrivals until `stop` is set. Raises Unavailable: what was not acknowledged comes again."""
+        """Batches of arrivals until `stop` is set. Raises Unavailable; unacknowledged messages are delivered again."""
         try:
             while not stop.is_set():
-                read, arrivals = self._read(self._receive(stop))
+                resolved, arrivals = self._resolve(self._receive(stop))
                 if arrivals:
                     yield arrivals
-                if not stop.is_set():  # else nobody has said that they were taken
-                    self._broker.acknowledge(read)
+                if not stop.is_set():  # otherwise the consumer may not have taken them
+                    self._broker.acknowledge(resolved)
         finally:
             self._broker.close()
 
-    def _receive(self, stop: Stop) -> list[Message]:
-        """What was kept, after a pause, and what is new."""
-        if not self._kept:
-            return self._broker.receive(LIMIT, WAIT)
-        stop.wait(PAUSE)
-        lost = self._broker.extend(self._kept)
-        kept = [message for message in self._kept if message not in lost]
-        room = LIMIT - len(kept)
-        return kept + (self._broker.receive(room, 0.0) if room else [])
+    def forget(self, key: str) -> None:
+        """Does nothing: a new version has a message of its own."""
 
-    def _read(self, messages: Sequence[Message]) -> tuple[list[Message], list[Arrival]]:
-        """Those that could be read, and what they announce; the others are kept."""
-        read, arrivals, kept, problem = [], [], [], ""
+    def _receive(self, stop: Stop) -> list[Message]:
+        """The retained messages, after a pause, and new ones."""
+        if not self._retained:
+            return self._broker.receive(MAX_IN_FLIGHT, WAIT)
+        stop.wait(RETRY_DELAY)
+        lost = self._broker.extend(self._retained)
+        retained = [message for message in self._retained if message not in lost]
+        room = MAX_IN_FLIGHT - len(retained)
+        return retained + (self._broker.receive(room, 0.0) if room else [])
+
+    def _resolve(self, messages: Sequence[Message]) -> tuple[list[Message], list[Arrival]]:
+        """The resolved messages and the images that they announce; retains the other messages."""
+        resolved: list[Message] = []
+        arrivals: list[Arrival] = []
+        retained: list[Message] = []
+        problem = ""
         for message in messages:
             try:
                 arrivals += self._arrivals(message)
-                read.append(message)
+                resolved.append(message)
             except Unavailable as error:
-                kept.append(message)
-                if not problem:
-                    log.warning("trouble", stage="events", reason=type(error).__name__, problem=str(error))
+                retained.append(message)
+                self._outage.fail(error)
                 problem = error.public
-        self._keep(kept, problem)
-        return read, arrivals
+        self._retain(retained, problem)
+        return resolved, arrivals
 
     def _arrivals(self, message: Message) -> list[Arrival]:
         try:
-            return [Arrival(ref, Hint.EVENT) for ref in self._notices.refs(message.body)]
+            return [Arrival(ref, DiscoveredVia.EVENT) for ref in self._resolver.resolve(message.body)]
         except NotAnEvent as error:
-            log.warning("message_not_understood", queue=self._broker.name, problem=str(error))
-            self._broker.set_aside(message)
+            body = message.body[:_SHOWN].decode(errors="replace")
+            log.warning("message_dead_lettered", queue=self._broker.name, problem=str(error), body=body)
+            self._broker.dead_letter(message)
             return []
 
-    def _keep(self, messages: list[Message], problem: str) -> None:
-        self._news.healthy(not messages, problem)
-        self._tries = self._tries + 1 if messages else 0
-        if self._tries > TRIES:
-            self._broker.give_back(messages)
-            messages, self._tries = [], 0
-        self._kept = messages
+    def _retain(self, messages: list[Message], problem: str) -> None:
+        self._callbacks.on_health(not messages, problem)
+        if not messages:
+            self._outage.recover()
+        self._retries = self._retries + 1 if messages else 0
+        if self._retries > MAX_RETRIES:
+            self._broker.requeue(messages)
+            messages, self._retries = [], 0
+        self._retained = messages

@@ -1,4 +1,4 @@
-"""Which file systems tell of changes that other machines make: inotify hears the local kernel alone."""
+"""Which file systems report every change: inotify sees only what the local kernel writes, not other machines."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import os
 import re
 from pathlib import Path
 
-_SILENT = frozenset({
+_REMOTE = frozenset({
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "prl_fs",
     "vboxsf", "virtiofs", "vmhgfs",
 })  # fmt: skip
 _MOUNTINFO = Path("/proc/self/mountinfo")
 
 
-def gives_events(path: str) -> bool:
-    """Whether changes to the files below a real path are announced, as far as can be told."""
+def reports_all_changes(path: str) -> bool:
+    """Whether inotify reports every change below a real path; True if the file system is unknown."""
     try:
         table = _MOUNTINFO.read_text(errors="surrogateescape")
-    except OSError:  # not Linux: there, mounts cannot be told apart so easily
+    except OSError:  # not Linux, where mounts cannot be told apart so easily
         return True
     kind = filesystem_type(table, path)
-    return not (kind in _SILENT or kind.startswith(("fuse.", "smb")))
+    return not (kind in _REMOTE or kind.startswith(("fuse.", "smb")))
 
 
 def filesystem_type(mountinfo: str, path: str) -> str:
-    """The type of the file system that a real path is on, by the text of proc's mountinfo (proc(5)); "" if unknown."""
+    """The type of the file system that holds a real path, from the text of mountinfo (see proc(5)); "" if unknown."""
     found = max(((mount, kind) for mount, kind in _mounts(mountinfo) if _holds(mount, path)), key=_depth, default=None)
     return found[1] if found else ""
 

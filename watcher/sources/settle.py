@@ -1,4 +1,4 @@
-"""Which files hold still: nothing but time says of a file that is only created or modified that it is whole."""
+"""Waits until files stop changing: of a file that was only created or modified, nothing else shows that it is whole."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class _Quiet:
+class _Wait:
     version: str
     since: float
 
 
 class SettleTracker:
-    """Files that wait until no event has come, and their version has not changed, over `settle` seconds.
+    """Files that wait until no event came and their version did not change for `settle` seconds.
 
-    Restarting a wait moves a file to the end of the dict, so its front is always the one that is due first.
+    A wait that restarts moves to the end of the dict, so the first entry is always the next to be due.
     """
 
     def __init__(self, settle: float, clock: Callable[[], float]) -> None:
         self._settle = settle
         self._clock = clock
-        self._waiting: dict[str, _Quiet] = {}
+        self._waiting: dict[str, _Wait] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -32,34 +32,34 @@ class SettleTracker:
     def __contains__(self, key: str) -> bool:
         return key in self._waiting
 
-    def saw(self, key: str, version: str) -> None:
-        """Something happened to a file, which has this version now: its wait starts anew."""
+    def restart(self, key: str, version: str) -> None:
+        """Start the file's wait, or start it again: something happened to it, and this is its version now."""
         self._waiting.pop(key, None)
-        self._waiting[key] = _Quiet(version, self._clock())
+        self._waiting[key] = _Wait(version, self._clock())
 
     def forget(self, key: str) -> None:
-        """A file needs no waiting for, or is not there any more."""
+        """End the file's wait, if there is one."""
         self._waiting.pop(key, None)
 
     def due(self) -> list[str]:
-        """The files that have been quiet long enough and are to be looked at: `held_still` says what they showed."""
+        """The files whose wait is over; `has_settled` says whether they changed meanwhile."""
         limit = self._clock() - self._settle
         due = []
-        for key, quiet in self._waiting.items():
-            if quiet.since > limit:
+        for key, wait in self._waiting.items():
+            if wait.since > limit:
                 break
             due.append(key)
         return due
 
-    def held_still(self, key: str, version: str) -> bool:
-        """Whether the version is what it was when the wait started, which ends it; if not, it starts anew."""
+    def has_settled(self, key: str, version: str) -> bool:
+        """Whether a waiting file still has the version it had at the start. Ends its wait, or else restarts it."""
         if self._waiting[key].version == version:
             self.forget(key)
             return True
-        self.saw(key, version)
+        self.restart(key, version)
         return False
 
     def deadline(self) -> float | None:
-        """When the next file is due, by the clock."""
+        """When the next file is due, by the clock; None if none waits."""
         first = next(iter(self._waiting.values()), None)
         return first.since + self._settle if first else None

@@ -1,4 +1,4 @@
-"""Places that hold objects. A new store is one file and one line here."""
+"""Stores hold images, outputs and records. To add one, write a module and open it here."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["ConditionalWrites", "PutOptions", "S3Config", "open_store"]
 
 
 def open_store(uri: str, s3: S3Config | None = None, counts: Counts | None = None) -> Store:
-    """The store of a `file://` or an `s3://` URI. Raises ConfigurationError."""
+    """Open the store of a `file://` or `s3://` URI. Raises ConfigurationError."""
     if uri.startswith("s3://"):
         return _open_bucket(uri, s3 or S3Config(), counts or Counts())
     return LocalStore(Path(unquote(urlsplit(uri).path)))
 
 
 def _open_bucket(uri: str, config: S3Config, counts: Counts) -> Store:
-    from watcher.stores.s3 import S3Store  # loads boto3, which a folder does without
+    from watcher.stores.s3 import S3Store  # imports boto3, which a folder does not need
 
     client = make_client("s3", config.aws, counts)
     assumed = ConditionalWrites() if is_amazon(client) else NO_CONDITIONAL_WRITES

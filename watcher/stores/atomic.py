@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever dies in between: power, process or disk."""
+"""Atomic, durable writes: after a crash or a power cut, a file is either complete or not there."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import re
 import secrets
 
 LONGEST_NAME = 255
-"""Bytes that a name may have on every common file system."""
+"""Longest file name, in bytes, on every common file system."""
 
 _PART = re.compile(r"\..*\.(\d+)-[0-9a-f]{16}\.part", re.DOTALL)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def replace_file(target: str, data: bytes) -> None:
-    """Make `data` the content of `target`: when this returns it will survive a power cut. Raises OSError.
+    """Make `data` the content of `target`; when this returns, it survives a power cut. Raises OSError.
 
-    The directory must exist. Whoever reads sees the old file or the new one, never a part.
+    The directory must exist. A reader sees the old content or the new one, never a mixture.
     """
     directory, name = os.path.split(target)
     temporary = os.path.join(directory, temporary_name(name))
@@ -33,24 +33,24 @@ def replace_file(target: str, data: bytes) -> None:
 
 
 def temporary_name(name: str) -> str:
-    """A hidden name of our own, never longer than a name may be: `.{name}.{pid}-{random}.part`."""
+    """A unique hidden name of at most LONGEST_NAME bytes: `.{name}.{pid}-{random}.part`."""
     ending = f".{os.getpid()}-{secrets.token_hex(8)}.part"
     return "." + shortened(name, LONGEST_NAME - 1 - len(ending)) + ending
 
 
 def shortened(name: str, limit: int) -> str:
-    """The start of a name in at most `limit` bytes of UTF-8."""
+    """The start of a name, at most `limit` bytes of UTF-8 long."""
     return name.encode()[:limit].decode(errors="ignore")
 
 
 def make_directories(directory: str, top: str) -> bool:
-    """Create what is missing between `top`, which must exist, and `directory` below it; whether anything was."""
+    """Create `directory` and its parents below `top`, which must exist; returns whether any was missing."""
     missing = []
     while directory != top and not os.path.isdir(directory):
         missing.append(directory)
         directory = os.path.dirname(directory)
     for path in reversed(missing):
-        # Another thread may have been faster; a file in the way still fails, at the next step.
+        # Another thread may have been faster. A file in the way makes the next step fail.
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
     return bool(missing)
@@ -62,7 +62,7 @@ def sync_directory(path: str) -> None:
     try:
         os.fsync(fd)
     except OSError as error:
-        # Some network file systems sync names by themselves and know no fsync of a directory.
+        # Some network file systems sync names by themselves and do not support fsync of a directory.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -70,14 +70,14 @@ def sync_directory(path: str) -> None:
 
 
 def sweep(top: str) -> int:
-    """Remove what dead writers have left below `top`; how many files that were."""
+    """Delete the temporary files that crashed writers have left below `top`; returns how many."""
     found = (os.path.join(at, name) for at, _, names in os.walk(top) for name in names if name.endswith(".part"))
     return sum(_removed_if_abandoned(path) for path in found)
 
 
 def _write_and_move(temporary: str, target: str, data: bytes) -> None:
     with os.fdopen(os.open(temporary, _CREATE, 0o666), "wb", buffering=0) as file:
-        # A lock tells the sweeper that the writer lives, even from another container, where its pid says nothing.
+        # The lock shows `sweep` that the writer is alive, even in another container, where its pid means nothing.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         rest = memoryview(data)
@@ -95,7 +95,7 @@ def _removed_if_abandoned(path: str) -> bool:
         if not _abandoned(path, int(match[1])):
             return False
         os.unlink(path)
-    except OSError:  # finished or removed meanwhile, or not ours to touch
+    except OSError:  # finished or deleted meanwhile, or owned by another user
         return False
     return True
 
@@ -106,7 +106,7 @@ def _abandoned(path: str, pid: int) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError:  # no locks on this file system
+        except OSError:  # this file system has no locks
             return not _alive(pid)
     return True
 

@@ -1,4 +1,4 @@
-"""What a store does. A source's store is listed and read; a sink's store is asked and written to."""
+"""The interface of a store: a source's is listed and read; a sink's is listed, queried and written."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from watcher.core.jobs import Facts, ImageRef, Job
 from watcher.stores.s3_config import ConditionalWrites
 
 FAILED_PREFIX = "_failed/"
-"""Error records live below this prefix of the sink, as `_failed/<source key>.json`."""
+"""Prefix of error records in the sink: `_failed/<source key>.json`."""
 INTERNAL_PREFIX = "_alphadrop/"
-"""Small objects that alphadrop itself needs live below this prefix of the sink."""
+"""Prefix of the small objects that alphadrop itself keeps in the sink."""
 
 MAX_IMAGE_BYTES = 512 * 2**20
-"""Bytes of an image that are read into memory; whoever may write into a source could fill that up otherwise."""
+"""Largest image that is read: anybody who can write into a source could otherwise fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputInfo:
-    """What an output says of itself; None where it does not (somebody else's file)."""
+    """Which job and which image made an output. Both are None if alphadrop did not write the file."""
 
     job: str | None
     source_key: str | None
     """As `output_metadata.recorded_source` writes it."""
     version: str = field(default="", compare=False)
-    """Which version of the output says so, where a `put` can be told to replace that one only."""
+    """The output's version, for a conditional write; "" if the store has none."""
 
 
-def is_output_of(held: OutputInfo | None, job: Job) -> bool:
-    """Whether an output, of which `held` was said, was made by that very job."""
-    return held is not None and held.job == job.id
+def is_output_of(info: OutputInfo | None, job: Job) -> bool:
+    """Whether this job made the output that `info` describes; None is no output."""
+    return info is not None and info.job == job.id
 
 
 class Store(Protocol):
@@ -39,18 +39,18 @@ class Store(Protocol):
 
     @property
     def uri(self) -> str:
-        """The absolute address, the same for every way to write it."""
+        """The absolute address in its canonical form."""
         ...
 
     def list(self, below: str = "") -> Iterator[ImageRef]:
-        """Every object whose key starts with `below` (empty, or ending in a slash), in the order of the keys' UTF-8.
+        """Every object whose key starts with `below` ("" or ending in a slash), in the order of the keys' UTF-8.
 
-        Memory does not grow with the number of objects. Raises SourceMissing rather than yield nothing.
+        Memory does not grow with the number of objects. Raises SourceMissing if the root does not exist.
         """
         ...
 
     def stat(self, key: str) -> ImageRef | None:
-        """The object's present version, None where there is none."""
+        """The object's current version; None if there is no object."""
         ...
 
     def read(self, ref: ImageRef) -> bytes:
@@ -58,27 +58,27 @@ class Store(Protocol):
         ...
 
     def output_info(self, key: str) -> OutputInfo | None:
-        """Which job the output at `key` was made by; None where there is no whole output."""
+        """Which job made the output at `key`; None if there is no complete output."""
         ...
 
     def put(self, job: Job, data: bytes, over: OutputInfo | None, facts: Facts | None = None) -> None:
-        """Make `data`, which carries the job's id and the facts, the output of the job: durable, whole or not at all.
+        """Make `data`, which holds the job's id and the facts, the output of the job: durable, and atomically.
 
-        `over` is what `held` has said of the output. Raises Conflict where it is another one by now, if the store can
-        tell; whoever asks must then look again. A store that keeps words beside its objects keeps `facts` there too.
+        `over` is what `output_info` returned. Raises Conflict if the output has changed since, where the store enforces
+        conditional writes: then ask again. A store that has metadata keeps `facts` there, too.
         """
         ...
 
     def put_record(self, key: str, data: bytes) -> None:
-        """Write a small object (an error record), whole or not at all."""
+        """Write a small object, such as an error record, atomically."""
         ...
 
     def record_location(self, key: str) -> str:
-        """The key at which `put_record(key)` puts a record: itself, or one close to it where that cannot be."""
+        """The key at which `put_record(key)` stores a record: `key`, or one close to it that the store allows."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Delete an object, if there is one."""
         ...
 
     def probe_conditional_writes(self) -> ConditionalWrites | None:
@@ -86,5 +86,5 @@ class Store(Protocol):
         ...
 
     def sweep(self) -> int:
-        """Remove what dead writers have left behind; how many pieces that were."""
+        """Delete the temporary files that crashed writers have left; returns how many."""
         ...

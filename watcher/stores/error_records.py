@@ -1,4 +1,4 @@
-"""Error records: what the sink says about an image that could not be cut out."""
+"""Error records: JSON files in the sink that say why an image was rejected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from watcher.stores.base import FAILED_PREFIX, Store
 
 @dataclass(frozen=True, slots=True)
 class ErrorRecord:
-    """What an error record says."""
+    """The contents of an error record."""
 
     key: str
     """The image's key in the source."""
@@ -22,12 +22,12 @@ class ErrorRecord:
 
 
 def record_key(source_key: str) -> str:
-    """Where the error record of an image lies in the sink."""
+    """The key of an image's error record in the sink."""
     return f"{FAILED_PREFIX}{source_key}.json"
 
 
 def write_error_record(sink: Store, job: Job, rejection: Rejection) -> None:
-    """Write the error record: what, why, which version, when, and how to try again. Raises Unavailable."""
+    """Write the image's error record. Raises Unavailable."""
     record = {
         "key": job.ref.key,
         "reason": rejection.reason,
@@ -37,19 +37,19 @@ def write_error_record(sink: Store, job: Job, rejection: Rejection) -> None:
         "bytes": job.ref.size,
         "job": job.id,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "retry": "Replace the file, or run `alphadrop retry SOURCE SINK --pattern KEY` when the cause is mended.",
+        "retry": "Replace the file, or fix the cause and run `alphadrop retry SOURCE SINK --pattern KEY`.",
     }
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
     try:
         sink.put_record(record_key(job.ref.key), text.encode())
-    except Rejected as error:  # a file is called _failed, or it leads out of the sink: that is the sink's trouble
+    except Rejected as error:  # a file named _failed, or a link out of the sink: the sink is at fault, not the image
         raise Unavailable(f"the error record of {job.ref.key} cannot be written: {error.rejection.detail}") from error
 
 
 def delete_error_record(sink: Store, job: Job) -> None:
-    """The image works now (or is gone): its error record, if it has one, is history.
+    """Delete the image's error record, if there is one. Raises Unavailable.
 
-    Looked for first: in a versioned bucket, deleting what is not there leaves a marker.
+    Looks first: in a versioned bucket, deleting a missing object leaves a delete marker.
     """
     key = record_key(job.ref.key)
     if sink.stat(sink.record_location(key)) is not None:
@@ -57,7 +57,7 @@ def delete_error_record(sink: Store, job: Job) -> None:
 
 
 def read_error_records(sink: Store) -> Iterator[ErrorRecord]:
-    """The error records of a sink, in the order of their keys; what is no record is passed over."""
+    """The error records of a sink, in the order of their keys. Other objects are skipped."""
     for ref in sink.list(FAILED_PREFIX):
         try:
             fields = json.loads(sink.read(ref))

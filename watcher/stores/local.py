@@ -1,4 +1,4 @@
-"""A directory as a store: a key is a path below it."""
+"""A folder as a store: a key is a path below it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,30 @@ from watcher.core.jobs import Facts, ImageRef, Job
 from watcher.core.reasons import Reason
 from watcher.stores import atomic
 from watcher.stores.base import FAILED_PREFIX, MAX_IMAGE_BYTES, OutputInfo
-from watcher.stores.listing import VANISHED, Identity, Listing, OddNames, identity, is_text, linked_status, version_of
+from watcher.stores.listing import (
+    NOT_FOUND,
+    Identity,
+    Listing,
+    PathWarnings,
+    identity,
+    is_text,
+    linked_status,
+    version_of,
+)
 from watcher.stores.output_metadata import TAIL_BYTES, read_png_text
 
-# O_NONBLOCK: a pipe that has taken a file's place must not block the reader.
+# O_NONBLOCK: a pipe in the place of a file must not block the reader.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_DIRECTORY_RETRIES = 3
+_WRITE_ATTEMPTS = 3
 
 
 class LocalStore:
-    """The files below a directory. Keys are relative paths with forward slashes, in UTF-8."""
+    """The files below a folder. Keys are relative paths with forward slashes, in UTF-8."""
 
     def __init__(self, root: Path) -> None:
         self.root = os.path.realpath(root)
         self._top = self.root if self.root.endswith("/") else self.root + "/"
-        self._odd = OddNames()
+        self._warnings = PathWarnings()
         self._durable: set[str] = set()
         self._device: int | None = None
 
@@ -40,31 +49,31 @@ class LocalStore:
         return "file://" + quote(os.fsencode(self.root))
 
     def identity(self) -> Identity:
-        """Device and inode of the root: another pair is another directory. Raises SourceMissing."""
+        """Device and inode of the root, which differ for another directory. Raises SourceMissing or Unavailable."""
         return identity(self.root)
 
     def list(self, below: str = "") -> Iterator[ImageRef]:
-        """Every visible file, in the order of the keys.
+        """Every file that is not hidden, in the order of the keys.
 
-        Raises SourceMissing when the root is not a directory, or no more the same at the end.
+        Raises SourceMissing if the root is no directory, or another one at the end; see `Listing`.
         """
-        return iter(Listing(self._top, below, lambda key: True, self._odd, ordered=True))
+        return iter(Listing(self._top, below, lambda key: True, self._warnings, ordered=True))
 
     def listing(self, below: str = "", enter: Callable[[str], bool] = lambda key: True) -> Listing:
-        """The files below a key that ends in a slash, in no order, without the directories that `enter` refuses."""
-        return Listing(self._top, below, enter, self._odd)
+        """The files below a key that ends in a slash, in any order, without the directories that `enter` refuses."""
+        return Listing(self._top, below, enter, self._warnings)
 
     def stat(self, key: str) -> ImageRef | None:
-        """The file's present version, by the rules of `list` about symlinks. Raises Unavailable."""
+        """The file's current version; symlinks count as in `list`. Raises Unavailable."""
         if not _is_key(key):
             return None
         try:
             status = self._status(self._top + key)
         except OSError as error:
-            if error.errno in VANISHED:
+            if error.errno in NOT_FOUND:
                 self._require_root()
                 return None
-            raise Unavailable(f"{self._top + key}: {error.strerror}") from error
+            raise Unavailable(f"{self._top + key}: {error.strerror}", public=error.strerror or "") from error
         return ImageRef(key, version_of(status), status.st_size, status.st_mtime) if status else None
 
     def read(self, ref: ImageRef) -> bytes:
@@ -79,14 +88,14 @@ class LocalStore:
                 data = file.read()
                 _require(ref, file.fileno())
         except OSError as error:
-            if error.errno in VANISHED:
+            if error.errno in NOT_FOUND:
                 self._require_root()
-            raise _read_trouble(error, self._top + ref.key) from error
+            raise _read_error(error, self._top + ref.key) from error
         self._device = self.identity()[0]
         return data
 
     def output_info(self, key: str) -> OutputInfo | None:
-        """Which job the output at `key` was made by; None where there is no whole output. Raises Unavailable."""
+        """Which job made the output at `key`; None if there is no complete output. Raises Unavailable."""
         try:
             with open(self._open(key), "rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
@@ -94,34 +103,35 @@ class LocalStore:
                 tail = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
                 return read_png_text(head, tail)
         except OSError as error:
-            if error.errno in VANISHED or error.errno == errno.EISDIR:
+            if error.errno in NOT_FOUND or error.errno == errno.EISDIR:
                 self._require_root()
                 return None
-            raise Unavailable(f"{self._top + key}: {error.strerror}; let this user read the outputs") from error
+            why = f"{error.strerror}; let this user read the outputs"
+            raise Unavailable(f"{self._top + key}: {why}", public=why) from error
 
     def put(self, job: Job, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
-        """Make `data` the output of the job. Raises Rejected where nothing can ever stand at its key, Unavailable.
+        """Make `data` the output of the job. Raises Rejected if no file can have its key, or Unavailable.
 
-        What it replaces is not looked at: one daemon at a time writes to a folder. The facts stand in the PNG alone.
+        `over` is ignored, because a folder has only one writer. The facts are only in the PNG.
         """
         if not _is_key(job.output):
-            raise Rejected(Reason.BAD_NAME, f"{job.output!r} is no path below {self.root}; rename the image")
+            raise Rejected(Reason.BAD_NAME, f"{job.output!r} cannot be a path below {self.root}; rename the image")
         self._write(self._top + job.output, data)
 
     def put_record(self, key: str, data: bytes) -> None:
-        """Write a small object; below `_failed/` any key works, if need be under a name that is close to it."""
+        """Write a small file at `record_location(key)`. Raises ValueError for a key that is no path, or Unavailable."""
         path = self._record_path(key)
         if path is None:
             raise ValueError(f"{key!r} is no path below {self.root}")
         self._write(path, data)
 
     def record_location(self, key: str) -> str:
-        """The key of a record as a path: long or odd parts have other names."""
+        """The key of a record as a path: below `_failed/`, parts that no file can have are shortened or escaped."""
         path = self._record_path(key)
         return key if path is None else path.removeprefix(self._top)
 
     def delete(self, key: str) -> None:
-        """Remove a file, and the directories below `_failed/` that are empty by that. Raises Unavailable."""
+        """Delete a file, and the directories below `_failed/` that it leaves empty. Raises Unavailable."""
         path = self._record_path(key)
         try:
             if path is None or not _unlinked(path):
@@ -131,21 +141,23 @@ class LocalStore:
             else:
                 atomic.sync_directory(os.path.dirname(path))
         except OSError as error:
-            if error.errno not in VANISHED:
-                raise Unavailable(f"{path}: {error.strerror}; let this user write there") from error
+            if error.errno not in NOT_FOUND:
+                why = f"{error.strerror}; let this user write there"
+                raise Unavailable(f"{path}: {why}", public=why) from error
 
     def probe_conditional_writes(self) -> None:
         """A folder has only one writer."""
 
     def sweep(self) -> int:
-        """Remove temporary files that dead writers have left; how many. To be called at start."""
+        """Delete the temporary files that crashed writers have left; returns how many. For the start."""
         return atomic.sweep(self.root)
 
     def _require_root(self) -> None:
-        """Nothing is gone while the root is, or while another disk is in its place. Raises SourceMissing."""
+        """Raise SourceMissing if the root is missing or another disk is mounted: then no file counts as deleted."""
         device = self.identity()[0]
         if self._device not in (None, device):
-            raise SourceMissing(f"{self.root} is on another disk than before; is the right one mounted?")
+            problem = "the folder is on another disk than before; is the right one mounted?"
+            raise SourceMissing(f"{self.root}: {problem}", public=problem)
 
     def _status(self, path: str) -> os.stat_result | None:
         status = os.lstat(path)
@@ -154,7 +166,7 @@ class LocalStore:
         return status if stat.S_ISREG(status.st_mode) else None
 
     def _open(self, key: str) -> int:
-        """Open a file below the root; one that a symlink leads out of it is not there. Raises OSError."""
+        """Open a file below the root. A symlink that leads out of it counts as missing. Raises OSError."""
         if not _is_key(key):
             raise FileNotFoundError(errno.ENOENT, "not a key", key)
         real = self._resolved(key)
@@ -169,7 +181,7 @@ class LocalStore:
         raise OSError(code, "not a regular file", real)
 
     def _resolved(self, key: str) -> str:
-        """The real path of what is below the root, which is real itself: only the rest is looked at for symlinks."""
+        """The real path of a key. Only the part below the root is searched for symlinks: the root is a real path."""
         path = self.root
         for part in key.split("/") if key else ():
             path = os.path.join(path, part)
@@ -178,28 +190,28 @@ class LocalStore:
         return path
 
     def _write(self, path: str, data: bytes) -> None:
-        self.identity()  # never create the root: an unmounted disk's outputs would land beneath its mount point
+        self.identity()  # never create the root: outputs would be written below the mount point of an unmounted disk
         directory = os.path.dirname(path)
-        for attempt in range(1, _DIRECTORY_RETRIES + 1):
+        for attempt in range(1, _WRITE_ATTEMPTS + 1):
             try:
-                self._require_inside(directory)  # before anything is made there
+                self._require_inside(directory)  # before anything is created there
                 self._make_durable(directory)
                 atomic.replace_file(path, data)
                 return
             except OSError as error:
-                # A deleted record may have taken the empty directory with it.
-                if error.errno != errno.ENOENT or attempt == _DIRECTORY_RETRIES:
-                    raise _write_trouble(error, path) from error
+                # Deleting a record may have removed the empty directory.
+                if error.errno != errno.ENOENT or attempt == _WRITE_ATTEMPTS:
+                    raise _write_error(error, path) from error
 
     def _require_inside(self, directory: str) -> None:
-        """A symlink out of the root is refused: what it leads to would not be found again."""
+        """Refuse a symlink that leads out of the root: the output would not be found again."""
         if not (self._resolved(directory[len(self._top) :]) + "/").startswith(self._top):
             raise Rejected(
                 Reason.OUTPUT_OUTSIDE, f"{directory} leads out of {self.root}; replace the symlink, then retry"
             )
 
     def _make_durable(self, directory: str) -> None:
-        """A directory, and its name in each one above it, once a process: a synced file in a lost one is lost."""
+        """Create a directory and sync those above it, once a process: a file in a directory that is lost is lost."""
         created = atomic.make_directories(directory, self.root)
         if directory in self._durable and not created:
             return
@@ -228,12 +240,12 @@ class LocalStore:
 
 
 def _is_key(key: str) -> bool:
-    """Whether a key is a path below a root: relative, no empty part, no dots that go anywhere, UTF-8."""
+    """Whether a key is a path below a root: relative, in UTF-8, without empty parts, `.` and `..`."""
     return "\0" not in key and is_text(key) and not {"", ".", ".."} & set(key.split("/"))
 
 
 def _fitting(part: str) -> str:
-    """A name for any part of a key, itself wherever that can be: an error record must not be lost for its name."""
+    """A file name for any part of a key, unchanged if possible: an error record must not be lost for its name."""
     part = part.replace("\0", "%00")
     if part in ("", ".", ".."):
         return part.replace(".", "%2E") or "%"
@@ -258,7 +270,7 @@ def _require(ref: ImageRef, fd: int) -> None:
         raise Stale(f"{ref.key} has changed since it was found")
 
 
-def _read_trouble(error: OSError, path: str) -> WatcherError:
+def _read_error(error: OSError, path: str) -> WatcherError:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR | errno.ENAMETOOLONG:
             return Gone(f"{path} is not there any more")
@@ -271,17 +283,17 @@ def _read_trouble(error: OSError, path: str) -> WatcherError:
     return Unavailable(f"{path}: {error.strerror}", public=error.strerror or "")
 
 
-_CURES = {
+_REMEDIES = {
     errno.ENOSPC: "the disk is full, free some space",
     errno.EDQUOT: "the quota is used up, free some space or raise it",
     errno.EROFS: "the file system is read-only, mount it writable",
     errno.EACCES: "let this user write there",
     errno.EPERM: "let this user write there",
-    errno.EIO: "the disk fails, look into the system log",
+    errno.EIO: "the disk has failed, see the system log",
 }
 
 
-def _write_trouble(error: OSError, path: str) -> WatcherError:
+def _write_error(error: OSError, path: str) -> WatcherError:
     match error.errno:
         case errno.EISDIR:
             return Rejected(Reason.OUTPUT_IS_DIRECTORY, f"{path} is a directory; move it away, then retry")
@@ -293,5 +305,5 @@ def _write_trouble(error: OSError, path: str) -> WatcherError:
             return Rejected(Reason.NAME_TOO_LONG, f"{path} is too long for this file system; rename the image")
         case errno.EILSEQ:
             return Rejected(Reason.BAD_NAME, f"this file system does not allow the name {path}; rename the image")
-    why = f"{error.strerror}; {_CURES.get(error.errno or 0, 'trying again')}"
+    why = f"{error.strerror}; {_REMEDIES.get(error.errno or 0, 'trying again')}"
     return Unavailable(f"cannot write {path}: {why}", public=why)

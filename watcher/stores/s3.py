@@ -14,7 +14,7 @@ import structlog
 from botocore.exceptions import ClientError
 
 from inference.codec import HEAD_BYTES
-from watcher.aws.clients import translated
+from watcher.aws.clients import translate_errors
 from watcher.aws.errors import code_of, status_of
 from watcher.core.errors import Conflict, Denied, Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job
@@ -81,7 +81,7 @@ class S3Store:
     def list(self, below: str = "") -> Iterator[ImageRef]:
         """Every object, in pages of a thousand. Raises SourceMissing or Unavailable."""
         pages = self.client.get_paginator("list_objects_v2")
-        with translated(f"listing {self.address(below)}"):
+        with translate_errors(f"listing {self.address(below)}"):
             for page in pages.paginate(Bucket=self.bucket, Prefix=self._prefix + below):
                 for entry in page.get("Contents", ()):
                     if not entry["Key"].endswith("/"):
@@ -145,7 +145,7 @@ class S3Store:
         return fitted_record_key(self._prefix, key)
 
     def delete(self, key: str) -> None:
-        """Remove an object. Raises Unavailable."""
+        """Delete an object. Raises Unavailable."""
         location = self.record_location(key)
         if not key_problem(self._prefix + location):
             self._delete(location, {})
@@ -160,7 +160,7 @@ class S3Store:
         Raises Unavailable, also if outputs cannot be written with these options.
         """
         key = PROBE_PREFIX + secrets.token_hex(8)
-        with translated(f"probing {self.address(key)}"):
+        with translate_errors(f"probing {self.address(key)}"):
             try:
                 return ConditionProbe(self.client, self.place(key), self.options.for_output()).run()
             finally:
@@ -169,7 +169,7 @@ class S3Store:
     def tag(self, ref: ImageRef, name: str, value: str) -> None:
         """Add a tag to that version and keep its other tags. Raises Gone, Stale or Unavailable."""
         self._require(ref)
-        with translated(f"tagging {self.address(ref.key)}"):
+        with translate_errors(f"tagging {self.address(ref.key)}"):
             found = self.client.get_object_tagging(**self.place(ref.key))["TagSet"]
             tags = {tag["Key"]: tag["Value"] for tag in found} | {name: value}
             if len(tags) > MAX_TAGS:
@@ -186,14 +186,14 @@ class S3Store:
             return
         source, target = self.place(ref.key), {"Bucket": self.bucket, "Key": prefix + ref.key}
         match = {"CopySourceIfMatch": f'"{ref.version}"'} if ref.version else {}
-        with translated(f"moving {self.address(ref.key)} to {prefix}"):
+        with translate_errors(f"moving {self.address(ref.key)} to {prefix}"):
             try:
                 self.client.copy_object(**target, CopySource=source, **match)
             except ClientError as error:
                 raise _read_error(error, self.address(ref.key)) or error from error
-        self.remove(ref)
+        self.delete_version(ref)
 
-    def remove(self, ref: ImageRef) -> None:
+    def delete_version(self, ref: ImageRef) -> None:
         """Delete that version; nothing happens if the object is gone. Raises Stale or Unavailable."""
         try:
             self._require(ref)
@@ -206,7 +206,7 @@ class S3Store:
         """None if there is no object or no bucket: the answer has no body that says which."""
         if key_problem(self._prefix + key):
             return None
-        with translated(f"looking at {self.address(key)}"):
+        with translate_errors(f"looking at {self.address(key)}"):
             try:
                 answer: Answer = self.client.head_object(**self.place(key))
             except ClientError as error:
@@ -226,7 +226,7 @@ class S3Store:
         """A missing bucket does not mean that its objects were deleted. Raises SourceMissing or Unavailable."""
         if time.monotonic() < self._bucket_seen_until:
             return
-        with translated(f"looking for s3://{self.bucket}"):
+        with translate_errors(f"looking for s3://{self.bucket}"):
             try:
                 self.client.head_bucket(Bucket=self.bucket)
             except ClientError as error:
@@ -241,7 +241,7 @@ class S3Store:
         if key_problem(self._prefix + ref.key):
             raise Gone(f"{ref.key!r} cannot be a key below {self.uri}")
         match = {"IfMatch": f'"{ref.version}"'} if ref.version else {}
-        with translated(f"reading {self.address(ref.key)}"):
+        with translate_errors(f"reading {self.address(ref.key)}"):
             try:
                 answer: Answer = self.client.get_object(**self.place(ref.key), **match, **arguments)
             except ClientError as error:
@@ -255,7 +255,7 @@ class S3Store:
     def _read_body(self, key: str, answer: Answer) -> bytes:
         """Read the body to its end. Raises Rejected, or Unavailable if it breaks off."""
         size = answer.get("ContentLength")
-        with closing(answer["Body"]) as body, translated(f"reading {self.address(key)}"):
+        with closing(answer["Body"]) as body, translate_errors(f"reading {self.address(key)}"):
             # In one piece: joining chunks would take twice the memory.
             data = b"" if size and size > MAX_IMAGE_BYTES else body.read(MAX_IMAGE_BYTES + 1)
         if max(size or 0, len(data)) > MAX_IMAGE_BYTES:
@@ -286,7 +286,7 @@ class S3Store:
         return self._read_body(key, answer)
 
     def _write(self, key: str, data: bytes, arguments: Mapping[str, Any], condition: Mapping[str, str]) -> None:
-        with translated(f"writing {self.address(key)}"):
+        with translate_errors(f"writing {self.address(key)}"):
             try:
                 self.client.put_object(**self.place(key), Body=data, **arguments, **condition)
             except ClientError as error:
@@ -294,7 +294,7 @@ class S3Store:
 
     def _delete(self, key: str, condition: Mapping[str, str]) -> None:
         """Delete an object if there is one. Raises Stale if the condition is not met."""
-        with translated(f"deleting {self.address(key)}"):
+        with translate_errors(f"deleting {self.address(key)}"):
             try:
                 self.client.delete_object(**self.place(key), **condition)
             except ClientError as error:

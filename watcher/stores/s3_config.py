@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlencode
 
 from watcher.aws.clients import AwsOptions
@@ -18,6 +17,11 @@ class ConditionalWrites:
     """A put with `If-None-Match: *` fails if the key exists."""
     if_match: Literal["", "quoted", "unquoted"] = "quoted"
     """How to write an ETag so that a put with `If-Match` fails if the object has another one; "": never enforced."""
+
+    @property
+    def enforced(self) -> dict[str, bool]:
+        """Each condition by its name in metrics, and whether the store enforces it."""
+        return {"if_none_match": self.if_none_match, "if_match": bool(self.if_match)}
 
     def for_version(self, version: str) -> dict[str, str]:
         """Arguments of a request that must find this version; none if the service cannot check it."""
@@ -74,13 +78,3 @@ class S3Config:
     put: PutOptions = field(default_factory=PutOptions)
     conditional_writes: ConditionalWrites | None = None
     """What `Store.probe_conditional_writes` found; None assumes the defaults for Amazon S3, and nothing for others."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> S3Config:
-        """The inverse of `dataclasses.asdict`."""
-        conditional_writes = values["conditional_writes"]
-        return cls(
-            AwsOptions(**values["aws"]),
-            PutOptions(**values["put"]),
-            ConditionalWrites(**conditional_writes) if conditional_writes is not None else None,
-        )

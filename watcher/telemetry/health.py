@@ -20,16 +20,16 @@ class Health:
         self._unready = dict.fromkeys(parts, "starting")
         self._last_beat = clock()
 
-    def set(self, part: str, ok: bool, why: str = "") -> None:
+    def set(self, part: str, ready: bool, reason: str = "") -> None:
         """Record whether a part is ready.
 
-        `why` says briefly why not. `/readyz` shows it to anyone, so it must not contain keys, addresses or credentials.
+        `reason` says briefly why not. `/readyz` shows it to anyone, so it must contain no keys and no credentials.
         """
         with self._lock:
-            if ok:
+            if ready:
                 self._unready.pop(part, None)
             else:
-                self._unready[part] = why
+                self._unready[part] = reason
 
     def unready(self) -> dict[str, str]:
         """The parts that are not ready, sorted by name, each with the reason; empty when the daemon is ready."""

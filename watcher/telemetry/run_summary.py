@@ -63,7 +63,7 @@ def log_image(device: str, report: ImageReport, trace_id: str = "") -> None:
         "bytes_out": report.bytes_out,
         "pixels": report.pixels,
         "job": report.job,
-        "ended": round(report.ended or time.time(), 3),
+        "finished_at": round(report.ended or time.time(), 3),
     }
     if trace_id:
         fields["trace_id"] = trace_id

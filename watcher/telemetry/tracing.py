@@ -46,7 +46,7 @@ def tracing(enabled: bool) -> Iterator[Trace]:
     try:
         yield lambda device, report: _safely(tracer, device, report)
     finally:
-        if not Attempt(provider.shutdown).ended(FLUSH_SECONDS):
+        if not Attempt(provider.shutdown).finished(FLUSH_SECONDS):
             log.warning("spans_lost", problem=f"the collector did not accept the last spans within {FLUSH_SECONDS:g} s")
 
 
@@ -55,7 +55,7 @@ def _safely(tracer: Tracer, device: str, report: TracedReport) -> str:
     try:
         return trace(tracer, device, report)
     except Exception as error:
-        log.warning("span_failed", problem=f"{type(error).__name__}: {error}", exc_info=True)
+        log.warning("span_not_recorded", problem=f"{type(error).__name__}: {error}", exc_info=True)
         return ""
 
 

@@ -37,8 +37,8 @@ def create_app(metrics: Metrics, health: Health, extra: Sequence[Route] = ()) ->
         return PlainTextResponse("ok\n" if alive else "the supervisor is stuck\n", 200 if alive else 503)
 
     async def readyz(_: Request) -> Response:
-        missing = [{"part": part, "why": why} for part, why in health.unready().items()]
-        return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
+        unready = [{"part": part, "reason": reason} for part, reason in health.unready().items()]
+        return JSONResponse({"ready": not unready, "unready": unready}, 503 if unready else 200)
 
     pages = {"/": index, "/metrics": show_metrics, "/livez": livez, "/readyz": readyz}
     return Starlette(routes=[*(Route(path, page) for path, page in pages.items()), *extra])

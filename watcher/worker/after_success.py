@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
 
+from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import ImageRef
 from watcher.stores.base import Store
-
-if TYPE_CHECKING:
-    from watcher.stores.s3 import S3Store
 
 TAG = ("alphadrop", "done")
 
 
-def aftercare(after: str, source: Store) -> Callable[[ImageRef], None]:
-    """What to do to each image, by the setting `after`. It may raise Gone, Stale or Unavailable.
+def success_action(after: str, source: Store) -> Callable[[ImageRef], None]:
+    """What the setting `after` does to an image. The action may raise Gone, Stale or Unavailable.
 
-    Only that version is touched for which the output stands; doing it twice does no harm.
+    It touches only the version that the output was made from, and may be repeated. Raises ConfigurationError where
+    the source is not a bucket.
     """
-    word, _, prefix = after.partition(":")
-    if word == "keep":
+    action, _, prefix = after.partition(":")
+    if action == "keep":
         return lambda ref: None
-    bucket = cast("S3Store", source)  # `check_places` has seen to it
-    if word == "tag":
-        return lambda ref: bucket.tag(ref, *TAG)
-    if word == "move":
-        return lambda ref: bucket.move(ref, prefix)
-    return bucket.remove
+    from watcher.stores.s3 import S3Store  # loads boto3, which a folder does without
+
+    if not isinstance(source, S3Store):
+        raise ConfigurationError(f"--after {after} needs a bucket as the source: use --after keep for a folder.")
+    if action == "tag":
+        return lambda ref: source.tag(ref, *TAG)
+    if action == "move":
+        return lambda ref: source.move(ref, prefix)
+    return source.delete_version

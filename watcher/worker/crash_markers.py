@@ -1,9 +1,9 @@
-"""What a suspect leaves in the sink while it does what may kill: whoever finds it there knows what has been died of.
+"""Counts in the sink how often a worker died while it processed one image alone.
 
-A broker only tells how often a message was handed out, and that grows for many reasons: a machine that was lost, an
-answer that never arrived. Therefore a suspect's worker writes a small object before it looks at the image's bytes, and
-deletes it when the cut-out is encoded. It counts how often that was begun and never survived, by any worker on any
-machine; a process that takes everything down with it cannot take the mark.
+A broker only counts deliveries, which also grow when a machine is lost or an answer never arrives. Therefore the worker
+of a crash suspect (a redelivered image) writes a small object to the sink before it looks at the image's bytes, and
+deletes it once the cut-out is encoded. The object holds the number of attempts that did not get that far, by any worker
+on any machine: a process that dies, whatever it takes with it, cannot delete its marker.
 """
 
 from __future__ import annotations
@@ -24,47 +24,50 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class CrashMarker:
-    """What one suspect is about to do. `deaths` is how many have died of it alone."""
+    """A crash suspect, and how many workers have died while it was the only image they processed."""
 
     job: Job
     deaths: int
 
 
 class CrashMarkers:
-    """The marks in a sink, for all threads of a worker."""
+    """The crash markers in a sink. Safe to use from all threads of a worker."""
 
     def __init__(self, sink: Store) -> None:
         self._sink = sink
         self._survived: set[str] = set()
-        """Jobs whose mark still stands, though it should not."""
+        """Jobs that a worker survived, but whose marker could not be deleted."""
 
-    def of(self, job: Job) -> CrashMarker:
-        """What is known of a suspect. Raises Rejected where it has killed too often, or Unavailable."""
-        deaths = 0 if job.id in self._survived else self._read(job)
+    def read(self, job: Job) -> CrashMarker:
+        """Read a suspect's marker. Raises Rejected if too many workers have died of it, or Unavailable."""
+        deaths = 0 if job.id in self._survived else self._count(job)
         if deaths >= DEATHS_TO_QUARANTINE:
             raise Rejected(KILLS_WORKER.reason, KILLS_WORKER.detail)
         return CrashMarker(job, deaths)
 
     @contextmanager
-    def entered(self, peril: CrashMarker) -> Iterator[None]:
-        """Around what may kill. What says nothing of the picture, such as a lost device, is not survived."""
-        self._sink.put_record(marker_key(peril.job), b"%d" % (peril.deaths + 1))
+    def guard(self, marker: CrashMarker) -> Iterator[None]:
+        """Set the marker while the block runs.
+
+        It stays if the block ends in an error that says nothing about the picture, such as a lost device.
+        """
+        self._sink.put_record(marker_key(marker.job), b"%d" % (marker.deaths + 1))
         try:
             yield
         except PictureError:
-            self._survive(peril.job)
+            self._delete(marker.job)
             raise
-        self._survive(peril.job)
+        self._delete(marker.job)
 
-    def _survive(self, job: Job) -> None:
+    def _delete(self, job: Job) -> None:
         try:
             self._sink.delete(marker_key(job))
             self._survived.discard(job.id)
         except Unavailable as error:
-            log.warning("mark_not_deleted", key=job.ref.key, problem=str(error))
+            log.warning("crash_marker_not_deleted", key=job.ref.key, problem=str(error))
             self._survived.add(job.id)
 
-    def _read(self, job: Job) -> int:
+    def _count(self, job: Job) -> int:
         ref = self._sink.stat(marker_key(job))
         try:
             return int(self._sink.read(ref)) if ref is not None else 0
@@ -73,5 +76,5 @@ class CrashMarkers:
 
 
 def marker_key(job: Job) -> str:
-    """Where the mark of a job lies in the sink."""
-    return f"{INTERNAL_PREFIX}peril-{job.id}"
+    """The key of a job's crash marker in the sink."""
+    return f"{INTERNAL_PREFIX}crash-{job.id}"

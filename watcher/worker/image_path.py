@@ -1,4 +1,4 @@
-"""The path of one image: from a lease to its outcome, in one function that reads from top to bottom."""
+"""The path of one image through a worker: from its lease to its outcome."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Protocol
 from inference.codec import decode, encode, probe
 from inference.errors import PictureError
 from inference.picture import Cutout, Picture
+from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError, Conflict, Gone, Rejected, Stale, Unavailable, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
@@ -25,14 +26,14 @@ from watcher.stores.base import OutputInfo, Store, is_output_of
 from watcher.stores.error_records import delete_error_record, write_error_record
 from watcher.stores.output_metadata import png_text, recorded_source
 from watcher.worker.crash_markers import CrashMarker, CrashMarkers
-from watcher.worker.stage_timer import Occupancy, Trip
+from watcher.worker.stage_timer import Occupancy, StageTimer
 
-EVERYTHING = sys.maxsize
+WHOLE_BUDGET = sys.maxsize
 """More pixels than any budget has."""
 RETRY_DELAY = 5.0
-"""Seconds before an image is tried again after the world was in trouble."""
-_RACES = 5
-"""So often an output may be changed by others while one is to be written; then something is wrong with the world."""
+"""Seconds before an image is tried again after a transient error."""
+_PUT_ATTEMPTS = 5
+"""How often a put may lose against another writer of the same output before it counts as a transient error."""
 
 
 class Submit(Protocol):
@@ -41,19 +42,21 @@ class Submit(Protocol):
     def __call__(self, picture: Picture, /) -> Future[Cutout]: ...
 
 
-class Coming(Protocol):
-    """What the path needs of an engine."""
+class ImageEngine(Protocol):
+    """What the path needs of an `inference.engine.Engine`."""
 
     core_lock: AbstractContextManager[None]
-    """To be held by whoever computes."""
+    """Held around CPU-bound work."""
 
-    def announce(self) -> AbstractContextManager[Submit]: ...
+    def announce(self) -> AbstractContextManager[Submit]:
+        """Tell the engine that a picture is being decoded, so that it may hold a batch open for it."""
+        ...
 
 
 class PixelBudget:
-    """Pixels that may be in memory at a time, first come, first served.
+    """Limits how many decoded pixels are in memory at a time, first come, first served.
 
-    A picture larger than the whole budget gets it all, alone.
+    A picture larger than the whole budget waits until nothing else is in memory, and then gets all of it.
     """
 
     def __init__(self, pixels: int) -> None:
@@ -63,7 +66,7 @@ class PixelBudget:
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
-        """Wait until there is room, and keep it while inside."""
+        """Wait until this many pixels are free, and hold them inside the block."""
         wanted, ticket = min(pixels, self._all), object()
         with self._changed:
             self._waiting.append(ticket)
@@ -82,79 +85,78 @@ class PixelBudget:
 
 @dataclass(frozen=True)
 class ImagePath:
-    """Everything an image meets on its way; one for all threads of a worker."""
+    """Processes images, one call for each; shared by all threads of a worker."""
 
     source: Store
     sink: Store
-    engine: Coming
+    engine: ImageEngine
     budget: PixelBudget
     crash_markers: CrashMarkers
-    max_pixels: int
-    png_level: int
-    tell: Callable[[Report], None]
-    after: Callable[[ImageRef], None] = lambda ref: None
-    """What is done to an image whose output is durable. May raise Gone or Stale, which is all right, or Unavailable."""
-    renew: Callable[[ImageRef], None] | None = None
-    """Takes the present version of an image that has changed, where objects appear whole and need not settle."""
+    settings: Settings
+    report: Callable[[Report], None]
+    on_success: Callable[[ImageRef], None] = lambda ref: None
+    """What is done to an image whose output is durable. May raise Gone or Stale, which are ignored, or Unavailable."""
+    requeue_changed: Callable[[ImageRef], None] | None = None
+    """Puts the present version of a changed image into the queue. None for folders, whose files must settle first."""
     recheck: bool = False
-    """Look at the image once more when its output is written: where no event may tell that it was overwritten
-    meanwhile, or nothing else keeps an old version from replacing the output of a newer one."""
+    """Whether to look at the image again after its output was written: where no event may report that it was
+    overwritten meanwhile, or nothing else keeps an old version from replacing the output of a newer one."""
     occupancy: Occupancy = field(default_factory=Occupancy)
-    """Is told in which stage each image is."""
-    test_hook: str = ""
-    """`kill:TEXT` kills the process when a picture whose key holds TEXT is decoded."""
+    """Counts the images in each stage."""
 
     def process(self, lease: Lease) -> None:
-        """Make the output, or find out why not; either way the lease ends. Raises only what ends the worker."""
-        with Trip(lease.found_at, self.occupancy) as trip:
-            try:
-                self._settle(lease, trip)
-            except (Unavailable, ConfigurationError) as error:  # a wrong setting is not the image's fault either
-                self._give_back(lease, error, trip)
+        """Make the output, or find out why there can be none, and end the lease.
 
-    def _settle(self, lease: Lease, trip: Trip) -> None:
-        """One image, one verdict. Unavailable passes, whichever step it comes from."""
+        Raises only what must end the worker: DeviceLost, or an error that nobody expected.
+        """
+        with StageTimer(lease.found_at, self.occupancy) as timer:
+            try:
+                self._process(lease, timer)
+            except (Unavailable, ConfigurationError) as error:  # a wrong setting is not the image's fault either
+                self._release(lease, error, timer)
+
+    def _process(self, lease: Lease, timer: StageTimer) -> None:
         try:
-            outcome = self._make(lease, trip)
+            outcome = self._make_output(lease, timer)
         except Gone:
             outcome = Outcome.GONE
         except Stale:
             outcome = Outcome.STALE
         except PictureError as error:
-            self._reject(lease, Rejection(Reason(error.reason), str(error)), trip)
+            self._reject(lease, Rejection(Reason(error.reason), str(error)), timer)
             return
         except Rejected as error:
-            self._reject(lease, error.rejection, trip)
+            self._reject(lease, error.rejection, timer)
             return
-        self._end(lease, outcome, trip)
+        self._finish(lease, outcome, timer)
 
-    def _make(self, lease: Lease, trip: Trip) -> Outcome:
+    def _make_output(self, lease: Lease, timer: StageTimer) -> Outcome:
         job = lease.job
-        held = self.sink.output_info(job.output)
-        if is_output_of(held, job):  # the put has happened, its acknowledgement has not
+        present = self.sink.output_info(job.output)
+        if is_output_of(present, job):  # an earlier worker put it, and died before the acknowledgement
             return Outcome.ALREADY_DONE
-        self._own_output(job, held)
-        peril = self.crash_markers.of(job) if lease.suspect else None
-        with trip.timed("read"):
+        self._require_own(job, present)
+        marker = self.crash_markers.read(job) if lease.suspect else None
+        with timer.timed("read"):
             data = self.source.read(job.ref)
-        trip.bytes_in = len(data)
-        trip.enter("decode")
-        with self._room(data, peril):
-            cutout = self._cut_out(data, job, trip)
+        timer.bytes_in = len(data)
+        timer.enter("decode")
+        with self._memory_for(data, marker):
+            cutout = self._cut_out(data, job, timer)
             del data
-            with self.engine.core_lock, trip.timed("encode"):
+            with self.engine.core_lock, timer.timed("encode"):
                 facts = Facts(cutout.coverage)
-                png = encode(cutout, text=png_text(job, facts), level=self.png_level)
-            trip.coverage, trip.bytes_out = facts.matte_coverage, len(png)
+                png = encode(cutout, text=png_text(job, facts), level=self.settings.png_level)
+            timer.coverage, timer.bytes_out = facts.matte_coverage, len(png)
             del cutout
-        with trip.timed("put"):
-            return self._put(job, png, facts, held)
+        with timer.timed("put"):
+            return self._put(job, png, facts, present)
 
     @contextmanager
-    def _room(self, data: bytes, peril: CrashMarker | None) -> Iterator[None]:
-        """Wait until the picture may be in memory; one in peril has the worker to itself."""
-        if peril:
-            with self.budget.hold(EVERYTHING), self.crash_markers.entered(peril):
+    def _memory_for(self, data: bytes, marker: CrashMarker | None) -> Iterator[None]:
+        """Wait until the picture may be in memory; a crash suspect gets the whole budget, so that it runs alone."""
+        if marker:
+            with self.budget.hold(WHOLE_BUDGET), self.crash_markers.guard(marker):
                 probe(data)
                 yield
         else:
@@ -162,122 +164,130 @@ class ImagePath:
             with self.budget.hold(info.width * info.height):
                 yield
 
-    def _put(self, job: Job, png: bytes, facts: Facts, held: OutputInfo | None) -> Outcome:
-        """Write the output, and look again where somebody was faster: a newer version's output stays."""
-        for _ in range(_RACES):
+    def _put(self, job: Job, png: bytes, facts: Facts, present: OutputInfo | None) -> Outcome:
+        """Write the output over the present one, unless another writer was faster with this job or a newer version."""
+        for _ in range(_PUT_ATTEMPTS):
             try:
-                self.sink.put(job, png, held, facts)
+                self.sink.put(job, png, present, facts)
                 if self.recheck:
                     with contextlib.suppress(Gone):
                         self._require_current(job.ref)
                 return Outcome.WRITTEN
             except Conflict:
-                held = self.sink.output_info(job.output)
-                if is_output_of(held, job):  # by another worker, or by us, and the answer was lost
+                present = self.sink.output_info(job.output)
+                if is_output_of(present, job):  # by another worker, or by this one, and the answer was lost
                     return Outcome.ALREADY_DONE
-                self._own_output(job, held)
+                self._require_own(job, present)
                 self._require_current(job.ref)
-        raise Unavailable(f"{job.output} is changed by somebody else again and again")
+        raise Unavailable(f"{job.output} was changed by another writer {_PUT_ATTEMPTS} times during this put")
 
     def _require_current(self, ref: ImageRef) -> None:
+        """Raise Gone or Stale unless the source still holds this version."""
         now = self.source.stat(ref.key)
         if now is None:
             raise Gone(f"{ref.key} is not there any more")
         if now.version != ref.version:
             raise Stale(f"{ref.key} has changed since it was read")
 
-    def _cut_out(self, data: bytes, job: Job, trip: Trip) -> Cutout:
-        """Decode and infer. The engine knows from the start that a picture is on its way."""
+    def _cut_out(self, data: bytes, job: Job, timer: StageTimer) -> Cutout:
+        """Decode and infer."""
         with self.engine.announce() as submit:
-            self._trip_wire(job)
-            with self.engine.core_lock, trip.timed("decode"):
-                picture = decode(data, max_pixels=self.max_pixels)
-            trip.pixels = picture.width * picture.height
-            with trip.timed("infer"):
-                promise = submit(picture)
+            self._crash_if_told(job)
+            with self.engine.core_lock, timer.timed("decode"):
+                picture = decode(data, max_pixels=self.settings.max_pixels)
+            timer.pixels = picture.width * picture.height
+            rgba = None if self.settings.input_alpha == "ignore" else picture.rgba
+            if rgba is not None and self.settings.input_alpha == "trust":
+                return Cutout(rgba)
+            with timer.timed("infer"):
+                future = submit(picture)
                 del picture, data
-                cutout = promise.result()
+                cutout = future.result()
+            if rgba is not None:
+                cutout = cutout.multiplied(rgba)
         if cutout.stats:
-            trip.split("infer", "batch_wait", cutout.stats.infer_seconds)
+            timer.split("infer", "batch_wait", cutout.stats.infer_seconds)
         return cutout
 
-    def _own_output(self, job: Job, held: OutputInfo | None) -> None:
-        """Refuse to overwrite what another image (that still exists) or somebody else has made."""
-        if held is None or held.source_key == recorded_source(job.ref.key):
+    def _require_own(self, job: Job, present: OutputInfo | None) -> None:
+        """Raise Rejected where the output was made from another image that still exists, or not by alphadrop."""
+        if present is None or present.source_key == recorded_source(job.ref.key):
             return
-        if held.source_key is None:
+        if present.source_key is None:
             raise Rejected(
                 Reason.OUTPUT_EXISTS,
                 f"{job.output} in the sink was not made by alphadrop; move it away, or "
                 "choose other names with --output-name, for example '{dir}{stem}.cutout.png'.",
             )
-        if self.source.stat(held.source_key) is not None:
+        if self.source.stat(present.source_key) is not None:
             raise Rejected(
                 Reason.OUTPUT_TAKEN,
-                f"{job.output} is made from {held.source_key} already; --output-name "
+                f"{job.output} is made from {present.source_key} already; --output-name "
                 "'{dir}{name}.png' gives each its own output.",
             )
 
-    def _end(self, lease: Lease, outcome: Outcome, trip: Trip) -> None:
-        if outcome is Outcome.STALE:  # nothing is known yet of what it is now
-            self._renew(lease.job.ref)
+    def _finish(self, lease: Lease, outcome: Outcome, timer: StageTimer) -> None:
+        if outcome is Outcome.STALE:  # its new version may fail for the same reason, so the error record stays
+            self._requeue(lease.job.ref)
         else:
             delete_error_record(self.sink, lease.job)
         if outcome in (Outcome.WRITTEN, Outcome.ALREADY_DONE):
             with contextlib.suppress(Gone, Stale):
-                self.after(lease.job.ref)
+                self.on_success(lease.job.ref)
         lease.done(outcome)
-        self._tell(lease.job, outcome, trip)
+        self._report(lease.job, outcome, timer)
 
-    def _renew(self, ref: ImageRef) -> None:
-        now = self.source.stat(ref.key) if self.renew else None
-        if self.renew and now is not None and now.version != ref.version:
-            self.renew(now)
+    def _requeue(self, ref: ImageRef) -> None:
+        now = self.source.stat(ref.key) if self.requeue_changed else None
+        if self.requeue_changed and now is not None and now.version != ref.version:
+            self.requeue_changed(now)
 
-    def _reject(self, lease: Lease, rejection: Rejection, trip: Trip) -> None:
-        """Quarantine the image, unless it is another one by now: then it was only early."""
+    def _reject(self, lease: Lease, rejection: Rejection, timer: StageTimer) -> None:
+        """Quarantine the image, unless it has changed by now: then it was only read too early."""
         job = lease.job
         now = self.source.stat(job.ref.key)
         if now is None or now.version != job.ref.version:
-            self._end(lease, Outcome.GONE if now is None else Outcome.STALE, trip)
+            self._finish(lease, Outcome.GONE if now is None else Outcome.STALE, timer)
             return
         write_error_record(self.sink, job, rejection)
         lease.reject(rejection)
-        self._tell(job, Outcome.REJECTED, trip, rejection)
+        self._report(job, Outcome.REJECTED, timer, rejection)
 
-    def _give_back(self, lease: Lease, error: WatcherError, trip: Trip) -> None:
-        """The world is in trouble, which is never the image's fault."""
+    def _release(self, lease: Lease, error: WatcherError, timer: StageTimer) -> None:
+        """Put the job back into the queue after a transient error, which is never the image's fault."""
         lease.release(RETRY_DELAY)
-        self.tell(
+        self.report(
             UnavailableReport(
                 key=lease.job.ref.key,
                 job=lease.job.id,
-                stage=trip.stage,
+                stage=timer.stage,
                 reason=error.reason,
                 detail=str(error),
                 public=error.public,
-                **trip.times(),
+                **timer.times(),
             )
         )
 
-    def _tell(self, job: Job, outcome: Outcome, trip: Trip, why: Rejection | None = None) -> None:
-        self.tell(
+    def _report(self, job: Job, outcome: Outcome, timer: StageTimer, rejection: Rejection | None = None) -> None:
+        self.report(
             ImageReport(
                 key=job.ref.key,
                 job=job.id,
                 outcome=outcome,
                 output=job.output,
-                reason=why.reason if why else "",
-                detail=why.detail if why else "",
-                bytes_in=trip.bytes_in,
-                bytes_out=trip.bytes_out,
-                pixels=trip.pixels,
-                coverage=round(trip.coverage, 4),
-                stage=trip.stage,
-                **trip.times(),
+                reason=rejection.reason if rejection else "",
+                detail=rejection.detail if rejection else "",
+                bytes_in=timer.bytes_in,
+                bytes_out=timer.bytes_out,
+                pixels=timer.pixels,
+                coverage=round(timer.coverage, 4),
+                stage=timer.stage,
+                **timer.times(),
             )
         )
 
-    def _trip_wire(self, job: Job) -> None:
-        if self.test_hook.startswith("kill:") and self.test_hook[5:] in job.ref.key:
+    def _crash_if_told(self, job: Job) -> None:
+        """For tests: the setting `kill:TEXT` kills the process when it decodes an image whose key contains TEXT."""
+        hook = self.settings.test_hook
+        if hook.startswith("kill:") and hook[5:] in job.ref.key:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What is measured on the way of an image, and where all images of a worker are."""
+"""How long an image takes in each stage, and how many images of a worker are in which."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Occupancy:
         self._images: Counter[str] = Counter()
 
     def move(self, before: str, after: str) -> None:
-        """An image goes from one stage to another; an empty one is outside."""
+        """Count an image out of one stage and into another; an empty name is outside of the worker."""
         with self._lock:
             self._images[before] -= 1
             self._images[after] += 1
 
     def snapshot(self, inferring: int) -> dict[str, int]:
-        """Images by stage. `inferring` are on the device; the others that were handed to it wait for their batch."""
+        """Images by stage. Of those in `infer`, `inferring` are on the device; the others wait for their batch."""
         with self._lock:
             images = dict(self._images)
         submitted = images.get("infer", 0)
@@ -44,35 +44,35 @@ class Occupancy:
         return {stage: count for stage, count in images.items() if stage and count}
 
 
-class Trip:
-    """`with Trip(...) as trip: with trip.timed("read"): ...`; times of day are Unix times."""
+class StageTimer:
+    """Measures one image: `with StageTimer(...) as timer: with timer.timed("read"): ...`."""
 
     def __init__(self, found_at: float, occupancy: Occupancy) -> None:
         self._occupancy = occupancy
-        # So that a clock that is set back makes no stage end before it began.
+        # Monotonic, so that no stage ends before it began when the clock is set back.
         self._zero = time.time() - time.perf_counter()
         waited = max(0.0, self.now() - found_at)
         self.starts: dict[str, float] = {"queue_wait": self.now() - waited}
-        """When each stage began."""
+        """When each stage began, as Unix times."""
         self.stages: dict[str, float] = {"queue_wait": waited}
         """How long each took, in seconds."""
         self.stage = ""
-        """The last one that was entered."""
+        """The last stage that was entered."""
         self.bytes_in = self.bytes_out = self.pixels = 0
         self.coverage = 0.0
 
     def now(self) -> float:
-        """The time of day."""
+        """The present Unix time."""
         return self._zero + time.perf_counter()
 
     def enter(self, stage: str) -> None:
-        """The image is in this stage from now on."""
+        """Make this the image's stage, without measuring it."""
         self._occupancy.move(self.stage, stage)
         self.stage = stage
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Measure a stage; it stays the current one if it fails."""
+        """Measure a stage; it remains the current one afterwards, so that an error is reported with it."""
         self.enter(stage)
         started = self.starts[stage] = self.now()
         try:
@@ -81,7 +81,7 @@ class Trip:
             self.stages[stage] = self.now() - started
 
     def split(self, stage: str, first: str, seconds: float) -> None:
-        """Only the last `seconds` of a stage were it; what was before is called `first`."""
+        """Divide a measured stage: only its last `seconds` were `stage`, and the time before them was `first`."""
         whole, began = self.stages[stage], self.starts[stage]
         self.starts[first], self.stages[first] = began, max(0.0, whole - seconds)
         self.starts[stage], self.stages[stage] = began + self.stages[first], seconds

@@ -20,7 +20,7 @@ TOLERANCE = 0.02
 
 
 class ThirdPartyModel(MattingModel):
-    """A model that sees the canvas alone: its matte is upsampled with a guided filter (`MattingModel.refine`)."""
+    """A model that sees only the canvas: its matte is upsampled with a guided filter (`MattingModel.refine`)."""
 
     def __init__(self, entry: ModelEntry, runner: Runner) -> None:
         self.entry, self._runner = entry, runner

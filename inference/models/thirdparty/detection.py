@@ -131,7 +131,7 @@ def _is_possible(contract: Contract, signature: Signature) -> bool:
         return False
     if len(outputs) > 1 and contract.name in SINGLE_OUTPUT:
         return False
-    instance_norm = "InstanceNormalization" in signature.operations  # MODNet alone uses it
+    instance_norm = "InstanceNormalization" in signature.operations  # only MODNet uses it
     if instance_norm != (contract.name == "modnet") and signature.operations:
         return False
     return not any(port.dims[2:]) or port.dims[2:] in SIDES[contract.name]

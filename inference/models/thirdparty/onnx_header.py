@@ -60,7 +60,7 @@ class _Message:
             elif not length:
                 raise ValueError(f"unknown wire type {kind}")
             if at + length > self.end:
-                raise ValueError("truncated")
+                raise ValueError("the file ends early")
             if kind == LENGTH:
                 yield key >> 3, _Message(self.data, at, at + length)
             at += length
@@ -88,7 +88,7 @@ class _Message:
             value, at, shift = value | (byte & 127) << shift, at + 1, shift + 7
             if byte < 128:
                 return value, at
-        raise ValueError("truncated")
+        raise ValueError("the file ends early")
 
 
 def read_onnx(path: Path) -> OnnxFile:

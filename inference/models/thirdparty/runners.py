@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")
-"""Parts of the messages by which alone onnxruntime and torch report an allocation failure."""
+"""Parts of the messages of allocation failures; onnxruntime and torch have no exception class for them."""
 ERROR = 3
 """onnxruntime's log severity. Warnings are not logged; errors are raised as exceptions as well."""
 
@@ -90,7 +90,7 @@ class TorchRunner:
         """Load the archive onto the device. Raises ModelError."""
         with _as_model_errors(self._path):
             self._module = self._load(self._path).to(device)
-            # `forward` alone, without TorchScript hooks, whose code has not been checked.
+            # Only `forward`, without TorchScript hooks, whose code has not been checked.
             self._run = self._module.forward if isinstance(self._module, torch.jit.ScriptModule) else self._module
             self._dtype = next((p.dtype for p in self._module.parameters() if p.is_floating_point()), torch.float32)
 

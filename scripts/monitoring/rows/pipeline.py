@@ -61,7 +61,7 @@ PIPELINE = Row(
         ),
         Panel(
             "Pixels",
-            "Pixels of outputs written per second: a throughput that does not depend on the sizes of the images.",
+            "Pixels of outputs written per second: a throughput that accounts for the sizes of the images.",
             "suffix: px/s",
             (Query("sum(rate(alphadrop_written_pixels_total[$__rate_interval]))", "written"),),
             min=0,

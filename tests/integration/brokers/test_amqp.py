@@ -1,4 +1,4 @@
-"""RabbitMQ at its worst: restarts, silence, refusals, queues that vanish or that others have made."""
+"""RabbitMQ under faults: restarts, a frozen server, refusals, deleted queues and existing ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.contract.brokers import bodies, receive
 from tests.equipment.rabbit import Rabbit, free_port, queue_name
 from tests.equipment.support import wait_until
 from watcher.core.errors import Denied, Unavailable
-from watcher.queues.brokers import amqp_line
+from watcher.queues.brokers import amqp_connection
 from watcher.queues.brokers.address import AmqpAddress, parse_address
 from watcher.queues.brokers.amqp import AmqpBroker
 from watcher.queues.brokers.base import Depth, Message
@@ -37,14 +37,14 @@ def address(uri: str) -> AmqpAddress:
 
 @contextmanager
 def opened(uri: str, *, most: int = MOST, heartbeat: int = 30) -> Iterator[AmqpBroker]:
-    with closing(AmqpBroker(address(uri), most=most, heartbeat=heartbeat)) as broker:
+    with closing(AmqpBroker(address(uri), max_unacknowledged=most, heartbeat=heartbeat)) as broker:
         yield broker
 
 
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connect again soon."""
-    monkeypatch.setattr(amqp_line, "MOST_BACKOFF", 0.5)
+    monkeypatch.setattr(amqp_connection, "RECONNECT_BACKOFF", (0.2, 0.5))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def broker(rabbit: Rabbit, name: str) -> Iterator[AmqpBroker]:
 
 @contextmanager
 def administrator(rabbit: Rabbit) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
-    """A channel of somebody else's."""
+    """A channel of another user."""
     with rabbit.connect() as connection:
         yield connection.channel()
 
@@ -80,7 +80,7 @@ def fails(ask: Callable[[], object]) -> bool:
 
 @contextmanager
 def somebody_waits(broker: AmqpBroker) -> Iterator[list[Exception]]:
-    """A thread that waits for a message; it has ended at the end of the block. Yields what it will have been told."""
+    """Wait for a message in a thread, which has ended at the end of the block. Yields the errors that it gets."""
     problems: list[Exception] = []
 
     def wait() -> None:
@@ -104,7 +104,7 @@ def sockets() -> set[str]:
 # A server that goes away
 
 
-def test_a_restart_is_survived_and_what_was_in_hand_comes_again(rabbit: Rabbit, broker: AmqpBroker) -> None:
+def test_after_a_restart_messages_in_flight_are_redelivered(rabbit: Rabbit, broker: AmqpBroker) -> None:
     broker.send([b"acknowledged", b"held", b"waiting"])
     held = [message for message in receive(broker, 2) if message.body != b"acknowledged"]
     rabbit.restart()
@@ -131,7 +131,7 @@ def test_a_server_that_dies_loses_nothing_that_was_confirmed(rabbit: Rabbit, nam
 
 def test_a_server_that_is_not_there_is_unavailable_at_once_and_waited_for(rabbit: Rabbit, name: str) -> None:
     with rabbit.down():
-        broker = AmqpBroker(address(rabbit.url(queue=name)), most=MOST)
+        broker = AmqpBroker(address(rabbit.url(queue=name)), max_unacknowledged=MOST)
         for ask in (broker.depth, lambda: broker.send([b"a"]), lambda: broker.receive(1, 30.0)):
             with pytest.raises(Unavailable, match="refused"):
                 ask()
@@ -139,22 +139,22 @@ def test_a_server_that_is_not_there_is_unavailable_at_once_and_waited_for(rabbit
         wait_until(lambda: works(broker.depth))
 
 
-def test_a_silent_server_is_noticed(rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heartbeats_detect_a_frozen_server(rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(rabbit.url(queue=name), heartbeat=2) as broker:
         broker.send([b"a"])
-        monkeypatch.setattr(amqp_line, "CONNECT_TIMEOUT", 2.0)
+        monkeypatch.setattr(amqp_connection, "CONNECT_TIMEOUT", 2.0)
         with rabbit.frozen():
             wait_until(lambda: fails(lambda: broker.receive(1, 1.0)))
         wait_until(lambda: works(broker.depth))
         assert bodies(receive(broker, 1)) == [b"a"]
 
 
-def test_a_server_that_does_not_answer_is_given_up(
+def test_a_request_without_an_answer_times_out(
     rabbit: Rabbit, broker: AmqpBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker.depth()
-    monkeypatch.setattr(amqp_line, "ANSWER_TIMEOUT", 0.5)
-    monkeypatch.setattr(amqp_line, "CONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(amqp_connection, "ANSWER_TIMEOUT", 0.5)
+    monkeypatch.setattr(amqp_connection, "CONNECT_TIMEOUT", 1.0)
     with rabbit.frozen():
         for ask in (broker.depth, lambda: broker.send([b"a"]), lambda: broker.receive(1, 0.0)):
             with pytest.raises(Unavailable):
@@ -162,7 +162,7 @@ def test_a_server_that_does_not_answer_is_given_up(
     wait_until(lambda: works(broker.depth))
 
 
-def test_a_quiet_line_stays_open(rabbit: Rabbit, name: str) -> None:
+def test_an_idle_connection_stays_open(rabbit: Rabbit, name: str) -> None:
     """Its heartbeats are sent whether anybody uses it or not."""
     with opened(rabbit.url(queue=name), heartbeat=2) as broker:
         broker.send([b"a"])
@@ -180,7 +180,9 @@ def test_closing_while_there_is_no_server_does_not_wait_for_one(name: str) -> No
 
 def test_closing_while_a_connection_is_made_is_no_fault(name: str, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        broker = AmqpBroker(address(f"amqp://127.0.0.1:{silent.getsockname()[1]}/?queue={name}"), most=MOST)
+        broker = AmqpBroker(
+            address(f"amqp://127.0.0.1:{silent.getsockname()[1]}/?queue={name}"), max_unacknowledged=MOST
+        )
         with silent.accept()[0] as connection:
             assert connection.recv(4) == b"AMQP"
             broker.close()
@@ -218,7 +220,7 @@ def test_leaving_at_any_moment_of_the_opening_leaves_no_socket_behind(
 def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
     rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(amqp_line, "GOODBYE", 0.2)
+    monkeypatch.setattr(amqp_connection, "CLOSE_TIMEOUT", 0.2)
     before = sockets()
     with opened(rabbit.url(queue=name)) as broker:
         broker.depth()
@@ -228,10 +230,10 @@ def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
             assert sockets() <= before
 
 
-def test_closing_wakes_whoever_waits(broker: AmqpBroker) -> None:
+def test_closing_ends_a_waiting_receive(broker: AmqpBroker) -> None:
     assert broker.depth() == Depth(0, 0)
     with somebody_waits(broker) as problems:
-        wait_until(lambda: broker._taker is not None and broker._taker._bell is not None)
+        wait_until(lambda: broker._consumer is not None and broker._consumer._delivered is not None)
         broker.close()
     assert "closed" in str(problems)
 
@@ -242,20 +244,20 @@ def test_closing_wakes_whoever_waits(broker: AmqpBroker) -> None:
 @pytest.mark.parametrize(
     ("right", "wrong"), [("guest:guest@", "guest:hunter2@"), ("/?", "/nowhere?")], ids=["password", "virtual host"]
 )
-def test_who_is_refused_is_denied(rabbit: Rabbit, name: str, right: str, wrong: str) -> None:
+def test_wrong_credentials_or_virtual_host_raise_denied(rabbit: Rabbit, name: str, right: str, wrong: str) -> None:
     with opened(rabbit.url(queue=name).replace(right, wrong)) as broker, capture_logs() as lines:
         with pytest.raises(Denied) as told:
             broker.depth()
         assert "hunter2" not in f"{told.value} {lines}"
 
 
-def test_trouble_is_logged_once_and_its_end_too(rabbit: Rabbit, name: str) -> None:
+def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(rabbit: Rabbit, name: str) -> None:
     with opened(rabbit.url(queue=name)) as broker, capture_logs() as lines:
         broker.depth()
         with rabbit.down():
             wait_until(lambda: fails(broker.depth))
         wait_until(lambda: works(broker.depth))
-    assert [line["event"] for line in lines] == ["broker_lost", "broker_found"]
+    assert [line["event"] for line in lines] == ["broker_disconnected", "broker_reconnected"]
 
 
 # Queues
@@ -272,24 +274,24 @@ def test_a_new_queue_is_safe_and_has_dead_letters(rabbit: Rabbit, broker: AmqpBr
         channel.basic_nack(method.delivery_tag)
 
 
-def test_a_queue_of_others_is_used_as_it_is(rabbit: Rabbit, name: str) -> None:
+def test_an_existing_queue_is_used_as_it_is(rabbit: Rabbit, name: str) -> None:
     with administrator(rabbit) as channel:
         channel.queue_declare(name, durable=False, auto_delete=False, arguments={"x-max-length": 1000})
         with opened(rabbit.url(queue=name)) as broker:
             broker.send([b"a"])
             (message,) = receive(broker, 1)
             assert message.deliveries == 1
-            broker.give_back([message])
-            broker.give_back(receive(broker, 1))
+            broker.requeue([message])
+            broker.requeue(receive(broker, 1))
             (message,) = receive(broker, 1)
             assert message.deliveries == 2, "this kind of queue knows no more"
-            broker.set_aside(message)
+            broker.dead_letter(message)
             assert broker.depth() == Depth(0, 0)
         with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="no queue"):
             channel.queue_declare(f"{name}.dead", passive=True)
 
 
-def test_a_queue_that_is_taken_away_is_noticed_and_made_anew(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
+def test_a_deleted_queue_is_detected_and_declared_again(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
     broker.send([b"a"])
     held = receive(broker, 1)
     with administrator(rabbit) as channel:
@@ -300,23 +302,23 @@ def test_a_queue_that_is_taken_away_is_noticed_and_made_anew(rabbit: Rabbit, bro
     assert bodies(receive(broker, 1)) == [b"b"]
 
 
-def test_a_queue_that_is_taken_away_ends_the_wait_at_it(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
+def test_deleting_a_queue_ends_a_waiting_receive(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
     assert broker.receive(1, 0.1) == []
     with somebody_waits(broker) as problems, administrator(rabbit) as channel:
         channel.queue_delete(name)
     assert len(problems) == 1
 
 
-def test_what_cannot_be_routed_is_not_taken_for_sent(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
+def test_an_unroutable_message_is_reported_as_not_sent(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
     broker.send([b"a"])
     with administrator(rabbit) as channel:
         channel.queue_delete(name)
-    with pytest.raises(Unavailable, match="not there any more"):
+    with pytest.raises(Unavailable, match="does not exist any more"):
         broker.send([b"b"])
 
 
 @pytest.mark.parametrize("ask", [lambda broker: broker.send([b"b"]), AmqpBroker.depth], ids=["send", "depth"])
-def test_a_queue_that_is_taken_away_is_made_anew_for_who_never_receives(
+def test_a_deleted_queue_is_declared_again_even_without_a_receive(
     rabbit: Rabbit, broker: AmqpBroker, name: str, ask: Callable[[AmqpBroker], object]
 ) -> None:
     broker.send([b"a"])
@@ -328,10 +330,10 @@ def test_a_queue_that_is_taken_away_is_made_anew_for_who_never_receives(
         channel.queue_declare(name, durable=True, passive=True)
 
 
-def test_what_a_full_queue_refuses_is_not_taken_for_sent(rabbit: Rabbit, name: str) -> None:
+def test_a_message_refused_by_a_full_queue_is_reported_as_not_sent(rabbit: Rabbit, name: str) -> None:
     with administrator(rabbit) as channel:
         channel.queue_declare(name, durable=True, arguments={"x-max-length": 2, "x-overflow": "reject-publish"})
-        with opened(rabbit.url(queue=name)) as broker, pytest.raises(Unavailable, match="did not take it"):
+        with opened(rabbit.url(queue=name)) as broker, pytest.raises(Unavailable, match="refused it"):
             broker.send([b"%d" % number for number in range(20)])
 
 
@@ -352,7 +354,7 @@ def test_a_buckets_events_come_through_an_exchange(rabbit: Rabbit, name: str, th
 # Hands
 
 
-def test_no_more_is_in_hand_than_may_be(rabbit: Rabbit, name: str) -> None:
+def test_unacknowledged_messages_never_exceed_the_maximum(rabbit: Rabbit, name: str) -> None:
     with opened(rabbit.url(queue=name), most=3) as broker:
         broker.send([b"a", b"b", b"c", b"d"])
         messages = receive(broker, 3)
@@ -361,7 +363,7 @@ def test_no_more_is_in_hand_than_may_be(rabbit: Rabbit, name: str) -> None:
         assert bodies(receive(broker, 1)) == [b"d"]
 
 
-def test_nothing_is_in_hand_that_was_not_asked_for(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
+def test_nothing_is_prefetched(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
     """Else a process that is killed would make suspects of messages that it has never looked at."""
     broker.send([b"%d" % number for number in range(30)])
     receive(broker, 2)
@@ -369,7 +371,7 @@ def test_nothing_is_in_hand_that_was_not_asked_for(rabbit: Rabbit, broker: AmqpB
         wait_until(lambda: channel.queue_declare(name, passive=True).method.message_count == 28)
 
 
-def test_nothing_comes_to_hand_after_the_wait_for_it(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
+def test_no_message_is_delivered_after_the_wait_has_ended(rabbit: Rabbit, broker: AmqpBroker, name: str) -> None:
     """It would be nobody's until we ask again, which may be never."""
     assert broker.receive(1, 0.1) == []
     broker.send([b"a"])
@@ -404,7 +406,7 @@ def test_deliveries_are_counted_one_by_one(broker: AmqpBroker) -> None:
     for deliveries in range(1, 5):
         (message,) = receive(broker, 1)
         assert message.deliveries == deliveries
-        broker.give_back([message])
+        broker.requeue([message])
 
 
 def test_a_message_that_comes_to_a_waiting_consumer_is_one_like_any_other(broker: AmqpBroker) -> None:
@@ -422,7 +424,7 @@ def test_a_large_message_is_carried_whole(broker: AmqpBroker) -> None:
     assert receive(broker, 1)[0].body == body
 
 
-def test_messages_go_back_when_we_hang_up(rabbit: Rabbit, name: str) -> None:
+def test_messages_are_requeued_when_we_disconnect(rabbit: Rabbit, name: str) -> None:
     with opened(rabbit.url(queue=name)) as broker, opened(rabbit.url(queue=name)) as other:
         broker.send([b"a"])
         receive(broker, 1)

@@ -66,7 +66,7 @@ def test_a_trusted_server_is_used(certified: tuple[int, Path], monkeypatch: pyte
         assert bodies(receive(broker, 1)) == [b"a"]
 
 
-def test_a_server_that_nobody_vouches_for_is_not(certified: tuple[int, Path]) -> None:
+def test_an_untrusted_server_certificate_is_refused(certified: tuple[int, Path]) -> None:
     uri = f"amqps://guest:guest@127.0.0.1:{certified[0]}/?queue={queue_name()}"
     broker = open_broker(uri, aws=AwsOptions(), visibility=30.0, prefetch=1, counts=Counts())
     with closing(broker), pytest.raises(Unavailable, match="certificate"):

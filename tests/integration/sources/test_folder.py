@@ -1,4 +1,4 @@
-"""The folder source on a real directory with real events. Nothing here sleeps to let something happen."""
+"""The folder source on a real directory with real events. No test sleeps to let something happen."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ import pytest
 
 from tests.equipment.support import wait_until
 from watcher.core.errors import SourceMissing
-from watcher.sources import folder
-from watcher.sources import inotify as observe
-from watcher.sources.base import Arrival, Hint, SourceNews
+from watcher.sources import folder, inotify
+from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks
 from watcher.sources.folder import FolderSource
 from watcher.stores.local import LocalStore
 
@@ -28,7 +27,7 @@ needs_events = pytest.mark.skipif(not Path("/proc/sys/fs/inotify").exists(), rea
 
 
 class Listener:
-    """A source that is listened to in a thread, and what it has said."""
+    """A source that is read in a thread, and everything it reported."""
 
     def __init__(self, root: Path, **options: Any) -> None:
         self.arrivals: list[Arrival] = []
@@ -38,9 +37,9 @@ class Listener:
         self.overflows = 0
         self.error: BaseException | None = None
         self._stop = threading.Event()
-        news = SourceNews(self._healthy, self._overflowed, lambda found, seconds: self.scans.append(found))
+        callbacks = SourceCallbacks(self._healthy, self._overflowed, lambda found, seconds: self.scans.append(found))
         options = {"settle": 0.4, "rescan": 3600.0, "mode": "events", **options}
-        self._source = FolderSource(LocalStore(root), news=news, **options)
+        self._source = FolderSource(LocalStore(root), callbacks=callbacks, **options)
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
 
@@ -52,8 +51,8 @@ class Listener:
     def keys(self) -> Counter[str]:
         return Counter(arrival.ref.key for arrival in list(self.arrivals))
 
-    def hints(self, key: str) -> list[Hint]:
-        return [arrival.hint for arrival in list(self.arrivals) if arrival.ref.key == key]
+    def hints(self, key: str) -> list[DiscoveredVia]:
+        return [arrival.discovered_via for arrival in list(self.arrivals) if arrival.ref.key == key]
 
     def expect(self, *keys: str, timeout: float = 60.0) -> None:
         """Wait until these keys have arrived, and no other has."""
@@ -125,19 +124,19 @@ def threads(kind: str) -> list[Any]:
 
 class TestAtTheStart:
     @pytest.mark.parametrize("mode", ["auto", "events", "polling", "listing"])
-    def test_what_is_there_arrives_then_an_empty_batch(self, root: Path, listen: Listen, mode: str) -> None:
+    def test_existing_pictures_arrive_and_then_an_empty_batch(self, root: Path, listen: Listen, mode: str) -> None:
         picture(root / "old.jpg", age=60)
         picture(root / "young.jpg", age=-60)  # however late it is looked at
         picture(root / "a" / "b" / "deep.png", age=60)
         picture(root / "note.txt", age=60)
         listener = listen(mode=mode, settle=1.0)
         listener.expect("old.jpg", "young.jpg", "a/b/deep.png")
-        assert listener.hints("old.jpg") == [Hint.SCAN]
-        assert listener.hints("young.jpg") == [Hint.SETTLED]
+        assert listener.hints("old.jpg") == [DiscoveredVia.SCAN]
+        assert listener.hints("young.jpg") == [DiscoveredVia.SETTLED]
         assert listener.batches.index(0) == len(listener.batches) - 1
         assert listener.scans[0] == 2
 
-    def test_of_an_empty_folder_there_is_an_empty_batch(self, listen: Listen) -> None:
+    def test_an_empty_folder_yields_an_empty_batch(self, listen: Listen) -> None:
         assert listen().batches == [0]
 
     def test_batches_are_small(self, root: Path, listen: Listen) -> None:
@@ -146,7 +145,7 @@ class TestAtTheStart:
         listener = listen()
         assert sorted(listener.batches) == [0, 100, 500, 500]
 
-    def test_a_folder_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
+    def test_a_missing_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(SourceMissing):
             next(FolderSource(LocalStore(tmp_path / "no")).arrivals(threading.Event()))
 
@@ -164,7 +163,7 @@ class TestOneFile:
         listener = listen(settle=600.0)
         picture(root / "x.jpg")
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.EVENT]
+        assert listener.hints("x.jpg") == [DiscoveredVia.EVENT]
 
     def test_renamed_from_a_temporary_name_arrives_at_once(self, root: Path, listen: Listen) -> None:
         listener = listen(settle=600.0)
@@ -175,21 +174,21 @@ class TestOneFile:
         for temporary, name in (("x.jpg.part", "x.jpg"), (".y.jpg.Ab12", "y.jpg"), ("z.jpg.crdownload", "z.jpg")):
             (root / temporary).rename(root / name)
         listener.expect("fence.jpg", "x.jpg", "y.jpg", "z.jpg")
-        assert listener.hints("x.jpg") == [Hint.EVENT]
+        assert listener.hints("x.jpg") == [DiscoveredVia.EVENT]
 
     def test_moved_here_from_outside_arrives_at_once(self, root: Path, tmp_path: Path, listen: Listen) -> None:
         listener = listen(settle=600.0)
         picture(tmp_path / "x.jpg").rename(root / "x.jpg")
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.EVENT]
+        assert listener.hints("x.jpg") == [DiscoveredVia.EVENT]
 
-    def test_hard_linked_arrives_when_it_has_held_still(self, root: Path, tmp_path: Path, listen: Listen) -> None:
+    def test_hard_linked_arrives_when_it_has_settled(self, root: Path, tmp_path: Path, listen: Listen) -> None:
         listener = listen()
         os.link(picture(tmp_path / "x.jpg"), root / "x.jpg")
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.SETTLED]
+        assert listener.hints("x.jpg") == [DiscoveredVia.SETTLED]
 
-    def test_written_slowly_arrives_once_and_only_when_it_is_closed(self, root: Path, listen: Listen) -> None:
+    def test_written_slowly_arrives_once_when_it_is_closed(self, root: Path, listen: Listen) -> None:
         listener = listen(settle=3.0)
         pause = threading.Event()
         with (root / "x.jpg").open("wb", buffering=0) as file:
@@ -198,15 +197,15 @@ class TestOneFile:
                 pause.wait(0.1)
                 assert not listener.keys
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.EVENT]
+        assert listener.hints("x.jpg") == [DiscoveredVia.EVENT]
         assert listener.arrivals[0].ref.size == 40_000
 
-    def test_written_without_being_closed_arrives_when_it_has_held_still(self, root: Path, listen: Listen) -> None:
+    def test_written_without_being_closed_arrives_when_it_has_settled(self, root: Path, listen: Listen) -> None:
         listener = listen()
         with (root / "x.jpg").open("wb", buffering=0) as file:
             file.write(b"bytes")
             listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.SETTLED]
+        assert listener.hints("x.jpg") == [DiscoveredVia.SETTLED]
 
     @pytest.mark.parametrize("replace", ["in place", "by rename"])
     def test_replaced_arrives_again(self, root: Path, listen: Listen, replace: str) -> None:
@@ -220,7 +219,7 @@ class TestOneFile:
         wait_until(lambda: listener.keys["x.jpg"] == 2)
         assert [arrival.ref.size for arrival in listener.arrivals] == [3, 5]
 
-    def test_deleted_and_made_again_arrives_again(self, root: Path, listen: Listen) -> None:
+    def test_deleted_and_created_again_arrives_again(self, root: Path, listen: Listen) -> None:
         listener = listen()
         picture(root / "x.jpg")
         listener.expect("x.jpg")
@@ -236,7 +235,7 @@ class TestOneFile:
         last = LocalStore(root).stat("x.jpg")
         wait_until(lambda: last in [arrival.ref for arrival in list(listener.arrivals)])
 
-    def test_read_is_no_news(self, root: Path, listen: Listen) -> None:
+    def test_read_does_not_arrive_again(self, root: Path, listen: Listen) -> None:
         listener = listen()
         picture(root / "x.jpg")
         listener.expect("x.jpg")
@@ -246,7 +245,7 @@ class TestOneFile:
         listener.expect("x.jpg", "fence.jpg")
         assert listener.keys["x.jpg"] == 1
 
-    def test_touched_without_a_change_is_no_news(self, root: Path, listen: Listen) -> None:
+    def test_touched_without_a_change_does_not_arrive_again(self, root: Path, listen: Listen) -> None:
         listener = listen()
         picture(root / "x.jpg")
         listener.expect("x.jpg")
@@ -268,7 +267,7 @@ class TestOneFile:
         picture(root / "fence.jpg")
         listener.expect("fence.jpg")
 
-    def test_that_is_a_link_out_of_the_folder_is_ignored(self, root: Path, tmp_path: Path, listen: Listen) -> None:
+    def test_linked_from_outside_of_the_folder_is_ignored(self, root: Path, tmp_path: Path, listen: Listen) -> None:
         picture(tmp_path / "secret.jpg", age=60)
         picture(tmp_path / "secrets" / "x.jpg", age=60)
         (root / "before.jpg").symlink_to(tmp_path / "secret.jpg")
@@ -292,7 +291,7 @@ class TestDirectories:
         listener.expect(*names, "0/b/c/later.jpg")
         assert set(listener.keys.values()) == {1}
 
-    def test_a_tree_that_is_moved_here_arrives(self, root: Path, tmp_path: Path, listen: Listen) -> None:
+    def test_a_tree_moved_here_arrives(self, root: Path, tmp_path: Path, listen: Listen) -> None:
         listener = listen()
         names = ["x.jpg", "a/y.jpg", "a/b/z.jpg"]
         for name in names:
@@ -302,7 +301,7 @@ class TestDirectories:
         picture(root / "tree/a/b/later.jpg")
         wait_until(lambda: listener.keys["tree/a/b/later.jpg"] == 1)
 
-    def test_a_tree_that_is_renamed_arrives_under_its_new_name(self, root: Path, listen: Listen) -> None:
+    def test_a_renamed_tree_arrives_under_its_new_name(self, root: Path, listen: Listen) -> None:
         picture(root / "old/a/x.jpg", age=60)
         listener = listen()
         (root / "old").rename(root / "new")
@@ -324,7 +323,7 @@ class TestDirectories:
         picture(root / "outdoor.jpg")
         listener.expect("outdoor.jpg")
 
-    def test_a_burst_arrives_whole_and_each_file_once(self, root: Path, listen: Listen) -> None:
+    def test_every_file_of_a_burst_arrives_once(self, root: Path, listen: Listen) -> None:
         listener = listen(rescan=3.0, settle=1.0)
         names = {f"{number % 7}/{number}.jpg" for number in range(5000)}
         for name in names:
@@ -336,8 +335,8 @@ class TestDirectories:
 
 
 @needs_events
-class TestTrouble:
-    def test_lost_events_are_told_and_made_good_by_a_listing(self, root: Path, listen: Listen) -> None:
+class TestFailures:
+    def test_lost_events_are_reported_and_a_listing_follows(self, root: Path, listen: Listen) -> None:
         listener = listen()
         listings = len(listener.scans)
         logging.getLogger("watchdog.observers.inotify_c").warning(OVERFLOW)
@@ -345,7 +344,7 @@ class TestTrouble:
         assert listener.overflows == 1
         wait_until(lambda: len(listener.scans) > listings + 1)
 
-    def test_losses_are_heard_whatever_the_log_level(self, listen: Listen) -> None:
+    def test_overflows_are_detected_at_any_log_level(self, listen: Listen) -> None:
         logger = logging.getLogger("watchdog.observers")
         logging.getLogger().setLevel(logging.ERROR)
         try:
@@ -356,15 +355,15 @@ class TestTrouble:
             logging.getLogger().setLevel(logging.WARNING)
             logger.setLevel(logging.NOTSET)
 
-    def test_what_no_event_told_is_found_by_the_listing(
+    def test_a_listing_finds_pictures_without_an_event(
         self, root: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(observe, "_CHANGES", {})
-        monkeypatch.setattr(observe._Handler, "on_any_event", lambda self, event: None)
+        monkeypatch.setattr(inotify, "_CHANGES", {})
+        monkeypatch.setattr(inotify._Handler, "on_any_event", lambda self, event: None)
         listener = listen(rescan=0.5)
         picture(root / "x.jpg", age=60)
         listener.expect("x.jpg")
-        assert listener.hints("x.jpg") == [Hint.SCAN]
+        assert listener.hints("x.jpg") == [DiscoveredVia.SCAN]
         assert sum(listener.scans) == 1
 
     def test_a_root_that_is_renamed_away_and_back_is_waited_for(
@@ -374,7 +373,7 @@ class TestTrouble:
         listener = listen()
         root.rename(tmp_path / "away")
         wait_until(lambda: [ok for ok, _ in listener.health] == [False])
-        assert "not there" in listener.health[0][1]
+        assert listener.health[0][1] == SourceMissing.public
         picture(tmp_path / "away" / "meanwhile.jpg", age=60)
         (tmp_path / "away").rename(root)
         wait_until(lambda: [ok for ok, _ in listener.health] == [False, True])
@@ -384,7 +383,7 @@ class TestTrouble:
         assert listener.keys["before.jpg"] == 1
         assert listener.batches.count(0) == 1
 
-    def test_a_root_that_is_deleted_and_made_again_is_watched_again(self, root: Path, listen: Listen) -> None:
+    def test_a_root_that_is_deleted_and_created_again_is_watched_again(self, root: Path, listen: Listen) -> None:
         picture(root / "before.jpg", age=60)
         listener = listen()
         shutil.rmtree(root)
@@ -394,7 +393,7 @@ class TestTrouble:
         picture(root / "a/later.jpg")
         listener.expect("before.jpg", "after.jpg", "a/later.jpg")
 
-    def test_a_root_that_is_another_directory_is_told_and_watched(
+    def test_a_root_replaced_by_another_directory_is_reported_and_watched(
         self, root: Path, tmp_path: Path, listen: Listen
     ) -> None:
         listener = listen()
@@ -417,7 +416,7 @@ class TestTrouble:
         listener.expect("x.jpg", "y.jpg")
 
     @pytest.mark.parametrize("thread", ["InotifyFD", "InotifyFullEmitter"])
-    def test_a_dead_thread_inside_the_observer_is_noticed(self, root: Path, listen: Listen, thread: str) -> None:
+    def test_a_dead_thread_inside_the_observer_is_detected(self, root: Path, listen: Listen, thread: str) -> None:
         listener = listen()
         (dying,) = threads(thread)
         dying.stop()
@@ -426,16 +425,16 @@ class TestTrouble:
         wait_until(lambda: not dying.is_alive())
 
     @pytest.mark.parametrize("code", [28, 24])  # ENOSPC, EMFILE
-    def test_without_inotify_it_polls_and_says_what_to_raise(
+    def test_without_inotify_it_polls_and_names_the_limit_to_raise(
         self, root: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch, code: int
     ) -> None:
         told: list[str] = []
-        monkeypatch.setattr(folder.log, "warning", lambda event, **fields: told.append(fields["cure"]), raising=False)
+        monkeypatch.setattr(folder.log, "warning", lambda event, **fields: told.append(fields["remedy"]), raising=False)
 
         def refused() -> None:
             raise OSError(code, "inotify limit reached")
 
-        monkeypatch.setattr(observe, "_observer", refused)
+        monkeypatch.setattr(inotify, "_observer", refused)
         listener = listen(poll=0.2)
         picture(root / "x.jpg")
         listener.expect("x.jpg")
@@ -472,17 +471,17 @@ class TestPolling:
         wait_until(lambda: listener.keys["a/x.jpg"] == 2)
         assert [arrival.ref.size for arrival in listener.arrivals] == [3, 5]
 
-    def test_waits_for_a_root_that_is_away(self, root: Path, tmp_path: Path, listen: Listen) -> None:
+    def test_waits_for_a_missing_root(self, root: Path, tmp_path: Path, listen: Listen) -> None:
         listener = listen(mode="polling", poll=0.2)
         root.rename(tmp_path / "away")
         wait_until(lambda: [ok for ok, _ in listener.health] == [False])
         (tmp_path / "away").rename(root)
         wait_until(lambda: [ok for ok, _ in listener.health] == [False, True])
 
-    def test_is_chosen_where_there_are_no_events(
+    def test_is_used_where_there_are_no_events(
         self, root: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(folder, "gives_events", lambda path: False)
+        monkeypatch.setattr(folder, "reports_all_changes", lambda path: False)
         listener = listen(mode="auto", poll=0.2)
         assert not observers()
         picture(root / "x.jpg")

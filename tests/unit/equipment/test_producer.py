@@ -14,7 +14,7 @@ import pytest
 from tests.equipment.producer import Plan, key_of, produce
 from tests.unit.equipment.clients import keys
 from watcher.core.errors import SourceMissing
-from watcher.sources.events import Notice, parse
+from watcher.sources.events import WriteEvent, parse
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
 from watcher.web.app import create_app
@@ -28,7 +28,7 @@ class Desk:
     """Takes events, but not the first three times."""
 
     def __init__(self) -> None:
-        self.notices: list[Notice] = []
+        self.events: list[WriteEvent] = []
         self.refusals = 3
         self._lock = threading.Lock()
 
@@ -37,7 +37,7 @@ class Desk:
             if self.refusals:
                 self.refusals -= 1
                 raise SourceMissing("not yet")
-            self.notices += parse(body)
+            self.events += parse(body)
 
 
 @pytest.fixture
@@ -58,18 +58,18 @@ def plan(moto: int, bucket: str, tmp_path: Path, desk: Desk) -> Iterator[Plan]:
 def test_a_webhook_is_told_until_it_has_taken_every_event(plan: Plan, desk: Desk, behind: Any) -> None:
     produce(plan)
 
-    assert sorted(notice.key for notice in desk.notices) == keys(behind, plan.bucket)
+    assert sorted(event.key for event in desk.events) == keys(behind, plan.bucket)
     versions = {
         found["Key"]: found["ETag"].strip('"') for found in behind.list_objects_v2(Bucket=plan.bucket)["Contents"]
     }
-    assert {notice.key: notice.version for notice in desk.notices} == versions
+    assert {event.key: event.version for event in desk.events} == versions
     assert not desk.refusals
 
 
 def test_events_come_twice(plan: Plan, desk: Desk, behind: Any) -> None:
     produce(replace(plan, twice=True))
 
-    told = Counter(notice.key for notice in desk.notices)
+    told = Counter(event.key for event in desk.events)
     assert sorted(told) == keys(behind, plan.bucket)
     assert set(told.values()) == {2}
 
@@ -77,6 +77,6 @@ def test_events_come_twice(plan: Plan, desk: Desk, behind: Any) -> None:
 def test_events_come_in_another_order_and_none_is_lost(plan: Plan, desk: Desk, behind: Any) -> None:
     produce(replace(plan, shuffled=8, threads=1))
 
-    told = [notice.key for notice in desk.notices]
+    told = [event.key for event in desk.events]
     assert told != [f"in/{key_of(number)}" for number in range(plan.count)]
     assert sorted(told) == keys(behind, plan.bucket)

@@ -1,4 +1,4 @@
-"""Micro-batches: full, idle, timeout, closed."""
+"""Micro-batches, and why they are closed: full, idle, timeout, closed."""
 
 import threading
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def test_takes_what_is_there_when_nothing_more_is_announced() -> None:
+def test_take_does_not_wait_when_nothing_is_announced() -> None:
     b = batcher()
     b.put(1, "a", 1)
     b.put(2, "a", 1)
@@ -54,17 +54,17 @@ def test_pixels_bound_a_batch_but_one_picture_always_fits() -> None:
     assert [taken(b) for _ in range(3)] == [([1], "full"), ([2], "full"), ([3], "idle")]
 
 
-def test_a_batch_holds_one_bucket_and_the_oldest_goes_first() -> None:
+def test_a_batch_holds_one_shape_and_the_oldest_goes_first() -> None:
     clock = Clock(100.0)
     b = batcher(clock=clock)
-    for item, bucket in ((1, "a"), (2, "b"), (3, "a")):
+    for item, shape in ((1, "a"), (2, "b"), (3, "a")):
         clock.now += 1
-        b.put(item, bucket, 1)
+        b.put(item, shape, 1)
     assert taken(b) == ([1, 3], "idle")
     assert taken(b) == ([2], "idle")
 
 
-def test_a_short_batch_waits_for_what_is_announced(pool: ThreadPoolExecutor) -> None:
+def test_a_short_batch_waits_for_announced_items(pool: ThreadPoolExecutor) -> None:
     b = batcher(size=2)
     b.announce(1)
     b.put(1, "a", 1)
@@ -75,7 +75,7 @@ def test_a_short_batch_waits_for_what_is_announced(pool: ThreadPoolExecutor) -> 
     assert (batch.items, batch.trigger) == ([1, 2], "full")
 
 
-def test_it_does_not_wait_once_the_announced_one_is_called_off(pool: ThreadPoolExecutor) -> None:
+def test_it_stops_waiting_when_the_announcement_is_withdrawn(pool: ThreadPoolExecutor) -> None:
     b = batcher()
     b.announce(1)
     b.put(1, "a", 1)
@@ -86,7 +86,7 @@ def test_it_does_not_wait_once_the_announced_one_is_called_off(pool: ThreadPoolE
     assert batch.trigger == "idle"
 
 
-def test_it_waits_no_longer_than_max_wait_for_the_oldest() -> None:
+def test_the_oldest_item_waits_no_longer_than_max_wait() -> None:
     clock = Clock(100.0)
     b = batcher(max_wait=5, clock=clock)
     b.announce(1)
@@ -95,7 +95,7 @@ def test_it_waits_no_longer_than_max_wait_for_the_oldest() -> None:
     assert taken(b) == ([1], "timeout")
 
 
-def test_closed_hands_out_the_rest_then_none() -> None:
+def test_after_close_take_returns_the_rest_then_none() -> None:
     b = batcher()
     b.announce(1)
     b.put(1, "a", 1)
@@ -106,7 +106,7 @@ def test_closed_hands_out_the_rest_then_none() -> None:
         b.put(2, "a", 1)
 
 
-def test_drain_returns_what_waits() -> None:
+def test_drain_returns_all_pending_items() -> None:
     b = batcher()
     b.put(1, "a", 1)
     b.put(2, "b", 1)
@@ -122,10 +122,10 @@ def test_take_wakes_up_when_closed(pool: ThreadPoolExecutor) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 500)), max_size=40), st.integers(1, 6))
-def test_everything_comes_out_once_within_the_limits(items: list[tuple[str, int]], size: int) -> None:
+def test_every_item_is_taken_once_within_the_limits(items: list[tuple[str, int]], size: int) -> None:
     b = batcher(size=size, pixels=600)
-    for index, (bucket, pixels) in enumerate(items):
-        b.put(index, bucket, pixels)
+    for index, (shape, pixels) in enumerate(items):
+        b.put(index, shape, pixels)
     b.close()
     out: list[int] = []
     while (batch := b.take()) is not None:

@@ -1,4 +1,4 @@
-"""The sizes a picture takes on its way."""
+"""The sizes to which pictures are scaled."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,13 +12,13 @@ def test_a_square_picture_gets_a_square_canvas() -> None:
     assert canvas_size(1000, 1000, 320) == (320, 320)
 
 
-def test_full_hd_lies_down_and_a_portrait_stands() -> None:
+def test_a_canvas_has_the_pictures_orientation() -> None:
     assert canvas_size(1920, 1080, 320) == (192, 320)
     assert canvas_size(1080, 1920, 320) == (320, 192)
 
 
 @given(sides, sides, st.sampled_from([128, 192, 320, 512, 1024]))
-def test_every_canvas_is_one_of_the_few(width: int, height: int, side: int) -> None:
+def test_every_canvas_is_one_of_a_few_shapes(width: int, height: int, side: int) -> None:
     size = canvas_size(width, height, side)
     assert size in canvases(side)
     assert max(size) == side

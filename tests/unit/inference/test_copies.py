@@ -1,4 +1,4 @@
-"""How often an image's pixels are copied on their way, as docs/design.md counts it."""
+"""How often an image's pixels are copied, as docs/design.md states."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -13,8 +13,7 @@ from inference.device.thread import upload
 from inference.device.transfers import Transfers
 from inference.foreground import cut_out
 from inference.picture import Cutout, Picture
-
-from .codec.pictures import cutout, saved
+from tests.equipment.encoded_pictures import cutout, saved
 
 WIDTH, HEIGHT = 1600, 1200
 PIXELS = WIDTH * HEIGHT
@@ -27,8 +26,8 @@ def drawn() -> NDArray[np.uint8]:
 
 
 def peak(work: Callable[[], object]) -> int:
-    """Bytes that Python and numpy hold at the most while this runs, beyond what they held before."""
-    work()  # what is made once is made now
+    """Peak memory in bytes that Python and numpy allocate while this runs."""
+    work()  # allocates what is cached
     tracemalloc.start()
     try:
         work()

@@ -1,4 +1,4 @@
-"""The engine with the shipped fake model: results, batches, out of memory, death."""
+"""The engine with the fake model: results, batches, lack of memory, device failure."""
 
 import threading
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from inference import BatchStats, Engine, EngineOptions, Picture
-from inference.device.thread import CLEAN_BATCHES
+from inference.device.thread import BATCHES_BEFORE_GROWTH
 from inference.errors import DeviceLost, EngineClosed, ModelError, PictureTooLargeForDevice
 from inference.models.fake import FakeModel, FakeOptions, parse_options
 from tests.equipment.support import wait_until
 
 
 def picture(height: int = 60, width: int = 80, colour: tuple[int, int, int] = (200, 20, 20)) -> Picture:
-    """A block of a colour on light grey."""
+    """A block of one colour on light grey."""
     pixels = np.full((height, width, 3), 230, np.uint8)
     pixels[height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = colour
     return Picture(pixels)
@@ -49,11 +49,11 @@ def test_the_object_stays_and_the_background_goes() -> None:
 def test_many_threads_get_their_own_results() -> None:
     colours = [(c, 255 - c, 40) for c in range(0, 200, 5)]
     with fake() as engine:
-        promises = [engine.submit(picture(40 + 10 * (i % 3), 60, colour)) for i, colour in enumerate(colours)]
-        assert [tuple(inside(p.result().pixels)[:3]) for p in promises] == colours
+        futures = [engine.submit(picture(40 + 10 * (i % 3), 60, colour)) for i, colour in enumerate(colours)]
+        assert [tuple(inside(p.result().pixels)[:3]) for p in futures] == colours
 
 
-def test_what_is_announced_is_batched_together() -> None:
+def test_announced_pictures_share_a_batch() -> None:
     seen: list[BatchStats] = []
     engine = Engine(EngineOptions(max_wait=30, batch=4), model=FakeModel(), on_batch=seen.append)
     with engine, engine.announce() as first, engine.announce() as second, engine.announce() as third:
@@ -61,23 +61,23 @@ def test_what_is_announced_is_batched_together() -> None:
     assert [(s.size, s.trigger) for s in seen] == [(3, "idle")]
 
 
-def test_out_of_memory_halves_the_batch_and_nothing_fails() -> None:
+def test_lack_of_memory_halves_the_batch_and_nothing_fails() -> None:
     engine = Engine(EngineOptions(batch=8, max_wait=30), model=FakeModel(FakeOptions(oom_above=3)))
-    promises = [engine.submit(picture()) for _ in range(8)]
+    futures = [engine.submit(picture()) for _ in range(8)]
     with engine:
-        assert all(p.result().pixels.shape == (60, 80, 4) for p in promises)
+        assert all(p.result().pixels.shape == (60, 80, 4) for p in futures)
         assert engine.batch_limit == 2
         assert engine.stats().out_of_memory == 2
 
 
-def test_the_limit_recovers_after_a_run_of_clean_batches() -> None:
+def test_the_limit_recovers_after_batches_without_an_error() -> None:
     model = FakeModel(FakeOptions(oom_above=1))
     engine = Engine(EngineOptions(batch=2, max_wait=30), model=model)
-    promises = [engine.submit(picture()) for _ in range(2)]
+    futures = [engine.submit(picture()) for _ in range(2)]
     with engine:
-        wait(promises)
+        wait(futures)
         assert engine.batch_limit == 1
-        for _ in range(CLEAN_BATCHES):
+        for _ in range(BATCHES_BEFORE_GROWTH):
             engine.submit(picture()).result()
         engine.close()
         assert engine.batch_limit == 2
@@ -96,13 +96,13 @@ def test_a_picture_that_never_fits_is_rejected_and_the_next_one_works() -> None:
         assert engine.submit(picture(8, 8)).result().pixels.shape == (8, 8, 4)
 
 
-def test_a_failed_device_fails_all_that_wait_and_says_so() -> None:
+def test_a_device_failure_fails_all_pending_pictures() -> None:
     engine = fake(fail_at=2)  # the warm-up is the first
-    promises = [engine.submit(picture(40, 40 + 300 * i)) for i in range(3)]
+    futures = [engine.submit(picture(40, 40 + 300 * i)) for i in range(3)]
     engine.start()
-    for promise in promises:
+    for future in futures:
         with pytest.raises(DeviceLost, match="as it was told to"):
-            promise.result(10)
+            future.result(10)
     assert engine.lost.is_set()
     with pytest.raises(DeviceLost):
         engine.submit(picture())
@@ -117,15 +117,15 @@ def test_a_device_that_fails_at_start_raises() -> None:
 
 def test_close_finishes_what_was_submitted() -> None:
     engine = fake()
-    promises = [engine.submit(picture()) for _ in range(10)]
+    futures = [engine.submit(picture()) for _ in range(10)]
     engine.start()
     engine.close()
-    assert all(p.done() for p in promises)
+    assert all(p.done() for p in futures)
     with pytest.raises(EngineClosed):
         engine.submit(picture())
 
 
-def test_pictures_on_the_device_are_told_until_they_are_done() -> None:
+def test_pictures_on_the_device_are_counted_until_they_are_finished() -> None:
     seen: list[int] = []
 
     class Looking(FakeModel):
@@ -134,15 +134,15 @@ def test_pictures_on_the_device_are_told_until_they_are_done() -> None:
             return super().coarse(pixels)
 
     engine = Engine(EngineOptions(batch=3, max_wait=30), model=Looking())
-    promises = [engine.submit(picture()) for _ in range(3)]
+    futures = [engine.submit(picture()) for _ in range(3)]
     with engine:
-        wait(promises)
+        wait(futures)
         assert seen[-1] == 3
         wait_until(lambda: engine.stats().running == 0)
         assert (engine.uuid, engine.stats().gpu, engine.stats().memory) == ("", {}, {})
 
 
-def test_a_cancelled_promise_harms_nobody() -> None:
+def test_a_cancelled_future_does_not_affect_others() -> None:
     engine = fake()
     first, second = engine.submit(picture()), engine.submit(picture())
     first.cancel()
@@ -164,26 +164,26 @@ def test_only_the_device_thread_touches_the_model() -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "banana", "meta"])
-def test_a_device_that_is_not_there_is_named(device: str) -> None:
+def test_an_unavailable_device_is_named(device: str) -> None:
     with pytest.raises(ModelError, match=device):
         Engine(EngineOptions(device=device), model=FakeModel())
 
 
-def test_the_fakes_options_are_read_and_unknown_ones_refused() -> None:
+def test_the_fake_models_options_are_parsed_and_unknown_ones_refused() -> None:
     assert parse_options("delay=0.5,fail_at=3") == FakeOptions(delay=0.5, fail_at=3)
     with pytest.raises(ModelError, match="nonsense"):
         parse_options("nonsense=1")
 
 
-def test_an_engine_with_one_core_computes_when_it_is_its_turn() -> None:
+def test_with_one_core_the_engine_waits_for_the_core_lock() -> None:
     with Engine(EngineOptions(threads=1), model=FakeModel(FakeOptions())) as engine:
         with engine.core_lock:
-            promise = engine.submit(picture())
+            future = engine.submit(picture())
             with pytest.raises(TimeoutError):
-                promise.result(0.2)
-        promise.result()
+                future.result(0.2)
+        future.result()
 
 
-def test_an_engine_with_several_cores_waits_for_nobody() -> None:
+def test_with_several_cores_the_core_lock_is_not_held() -> None:
     with Engine(EngineOptions(threads=2), model=FakeModel(FakeOptions())) as engine, engine.core_lock:
         engine.submit(picture()).result()

@@ -1,4 +1,4 @@
-"""Straight alpha without halos."""
+"""Foreground colour estimation: cut-outs have no halos."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from inference.rgba import as_bytes, rgb_to_rgbx
 
 
 def cut_out(pixels: Tensor, alpha: Tensor) -> Tensor:
-    """Not in place."""
+    """Like `foreground.cut_out`, but on a copy."""
     picture = rgb_to_rgbx(pixels)
     foreground.cut_out(picture, alpha)
     return picture
@@ -32,7 +32,7 @@ def composite(fore: NDArray[np.float32], back: NDArray[np.float32], alpha: NDArr
 
 
 def textured(size: int, seed: int) -> NDArray[np.uint8]:
-    """A square photo of nothing: patches of colour, finer ones on them, and grain."""
+    """A square texture: large patches of colour, finer ones on them, and grain."""
     generator = torch.Generator().manual_seed(seed)
     layers = [torch.rand(1, 3, size // step + 2, size // step + 2, generator=generator) for step in (90, 12, 1)]
     patches = [torch.nn.functional.interpolate(layer, size=(size, size), mode="bilinear") for layer in layers]
@@ -41,7 +41,7 @@ def textured(size: int, seed: int) -> NDArray[np.uint8]:
     return values
 
 
-def test_opaque_and_transparent_stay_to_the_bit() -> None:
+def test_opaque_and_transparent_pixels_keep_their_colour_exactly() -> None:
     pixels = torch.randint(0, 256, (50, 70, 3), dtype=torch.uint8)
     alpha = torch.zeros(50, 70, dtype=torch.uint8)
     alpha[10:40, 20:60] = 255
@@ -50,7 +50,7 @@ def test_opaque_and_transparent_stay_to_the_bit() -> None:
 
 
 @pytest.mark.parametrize("size", [200, 1600])
-def test_the_edge_gets_the_objects_own_colour(size: int) -> None:
+def test_edges_get_the_objects_own_colour(size: int) -> None:
     red, green = np.array([0.8, 0.1, 0.1], np.float32), np.array([0.1, 0.9, 0.2], np.float32)
     alpha = disc(size, soft=size / 40)
     pixels = composite(red, green, alpha)
@@ -62,7 +62,7 @@ def test_the_edge_gets_the_objects_own_colour(size: int) -> None:
     assert halo.mean() < naive.mean() / 10
 
 
-def test_composited_anew_there_is_no_trace_of_the_old_background() -> None:
+def test_on_a_new_background_no_trace_of_the_old_one_is_left() -> None:
     blue, white = np.array([0.1, 0.2, 0.7], np.float32), np.ones(3, np.float32)
     alpha = disc(400, soft=12)
     result = cut_out(torch.from_numpy(composite(blue, white, alpha)), as_bytes(torch.from_numpy(alpha))).numpy() / 255.0
@@ -88,7 +88,7 @@ def test_stripes_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(cut_out(pixels, alpha), whole)
 
 
-def test_a_picture_that_is_all_band_keeps_its_alpha_and_a_colour() -> None:
+def test_an_entirely_semitransparent_picture_keeps_its_alpha_and_about_its_colour() -> None:
     pixels = torch.from_numpy(textured(64, 1))
     result = cut_out(pixels, torch.full((64, 64), 127, dtype=torch.uint8))
     assert (result[..., 3] == 127).all()
@@ -96,8 +96,8 @@ def test_a_picture_that_is_all_band_keeps_its_alpha_and_a_colour() -> None:
 
 
 @pytest.mark.parametrize("soft", [4, 60, 250])
-def test_the_short_cuts_cost_no_colour(soft: float) -> None:
-    """Against the paper's two passes, both at one scale, and the colours that are known."""
+def test_reduced_sizes_cost_no_accuracy(soft: float) -> None:
+    """Compared with the paper's two passes at a single scale, and with the known true colours."""
     fore, back = (np.divide(textured(900, seed), 255, dtype=np.float32) for seed in (2, 3))
     alpha = disc(900, soft)
     pixels, opacity = torch.from_numpy(composite(fore, back, alpha)), as_bytes(torch.from_numpy(alpha))
@@ -111,7 +111,7 @@ def test_the_short_cuts_cost_no_colour(soft: float) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("size", [100, 901])
-def test_a_card_gives_the_same(size: int) -> None:
+def test_a_gpu_gives_the_same(size: int) -> None:
     pixels, alpha = torch.from_numpy(textured(size, 4)), as_bytes(torch.from_numpy(disc(size, soft=9)))
     here, there = cut_out(pixels, alpha), cut_out(pixels.cuda(), alpha.cuda()).cpu()
     assert torch.equal(here[..., 3], there[..., 3])
@@ -119,7 +119,7 @@ def test_a_card_gives_the_same(size: int) -> None:
 
 
 def two_passes(pixels: Tensor, alpha: Tensor) -> Tensor:
-    """Colours in 0..1, H x W x 3: the reference, with nothing left out or looked at from farther away."""
+    """The reference, H x W x 3 in 0..1: two passes at one size, for every pixel."""
     size = (384, 384)
     image = resize(pixels.permute(2, 0, 1)[None].float(), size).double() / 255
     small = resize(alpha[None, None].float(), size).double() / 255
@@ -136,18 +136,3 @@ def two_passes(pixels: Tensor, alpha: Tensor) -> Tensor:
     fore, back = (torch.nn.functional.interpolate(x, size=shape, mode="bilinear")[0].permute(1, 2, 0) for x in means)
     opacity = alpha[..., None] / 255
     return (fore + opacity * (pixels / 255 - opacity * fore - (1 - opacity) * back)).clamp(0, 1)
-
-
-def test_box_sum_is_the_sum_over_the_window() -> None:
-    x = torch.rand(1, 2, 9, 13)
-    wanted = torch.nn.functional.avg_pool2d(x, 5, 1, 2, divisor_override=1)
-    assert torch.allclose(box_sum(x, 2), wanted, atol=1e-5)
-
-
-def test_a_radius_beyond_the_picture_sums_all_of_it() -> None:
-    x = torch.rand(1, 1, 4, 6)
-    assert torch.allclose(box_sum(x, 50), x.sum().expand_as(x), atol=1e-5)
-
-
-def test_resize_keeps_uint8_on_the_cpu() -> None:
-    assert resize(torch.zeros(1, 3, 40, 40, dtype=torch.uint8), (10, 10)).dtype == torch.uint8

@@ -1,4 +1,4 @@
-"""The page of metrics: current, and complete."""
+"""The page of metrics is current and complete."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from watcher.telemetry.metrics.definitions import ALL
 from watcher.telemetry.metrics.registry import Metric
 
 
-def test_the_page_is_what_the_code_says() -> None:
+def test_the_page_is_generated_from_the_code() -> None:
     assert PAGE.read_text("utf-8") == render(), "run `make reference`"
 
 
-def test_every_series_has_a_section_with_all_values_of_its_labels_and_all_its_buckets() -> None:
+def test_every_metric_has_a_section_with_its_label_values_and_buckets() -> None:
     page = render()
-    for series in ALL:
-        _, _, rest = page.partition(f"\n### {series.full_name}\n")
+    for metric in ALL:
+        _, _, rest = page.partition(f"\n### {metric.full_name}\n")
         text = rest.partition("\n#")[0]
-        assert series.help in " ".join(text.split())
-        for values in series.labels.values():
+        assert metric.help in " ".join(text.split())
+        for values in metric.labels.values():
             assert [value for value in values if f"`{value}`" not in text] == []
-        assert not series.buckets or f"{series.buckets[-1]:g}" in text
+        assert not metric.buckets or f"{metric.buckets[-1]:g}" in text
 
 
-def test_no_line_is_too_long_to_be_read() -> None:
+def test_no_line_is_too_long() -> None:
     assert max(map(len, render().splitlines())) <= 132
 
 
 @pytest.mark.parametrize(
-    ("series", "words"),
+    ("metric", "words"),
     [
         (
             definitions.STAGE_DURATION,
@@ -49,6 +49,6 @@ def test_no_line_is_too_long_to_be_read() -> None:
     ],
     ids=["stages", "power", "timestamp", "pairs", "info"],
 )
-def test_a_section_says_type_unit_labels_and_buckets(series: Metric[Any], words: list[str]) -> None:
-    text = " ".join(section(series).split())
+def test_a_section_has_type_unit_labels_and_buckets(metric: Metric[Any], words: list[str]) -> None:
+    text = " ".join(section(metric).split())
     assert [word for word in words if word not in text] == []

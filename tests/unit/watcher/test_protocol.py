@@ -1,4 +1,4 @@
-"""What a worker says arrives as it was said, one line each."""
+"""Reports arrive as they were sent, one line each."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_report_comes_back_as_it_was(report: Report) -> None:
     assert decode_report(line + "\n") == report
 
 
-def test_a_key_that_is_no_valid_text_passes() -> None:
+def test_a_key_that_is_not_valid_utf8_arrives() -> None:
     report = UnavailableReport(
         key=b"caf\xe9.jpg".decode("utf-8", "surrogateescape"), stage="read", reason="unavailable", detail=""
     )
@@ -76,6 +76,6 @@ def test_a_key_that_is_no_valid_text_passes() -> None:
         '{"kind": "trouble", "key": "", "stage": "", "reason": "", "detail": "", "more": 1}',
     ],
 )
-def test_what_is_no_report_is_refused(line: str) -> None:
+def test_other_lines_are_refused(line: str) -> None:
     with pytest.raises((ValueError, TypeError)):
         decode_report(line)

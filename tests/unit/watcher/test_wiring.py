@@ -1,52 +1,129 @@
-"""What joins the halves travels as JSON and comes back the same."""
+"""A worker opens the same things as its supervisor, from nothing but the settings and what the supervisor found out."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from watcher.aws.clients import AwsOptions
-from watcher.core.jobs import ImageRef, Recipe
+from watcher.config.settings import OUTPUT_SETTINGS, Settings
+from watcher.core.jobs import ImageRef
+from watcher.protocol import WorkerStart, decode_start, encode
 from watcher.stores import ConditionalWrites, PutOptions, S3Config
-from watcher.wiring import Links
+from watcher.wiring import Wiring
 
-RECIPE = Recipe("s3://box/in/", "digest", {"canvas": 320, "pipeline": 1}, "{dir}{name}.png")
-AWS = AwsOptions("http://minio:9000", "here", "me", True)
-LINKS = Links(
-    "s3://box/in/",
-    "s3://box/out/",
-    "amqp://me:secret@rabbit/?queue=q",
-    RECIPE,
-    S3Config(AWS),
-    S3Config(AWS, PutOptions(tags="a=b"), ConditionalWrites(True, "unquoted")),
-    AwsOptions(region="here"),
-    30.0,
-    ("done/",),
+SETTINGS = Settings(
+    source="s3://box/in it",
+    sink="s3://box/out",
+    output_name="{dir}{name}.png",
+    queue="amqp://me:secret@rabbit/?queue=q",
+    s3_endpoint="http://minio:9000",
+    s3_region="here",
+    s3_profile="me",
+    s3_path_style=True,
+    s3_tags="a=b",
+    sink_s3_region="there",
+    visibility=30,
+    after="move:in it/done",
+    model="fake",
+    png_level=3,
 )
+WIRING = Wiring.of(SETTINGS)
+AWS = AwsOptions("http://minio:9000", "here", "me", True)
+UNQUOTED = ConditionalWrites(True, "unquoted")
 
 
-def there_and_back(links: Links) -> Links:
-    return Links.from_dict(json.loads(json.dumps(links.to_dict())))
+def in_a_worker(wiring: Wiring) -> Wiring:
+    """What a worker makes of its first message."""
+    start = WorkerStart(
+        owner="w",
+        device="cpu",
+        threads=1,
+        settings=wiring.settings,
+        model=wiring.model,
+        conditional_writes=wiring.conditional_writes,
+    )
+    read = decode_start(encode(start))
+    assert read == start
+    return Wiring(read.settings, read.model, read.conditional_writes)
 
 
-def test_links_come_back_as_they_were() -> None:
-    for links in (LINKS, replace(LINKS, queue="sqlite:///q", sink="file:///out", exclude=())):
-        assert there_and_back(links) == links
+def test_a_worker_has_the_same_wiring() -> None:
+    folders = Settings(source="/in", sink="/out", model="fake", state=Path("/state"))
+    for wiring in (WIRING, replace(WIRING, conditional_writes=UNQUOTED), Wiring.of(folders)):
+        assert in_a_worker(wiring) == wiring
 
 
 def test_a_worker_computes_the_same_jobs() -> None:
     ref = ImageRef("a b.jpg", "etag", 5)
-    assert there_and_back(LINKS).recipe.job(ref) == RECIPE.job(ref)
+    assert in_a_worker(WIRING).recipe.job(ref) == WIRING.recipe.job(ref)
+    assert WIRING.recipe.job(ref).output == "a b.jpg.png"
+    assert dict(WIRING.recipe.options)["png_level"] == 3
 
 
-def test_a_sink_has_conditional_writes_only_if_the_probe_found_both_conditions_enforced() -> None:
-    assert LINKS.sink_has_conditional_writes
-    for conditions in (None, ConditionalWrites(False, "quoted"), ConditionalWrites(True, "")):
-        assert not replace(LINKS, sink_s3=S3Config(AWS, conditional_writes=conditions)).sink_has_conditional_writes
-    assert not replace(LINKS, sink="file:///out").sink_has_conditional_writes
+def test_a_path_that_is_no_valid_text_reaches_the_worker(tmp_path: Path) -> None:
+    odd = str(tmp_path) + b"/caf\xe9".decode("utf-8", "surrogateescape")
+    wiring = Wiring.of(Settings(source=odd, sink=odd + "-out", model="fake"))
+    assert in_a_worker(wiring).source == wiring.source
+
+
+def test_an_invalid_start_does_not_repeat_what_it_was_given() -> None:
+    line = encode(
+        WorkerStart(owner="w", device="cpu", threads=1, settings=SETTINGS, model=WIRING.model, conditional_writes=None)
+    )
+    for broken in (line[:-1], line.replace('"threads":1', '"threads":"secret"')):
+        with pytest.raises(ValueError, match=r"line 1 column|1 validation error for WorkerStart") as caught:
+            decode_start(broken)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_bucket_is_opened_with_the_settings_that_are_for_it() -> None:
+    wiring = replace(WIRING, conditional_writes=UNQUOTED)
+    assert wiring.source_s3 == S3Config(AWS)
+    assert wiring.sink_s3 == S3Config(replace(AWS, region="there"), PutOptions(tags="a=b"), UNQUOTED)
+    assert wiring.sqs == AwsOptions(region="here", profile="me")
+    assert not wiring.same_service
+    assert Wiring.of(SETTINGS.model_copy(update={"sink_s3_region": ""})).same_service
+
+
+def test_where_moved_images_go_is_not_watched() -> None:
+    assert WIRING.excluded == ("done/",)
+
+
+def test_a_sink_has_conditional_writes_only_if_it_was_found_to_enforce_both() -> None:
+    assert replace(WIRING, conditional_writes=UNQUOTED).sink_has_conditional_writes
+    for found in (None, ConditionalWrites(False, "quoted"), ConditionalWrites(True, "")):
+        assert not replace(WIRING, conditional_writes=found).sink_has_conditional_writes
 
 
 def test_there_are_connections_for_all_threads_and_never_fewer_than_before() -> None:
-    wide, narrow = LINKS.for_threads(40), LINKS.for_threads(2)
+    wide, narrow = WIRING.for_threads(40), WIRING.for_threads(2)
     assert {wide.source_s3.aws.connections, wide.sink_s3.aws.connections, wide.sqs.connections} == {40}
-    assert narrow == LINKS
+    assert narrow == WIRING
+
+
+OTHER_VALUES = {
+    "output_name": "{stem}.png",
+    "model": "fake:side=192",
+    "canvas": 192,
+    "input_alpha": "trust",
+    "png_level": 0,
+    "batch": 3,
+    "devices": "cpu:2",
+    "max_pixels": 1,
+    "rescan": 5.0,
+    "sink": "s3://box/elsewhere",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_a_job_depends_on_the_settings_that_are_marked_as_deciding_the_output_and_no_others(name: str) -> None:
+    ref = ImageRef("a b.jpg", "etag", 5)
+    other = Wiring.of(Settings.model_validate(SETTINGS.model_dump() | {name: OTHER_VALUES[name]}))
+    assert (other.recipe.job(ref) != WIRING.recipe.job(ref)) == (name in OUTPUT_SETTINGS)
+
+
+def test_every_setting_that_decides_the_output_is_tried() -> None:
+    assert set(OUTPUT_SETTINGS) - set(OTHER_VALUES) == {"model_contract"}, "which needs a third-party model's file"

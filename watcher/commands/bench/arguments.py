@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--devices",
         default="auto",
         metavar="LIST",
-        help="devices to compare: cpu,cpu:2 is one worker, then two on the same cores; cuda:0,cuda:1 is the first "
-        "GPU, then both (default: auto)",
+        help="devices to compare, added one after another: cpu,cpu:2 measures one CPU worker, then two that share the "
+        "cores; cuda:0,cuda:1 measures the first GPU, then both together (default: auto, all that are found)",
     )
     parser.add_argument("--canvas", type=int, metavar="PIXELS", help="longer side of the coarse canvas, as for `run`")
     parser.add_argument("--only", default="", metavar="SECTION,...", help="measure only these sections, listed below")
@@ -82,7 +82,7 @@ def run_bench(args: argparse.Namespace) -> int:
     """Run `alphadrop bench`."""
     _require(PACKAGES)
     _require_drawing_code()
-    from watcher.commands.bench.command import BenchOptions, bench
+    from watcher.commands.bench.runner import BenchOptions, bench
     from watcher.commands.bench.workload import FULL, QUICK
 
     only = tuple(filter(None, (word.strip() for word in args.only.split(","))))
@@ -100,8 +100,8 @@ def run_peers(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"--images {args.images}: there is no such folder.")
     if not args.images:
         _require_drawing_code()
-    from watcher.commands.bench.command import bench_peers
     from watcher.commands.bench.peers.section import PeerOptions
+    from watcher.commands.bench.runner import bench_peers
 
     options = PeerOptions(args.model, args.images, args.count, args.repeats, args.rembg)
     out = _out(args)

@@ -1,4 +1,4 @@
-"""Figures of the seed article, which described the service that alphadrop replaces.
+"""Figures of the reference article, which describes the service that alphadrop replaces.
 
 The article measured one A100 with 40 GB, and two of them under DataParallel. It does not name the sizes of the
 pictures of tables 3 and 4; they follow from its figures: 1 / 2.35 s is 0.42 images/s (1920x1080), and 1 / 1.42 s is

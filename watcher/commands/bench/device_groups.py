@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watcher.fleet.cores import threads_per_worker
-from watcher.fleet.devices import expand
+from watcher.fleet.devices import expand_devices
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ def device_groups(text: str, cores: float) -> tuple[DeviceGroup, ...]:
     >>> [group.name for group in device_groups("cuda:0,cuda:1", 8)]
     ['cuda:0', 'cuda:0,cuda:1']
     """
-    devices = expand(text)
+    devices = expand_devices(text)
     if devices == ["cpu"] and text == "auto":
         text = "cpu,cpu:2"
     if all(device == "cpu" for device in devices):
-        return tuple(_group(item, expand(item), cores) for item in re.split(r"\s*,\s*", text.strip()))
+        return tuple(_group(item, expand_devices(item), cores) for item in re.split(r"\s*,\s*", text.strip()))
     lists = [devices[:1], devices] if len(devices) > 1 else [devices]
     return tuple(_group(",".join(some), some, cores) for some in lists)
 

@@ -111,8 +111,8 @@ def _read(stream: IO[str], record: CommandRecord) -> None:
 
 def _event_time(now: float, fields: Mapping[str, Any]) -> float:
     """When the event happened: lines of images are written later, several at a time."""
-    ended = fields.get("ended")
-    return now - max(0.0, time.time() - ended) if ended else now
+    finished = fields.get("finished_at")
+    return now - max(0.0, time.time() - finished) if finished else now
 
 
 def _sample_until_exit(process: subprocess.Popen[str], record: CommandRecord) -> None:

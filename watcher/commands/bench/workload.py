@@ -8,7 +8,7 @@ Size = tuple[int, int]
 """Width and height in pixels."""
 
 ARTICLE_SIZES: tuple[Size, ...] = ((800, 800), (1200, 1200), (1920, 1080))
-"""Those of tables 1 and 2 of the seed article."""
+"""Those of tables 1 and 2 of the reference article."""
 HD: Size = (1920, 1080)
 FORMATS = ("JPEG", "PNG", "WEBP")
 
@@ -76,5 +76,5 @@ QUICK = Workload(
 
 
 def size_label(size: Size) -> str:
-    """A size as the seed article writes it, such as `1920x1080`."""
+    """A size as the reference article writes it, such as `1920x1080`."""
     return f"{size[0]}x{size[1]}"

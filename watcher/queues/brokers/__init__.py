@@ -1,4 +1,4 @@
-"""Message brokers: SQS and RabbitMQ. A new one is one file and one line here."""
+"""Message brokers: SQS and RabbitMQ."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from watcher.queues.brokers.base import Broker
 
 
 def open_broker(uri: str, *, aws: AwsOptions, visibility: float, prefetch: int, counts: Counts) -> Broker:
-    """The broker of `sqs://NAME`, of an SQS queue's https:// URL, or of `amqp://USER:PASSWORD@HOST/VHOST?queue=NAME`.
+    """Open the broker of `sqs://NAME`, of an SQS queue's https:// URL, or of `amqp://USER:PASSWORD@HOST/VHOST?queue=NAME`.
 
-    `aws` and `visibility` (seconds) are for SQS. Of RabbitMQ at most twice `prefetch` and ten more are in hand at a
-    time: what is in work, as much again that has ended and is not yet acknowledged, and a batch of acknowledgements.
+    `aws` and `visibility` (seconds) are for SQS. From RabbitMQ at most 2 * `prefetch` + 10 messages are unacknowledged
+    at a time: the jobs in progress, as many finished ones, and a batch of acknowledgements.
     Raises ConfigurationError.
     """
     address = parse_address(uri)
@@ -22,4 +22,4 @@ def open_broker(uri: str, *, aws: AwsOptions, visibility: float, prefetch: int, 
         return SqsBroker(address, aws, visibility=visibility, counts=counts)
     from watcher.queues.brokers.amqp import AmqpBroker
 
-    return AmqpBroker(address, most=2 * prefetch + 10)
+    return AmqpBroker(address, max_unacknowledged=2 * prefetch + 10)

@@ -1,4 +1,4 @@
-"""How a broker's queue is written as one address. Reads text only, and never shows a password."""
+"""Addresses of brokers' queues: parsing without network access, and names that never show a password."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _REGION = re.compile(r"(?:^|\.)sqs\.([a-z]+(?:-[a-z]+)+-\d+)\.")
 
 @dataclass(frozen=True, slots=True)
 class SqsAddress:
-    """A queue's name to be looked up, or its URL."""
+    """An SQS queue, by its name or its URL."""
 
     queue: str
     url: str = ""
-    """Empty where only the name is known."""
+    """Empty if only the name is known."""
     region: str = ""
-    """The region that the URL names, if it does."""
+    """The region that the URL names, empty if it names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class AmqpAddress:
-    """A queue on a server."""
+    """A queue on a RabbitMQ server."""
 
     host: str
     port: int
@@ -41,27 +41,27 @@ class AmqpAddress:
     vhost: str
     queue: str
     exchange: str = ""
-    """Where the queue is bound to, if anywhere."""
+    """The exchange to which the queue is bound, empty for none."""
     routing_key: str = "#"
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The address without user and password."""
         vhost = "" if self.vhost == "/" else quote(self.vhost, safe="")
         return f"{'amqps' if self.tls else 'amqp'}://{self.host}:{self.port}/{vhost}?queue={self.queue}"
 
 
 def parse_address(uri: str) -> SqsAddress | AmqpAddress:
-    """Raises ConfigurationError, which says what to write."""
+    """Parse the address of a broker's queue. Raises ConfigurationError, which says what to write."""
     scheme = uri.partition("://")[0].lower()
     try:
         if scheme in _PORTS:
             return _amqp(uri, scheme)
         if scheme in ("sqs", "http", "https"):
             return _sqs(uri)
-    except ValueError:  # of urlsplit, which quotes what it cannot read
+    except ValueError:  # urlsplit's message would quote the address, password included
         raise ConfigurationError(f"the queue's address cannot be read: {SQS_FORMS}; or {AMQP_FORM}.") from None
-    raise ConfigurationError(f"the queue's address names no broker that is known: {SQS_FORMS}; or {AMQP_FORM}.")
+    raise ConfigurationError(f"the queue's address names no known broker: {SQS_FORMS}; or {AMQP_FORM}.")
 
 
 def _sqs(uri: str) -> SqsAddress:
@@ -72,14 +72,14 @@ def _sqs(uri: str) -> SqsAddress:
     if parts.query or parts.fragment or "@" in parts.netloc or not re.fullmatch(r"[A-Za-z0-9_-]{1,80}(\.fifo)?", queue):
         raise ConfigurationError(f"not the address of an SQS queue: {SQS_FORMS}.")
     if queue.endswith(".fifo"):
-        raise ConfigurationError(f"the SQS queue {queue} is first-in-first-out: make a standard queue, and name that.")
+        raise ConfigurationError(f"the SQS queue {queue} is a FIFO queue: create a standard queue, and name that.")
     url = "" if by_name else _plain_url(uri)
     region = _REGION.search(urlsplit(url).hostname or "")
     return SqsAddress(queue, url, region[1] if region else "")
 
 
 def _plain_url(uri: str) -> str:
-    """`sqs://https://HOST/...` and `sqs://HOST/...` are the same queue's https address."""
+    """Turn `sqs://https://HOST/...` and `sqs://HOST/...` into the queue's https URL."""
     rest = uri.removeprefix("sqs://")
     return rest if "://" in rest else f"https://{rest}"
 
@@ -88,13 +88,13 @@ def _amqp(uri: str, scheme: str) -> AmqpAddress:
     parts = urlsplit(uri)
     query = parse_qs(parts.query, keep_blank_values=True)
     words = {name: values[-1] for name, values in query.items()}
-    if set(words) - set(_QUERY):  # not to be shown: it may be a password with a question mark in it
-        raise ConfigurationError(f"the RabbitMQ address says more than {', '.join(_QUERY)}: {AMQP_FORM}.")
+    if set(words) - set(_QUERY):  # not quoted: it may be part of a password with a question mark
+        raise ConfigurationError(f"the RabbitMQ address has parameters other than {', '.join(_QUERY)}: {AMQP_FORM}.")
     if not parts.hostname or not words.get("queue"):
         missing = "queue" if parts.hostname else "host"
         raise ConfigurationError(f"the RabbitMQ address lacks its {missing}: {AMQP_FORM}.")
     if "/" in parts.path[1:]:
-        raise ConfigurationError(f"a slash in a virtual host or a password is written %2F: {AMQP_FORM}.")
+        raise ConfigurationError(f"write a slash in a virtual host or a password as %2F: {AMQP_FORM}.")
     return AmqpAddress(
         host=parts.hostname,
         port=parts.port or _PORTS[scheme],

@@ -1,4 +1,4 @@
-"""What a message broker does: it holds messages and hands each of them out until it is acknowledged."""
+"""The interface of a message broker, which delivers each message until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -13,70 +13,70 @@ class Message:
 
     body: bytes
     handle: Any
-    """What the broker knows this delivery by. Opaque; each delivery has another one."""
+    """The broker's identifier of this delivery. Opaque; a redelivery has another one."""
     deliveries: int
-    """How often it has been handed out, this time included. 2 also stands for "again", where a broker knows no more."""
+    """How often it was delivered, this time included. 2 means "at least twice" at a broker that does not count."""
     sent_at: float
-    """When it was sent, as Unix time; 0 where the broker does not say."""
+    """The Unix time at which it was sent, 0 if the broker does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages there are, as far as the broker knows; some only estimate it."""
+    """How many messages a queue holds; some brokers only estimate it."""
 
     pending: int
-    """Waiting to be handed out."""
+    """Waiting to be delivered."""
     in_flight: int
-    """Handed out and not acknowledged."""
+    """Delivered and not acknowledged."""
     in_flight_everywhere: bool = field(default=True, compare=False)
-    """Whether `in_flight` includes what other connections hold."""
+    """Whether `in_flight` includes the messages of other connections."""
 
 
 class Broker(Protocol):
-    """One queue of a broker. Every method may raise `Unavailable`; all are safe to call from several threads.
+    """One queue of a broker. Every method may raise `Unavailable`, and may be called from any thread.
 
-    A message is delivered at least once, in no given order. What is neither acknowledged nor extended in time, and
-    whatever a dead process held, is delivered again.
+    Messages are delivered at least once and in no particular order. A message is redelivered if it is neither
+    acknowledged nor extended in time, or if the process that holds it dies.
     """
 
     @property
     def name(self) -> str:
-        """For people: which queue, where, without any credentials."""
+        """The queue's address for log lines and messages, without credentials."""
         ...
 
     @property
     def visibility(self) -> float | None:
-        """Seconds for which a delivery is ours unless it is extended; None where it is ours until we disconnect."""
+        """The visibility timeout in seconds, None where a delivery is ours until we disconnect."""
         ...
 
     def receive(self, limit: int, wait: float) -> list[Message]:
-        """At most `limit` messages; waits up to `wait` seconds for the first one, [] if none has come by then."""
+        """Receive at most `limit` messages, and wait up to `wait` seconds for the first; [] if none has come."""
         ...
 
     def acknowledge(self, messages: Sequence[Message]) -> list[Message]:
-        """Forget them for good. Returns those that the broker could not: to be tried again, or they will come again."""
+        """Acknowledge messages, and return those that the broker refused, to be retried or redelivered."""
         ...
 
     def extend(self, messages: Sequence[Message]) -> list[Message]:
-        """They are ours for another `visibility` seconds. Returns those that were not ours any more."""
+        """Restart the visibility timeout of messages, and return those that were no longer ours."""
         ...
 
-    def give_back(self, messages: Sequence[Message]) -> None:
-        """Anyone may have them, at once."""
+    def requeue(self, messages: Sequence[Message]) -> None:
+        """Return messages to the queue, where any consumer may receive them at once."""
         ...
 
-    def set_aside(self, message: Message) -> None:
-        """It is of no use to anyone: to the dead letters, where the queue has any, else away."""
+    def dead_letter(self, message: Message) -> None:
+        """Move a message to the dead-letter queue, or delete it if there is none."""
         ...
 
     def send(self, bodies: Sequence[bytes]) -> None:
-        """Add messages: they are durable when this returns. If it raises, some of them may have been added."""
+        """Add messages, which are durable when this returns. If it raises, some of them may have been added."""
         ...
 
     def depth(self) -> Depth:
-        """How much there is."""
+        """Count the messages in the queue."""
         ...
 
     def close(self) -> None:
-        """End the connection; what is in hand is given back by that, at once or when its time is over."""
+        """Disconnect. Unacknowledged messages are redelivered, at once or when their visibility timeout ends."""
         ...

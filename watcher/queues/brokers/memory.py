@@ -1,4 +1,4 @@
-"""A broker that lives in one process, for tests. `watcher.testing` ships it with the other fakes."""
+"""A broker in the memory of one process, for tests. `watcher.testing` ships it with the other fakes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from watcher.queues.brokers.base import Depth, Message
 
 @dataclass(eq=False)
 class _Stored:
-    """What a `MemoryBroker` knows of a message."""
+    """A message that is not acknowledged."""
 
     body: bytes
     sent_at: float
@@ -23,7 +23,7 @@ class _Stored:
 
 
 class MemoryBroker:
-    """A `Broker` in a list, which counts deliveries and goes by the clock that it is given.
+    """A `Broker` in a list, which counts deliveries and uses the given clock.
 
     `failing["send"] = Unavailable("no network")` makes a method fail until the entry is removed.
     """
@@ -35,7 +35,7 @@ class MemoryBroker:
         self._handles = 0
         self.failing: dict[str, WatcherError] = {}
         self.extended = 0
-        """How many messages were kept from running out."""
+        """How many visibility timeouts were restarted."""
         self.set_aside_bodies: list[bytes] = []
         """The dead letters."""
         self.closed = False
@@ -52,26 +52,26 @@ class MemoryBroker:
 
     @property
     def bodies(self) -> list[bytes]:
-        """Of all messages that have not been acknowledged. Never fails."""
+        """The bodies of all messages that are not acknowledged. Never fails."""
         with self._changed:
             return [stored.body for stored in self._stored]
 
     def redeliver(self) -> None:
-        """What a process does that dies: everything in hand is anyone's again. Never fails."""
+        """Make everything in flight available again, as a crash of the consumer does. Never fails."""
         with self._changed:
             for stored in self._stored:
                 stored.hidden_until, stored.handle = 0.0, 0
             self._changed.notify_all()
 
     def receive(self, limit: int, wait: float) -> list[Message]:
-        """See `Broker.receive`. The wait is one of the real clock."""
+        """See `Broker.receive`. It waits in real time."""
         self._fail("receive")
         with self._changed:
             self._changed.wait_for(self._visible, wait)
             return [self._hand_out(stored) for stored in self._visible()[:limit]]
 
     def acknowledge(self, messages: Sequence[Message]) -> list[Message]:
-        """See `Broker.acknowledge`. Only what is still ours can be."""
+        """See `Broker.acknowledge`. Refuses messages that are no longer ours."""
         self._fail("acknowledge")
         with self._changed:
             ours = {message.handle: self._ours(message) for message in messages}
@@ -85,15 +85,15 @@ class MemoryBroker:
         self.extended += len(messages) - len(lost)
         return lost
 
-    def give_back(self, messages: Sequence[Message]) -> None:
-        """See `Broker.give_back`."""
-        self._fail("give_back")
+    def requeue(self, messages: Sequence[Message]) -> None:
+        """See `Broker.requeue`."""
+        self._fail("requeue")
         for message in messages:
             self._hide(message, 0.0)
 
-    def set_aside(self, message: Message) -> None:
-        """See `Broker.set_aside`."""
-        self._fail("set_aside")
+    def dead_letter(self, message: Message) -> None:
+        """See `Broker.dead_letter`."""
+        self._fail("dead_letter")
         if not self.acknowledge([message]):
             self.set_aside_bodies.append(message.body)
 

@@ -13,7 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram, Info
 
 from watcher.core.jobs import Outcome
 from watcher.protocol import EMPTY, STAGES
-from watcher.sources.base import Hint
+from watcher.sources.base import DiscoveredVia
 from watcher.telemetry.metrics import labels
 from watcher.telemetry.metrics.labels import OTHER, REJECTIONS, TRANSIENT_ERRORS
 from watcher.telemetry.metrics.registry import DEVICE, Metric
@@ -88,7 +88,7 @@ IMAGES_DISCOVERED = Metric(
     "images_discovered",
     "New images, and new versions of images, by how they were discovered.",
     "The incoming load. `scan` and `reconcile` are images that a listing found and no event announced.",
-    {"via": tuple(Hint)},
+    {"via": tuple(DiscoveredVia)},
     unit="images",
 )
 IMAGES_PROCESSED = Metric(
@@ -127,13 +127,13 @@ DECODED_PIXELS = Metric(
     Counter,
     "decoded_pixels",
     "Pixels of finished images that were decoded, whatever their outcome.",
-    "A measure of CPU load that, unlike the number of images, does not depend on their sizes.",
+    "A measure of the CPU load that, unlike the number of images, accounts for their sizes.",
 )
 WRITTEN_PIXELS = Metric(
     Counter,
     "written_pixels",
     "Pixels of outputs written to the sink.",
-    "Its rate is a throughput that does not depend on the sizes of the images.",
+    "Its rate is a throughput that accounts for the sizes of the images.",
 )
 MATTE_COVERAGE = Metric(
     Histogram,

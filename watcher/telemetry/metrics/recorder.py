@@ -21,7 +21,7 @@ from watcher.protocol import (
     UnavailableReport,
 )
 from watcher.queues.base import QueueStats
-from watcher.sources.base import Hint
+from watcher.sources.base import DiscoveredVia
 from watcher.telemetry.metrics import definitions
 from watcher.telemetry.metrics.labels import OTHER, PARTS, REJECTIONS, TRANSIENT_ERRORS
 from watcher.telemetry.metrics.registry import CumulativeTotals, Metric, MetricRegistry
@@ -64,14 +64,14 @@ class Metrics:
                 increment = self._count_totals.increment(process, f"{name}:{label}", total)
                 self._metrics.increment(definitions.COUNTS[name], label, by=increment)
 
-    def capabilities(self, honoured: Mapping[str, bool]) -> None:
+    def conditional_writes(self, honoured: Mapping[str, bool]) -> None:
         """Record which conditions of a write the sink's store honours; empty for a folder."""
         for condition, is_honoured in honoured.items():
             self._metrics.set(definitions.SINK_CONDITIONAL_WRITES, is_honoured, condition)
 
-    def discovered(self, hint: Hint, count: int = 1) -> None:
+    def discovered(self, via: DiscoveredVia, count: int = 1) -> None:
         """Record new images, or new versions of images."""
-        self._metrics.increment(definitions.IMAGES_DISCOVERED, hint, by=count)
+        self._metrics.increment(definitions.IMAGES_DISCOVERED, via, by=count)
 
     def queue(self, stats: QueueStats) -> None:
         """Record a snapshot of the queue; what the queue cannot know has no sample."""

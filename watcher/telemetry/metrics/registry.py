@@ -150,7 +150,7 @@ class MetricRegistry:
         self._child(metric, labels).observe(value)
 
     def set_info(self, metric: Metric[Info], facts: Mapping[str, str], *labels: str) -> None:
-        """Replace the facts of an Info."""
+        """Set the labels of an Info metric, replacing all earlier ones."""
         self._child(metric, labels).info(dict(facts))
 
     def remove(self, metric: Metric[Any], device: str = "") -> None:

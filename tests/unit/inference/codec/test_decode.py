@@ -1,4 +1,4 @@
-"""Every kind of file gives the right pixels."""
+"""Decoding gives the right pixels for every kind of file."""
 
 import io
 import struct
@@ -12,8 +12,16 @@ from PIL import Image, ImageCms, ImageOps
 
 from inference.codec import decode, probe
 from inference.codec.png import END, SIGNATURE, chunk
-
-from .pictures import FILES, IMAGE, LOSSLESS, PHOTO, far, saved, swapped_profile, with_orientation
+from tests.equipment.encoded_pictures import (
+    FILES,
+    IMAGE,
+    LOSSLESS,
+    PHOTO,
+    far,
+    saved,
+    swapped_profile,
+    with_orientation,
+)
 
 
 def raw_png(rows: NDArray[Any], depth: int, colour: int, *extra: bytes) -> bytes:
@@ -85,7 +93,7 @@ def test_every_orientation_is_turned_upright(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_broken_exif_is_no_reason_to_refuse() -> None:
+def test_damaged_exif_is_ignored() -> None:
     for exif in (b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0junk", b"Exif\0\0", with_orientation(9).tobytes()):
         assert np.array_equal(decode(saved(PHOTO, "PNG", exif=exif)).pixels, PHOTO)
         assert decode(saved(PHOTO, "JPEG", exif=exif)).width == 96
@@ -108,7 +116,7 @@ def test_jpegs_that_are_not_rgb_become_rgb(mode: str) -> None:
     assert decode(data).pixels[0, 0].max() < 170 < decode(data).pixels[-1, -1].max()
 
 
-def test_transparency_of_any_kind_stands_on_white() -> None:
+def test_transparency_of_any_kind_is_flattened_on_white() -> None:
     rgba = np.dstack([PHOTO, np.full((64, 96), 255, np.uint8)])
     rgba[:32, :, 3] = 0
     palette = Image.fromarray(rgba).quantize(16)
@@ -120,12 +128,23 @@ def test_transparency_of_any_kind_stands_on_white() -> None:
         assert not (pixels[32:] == 255).all()
 
 
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "TIFF"])
+def test_a_pictures_own_alpha_is_kept_beside_its_flattened_colours(name: str) -> None:
+    rgba = np.dstack([PHOTO, np.full((64, 96), 255, np.uint8)])
+    assert decode(saved(rgba, name, **LOSSLESS[name])).rgba is None, "every pixel is opaque"
+    rgba[:32, :, 3] = 128
+    options = LOSSLESS[name] | ({"exact": True} if name == "WEBP" else {})
+    kept = decode(saved(rgba, name, **options, exif=with_orientation(6))).rgba
+    assert kept is not None
+    assert np.array_equal(kept, np.rot90(rgba, -1))
+
+
 def test_half_transparent_is_half_white() -> None:
     pixels = decode(saved(np.full((2, 2, 4), (200, 100, 0, 128), np.uint8), "PNG")).pixels
     assert far(pixels[0, 0], np.array([227, 177, 127])) <= 1
 
 
-def test_a_colour_key_stands_on_white() -> None:
+def test_a_colour_key_is_flattened_on_white() -> None:
     keyed = PHOTO.copy()
     keyed[:8] = (1, 2, 3)
     assert (decode(saved(keyed, "PNG", transparency=(1, 2, 3))).pixels[:8] == 255).all()
@@ -166,7 +185,7 @@ def test_numbers_without_a_stated_range_are_scaled_by_their_peak(full: float) ->
         assert far(decode(saved(np.rint(values).astype(np.int32), "TIFF")).pixels[..., 0], grey) <= 1
 
 
-def test_odd_numbers_are_tamed() -> None:
+def test_negative_and_non_finite_numbers_become_black() -> None:
     values = np.array([[np.nan, -5, np.inf, 1e30, 0]], np.float32)
     assert decode(saved(values, "TIFF")).pixels[0, :, 0].tolist() == [0, 0, 0, 255, 0]
     assert not decode(saved(np.zeros((3, 3), np.float32), "TIFF")).pixels.any()
@@ -197,7 +216,7 @@ def test_a_profile_of_a_transparent_picture_is_converted_too() -> None:
 
 
 @pytest.mark.parametrize("icc", [b"junk", b"\0" * 200, swapped_profile()])
-def test_a_profile_that_does_not_fit_is_ignored(icc: bytes) -> None:
+def test_an_unusable_profile_is_ignored(icc: bytes) -> None:
     grey = PHOTO[..., 0]
     for name in ("PNG", "TIFF", "JPEG"):
         assert far(decode(saved(grey, name, icc_profile=icc)).pixels[..., 1], grey) <= 8

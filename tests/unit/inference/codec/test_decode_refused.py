@@ -1,4 +1,4 @@
-"""What cannot be decoded is refused with the right reason; nothing else ever comes out."""
+"""Undecodable data is rejected with the right reason; nothing but a PictureError is ever raised."""
 
 import io
 import struct
@@ -22,11 +22,10 @@ from inference.errors import (
     TruncatedPicture,
     UnsupportedPicture,
 )
+from tests.equipment.encoded_pictures import FILES, PHOTO, far, noise, photo, saved, swapped_profile, with_orientation
 
-from .pictures import FILES, PHOTO, far, noise, photo, saved, swapped_profile, with_orientation
 
-
-def test_every_kind_of_refusal_has_a_reason_of_its_own() -> None:
+def test_every_rejection_has_its_own_reason() -> None:
     kinds = (NotAPicture, TruncatedPicture, UnsupportedPicture, PictureTooLarge, PictureTooLargeForDevice)
     assert len({kind.reason for kind in kinds} | {PictureError.reason}) == 6
 
@@ -35,7 +34,7 @@ def test_every_kind_of_refusal_has_a_reason_of_its_own() -> None:
     "data",
     [b"", b"\0", b"hello, world", b"BM and other words of text, long enough", b"RIFF\0\0\0\0WAVEfmt ", b"<svg/>"],
 )
-def test_what_is_no_picture_is_called_so(data: bytes) -> None:
+def test_data_in_no_picture_format_is_not_a_picture(data: bytes) -> None:
     for read in (decode, probe):
         with pytest.raises(NotAPicture) as caught:
             read(data)
@@ -50,7 +49,7 @@ def test_what_is_no_picture_is_called_so(data: bytes) -> None:
         (b"%PDF-1.7", "PDF"),
     ],
 )
-def test_formats_that_are_not_read_are_named(data: bytes, name: str) -> None:
+def test_unsupported_formats_are_named(data: bytes, name: str) -> None:
     with pytest.raises(UnsupportedPicture, match=f"{name}.*export"):
         decode(data)
 
@@ -64,7 +63,7 @@ def test_a_twelve_bit_jpeg_is_unsupported() -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_cut_file_is_truncated(name: str) -> None:
+def test_a_shortened_file_is_truncated(name: str) -> None:
     data = FILES[name]
     for tenths in range(2, 10):
         with pytest.raises(PictureError) as caught:
@@ -86,24 +85,24 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_picture() -> None:
         decode(data[:-2])
 
 
-def test_grey_padding_of_a_damaged_jpeg_is_not_taken_for_a_picture() -> None:
+def test_a_damaged_jpeg_is_rejected_instead_of_filled_with_grey() -> None:
     data = FILES["JPEG"]
     with pytest.raises(TruncatedPicture):
         decode(data[: len(data) * 2 // 3] + data[-2:])
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_bytes_after_the_end_do_no_harm(name: str) -> None:
+def test_bytes_after_the_end_are_ignored(name: str) -> None:
     assert np.array_equal(decode(FILES[name] + b"\0junk" * 9).pixels, decode(FILES[name]).pixels)
 
 
-def test_stray_bytes_before_the_end_of_a_jpeg_do_no_harm() -> None:
+def test_stray_bytes_before_the_end_of_a_jpeg_are_ignored() -> None:
     data = FILES["JPEG"]
     assert far(decode(data[:-2] + b"\0\0\0" + data[-2:]).pixels, decode(data).pixels) <= 2
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_limit_is_held_against_the_header(name: str) -> None:
+def test_the_limit_is_checked_against_the_header(name: str) -> None:
     data = FILES[name]
     assert decode(data, max_pixels=96 * 64).width == 96
     with pytest.raises(PictureTooLarge, match=r"96 x 64.*6,143.*--max-pixels") as caught:
@@ -120,7 +119,7 @@ def test_the_limit_is_held_against_the_header(name: str) -> None:
         b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0),
     ],
 )
-def test_a_bomb_is_refused_by_its_header(bomb: bytes) -> None:
+def test_a_decompression_bomb_is_rejected_by_its_header(bomb: bytes) -> None:
     assert probe(bomb).width >= 60000
     with pytest.raises(PictureTooLarge, match="--max-pixels"):
         decode(bomb)
@@ -138,20 +137,20 @@ def tiled(side: int) -> bytes:
     return head + struct.pack("<HHH", 8, 8, 8) + data
 
 
-def test_a_tile_that_is_a_bomb_behind_a_small_header_is_refused() -> None:
+def test_an_oversized_tile_behind_a_small_header_is_rejected() -> None:
     assert decode(tiled(512)).width == 100
-    with pytest.raises(UnsupportedPicture, match="tiles of 5000 x 5000 pixels are larger"):
+    with pytest.raises(UnsupportedPicture, match="tiles of 5000 x 5000 pixels exceed"):
         decode(tiled(5000))
 
 
 def test_a_jpeg_whose_many_scans_would_keep_a_core_busy_is_refused_before_it_is_decoded() -> None:
     data = FILES["JPEG progressive"]
     last = data[data.rindex(b"\xff\xda") : -2]
-    with pytest.raises(UnsupportedPicture, match="of more than 100 scans is not read here"):
+    with pytest.raises(UnsupportedPicture, match="of more than 100 scans is not supported"):
         decode(data[:-2] + last * 10_000 + data[-2:])
 
 
-def test_pillows_own_pixel_limit_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillows_own_pixel_limit_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
     for name in ("JPEG", "PNG", "BMP", "WEBP", "AVIF"):
         assert probe(FILES[name]).height == 64
@@ -161,7 +160,7 @@ def test_pillows_own_pixel_limit_plays_no_part(monkeypatch: pytest.MonkeyPatch) 
         decode(FILES["TIFF"])
 
 
-def test_pillow_is_left_strict() -> None:
+def test_pillows_global_settings_stay_strict() -> None:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
 
@@ -201,7 +200,7 @@ def test_junk_behind_a_signature_is_refused(head: bytes, junk: bytes) -> None:
         decode(head + junk)
 
 
-def test_the_size_of_a_jpeg_is_found_whatever_stands_before_it() -> None:
+def test_the_size_of_a_jpeg_is_found_behind_any_segments() -> None:
     for name, data in FILES.items():
         if name.startswith("JPEG"):
             assert jpeg_size(data) == JpegImageFile(io.BytesIO(data)).size

@@ -1,4 +1,4 @@
-"""Cut-outs to files, and the text that tells whose they are."""
+"""Encoding of cut-outs, and the text that identifies their job."""
 
 import io
 
@@ -12,15 +12,14 @@ from PIL.PngImagePlugin import PngInfo
 from inference.codec import HEAD_BYTES, decode, encode, is_complete_png, read_text
 from inference.codec.png import END, SIGNATURE, chunk
 from inference.picture import Cutout
-
-from .pictures import cutout, noise, saved
+from tests.equipment.encoded_pictures import cutout, noise, saved
 
 KEYWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=79)
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=200)
 JOB = {"alphadrop:job": "a" * 64, "alphadrop:source": "s3://bucket/käse.jpg"}
 
 
-def test_a_cutout_reads_back_with_its_hidden_colour_gone() -> None:
+def test_a_decoded_cutout_has_no_hidden_colour() -> None:
     pixels = cutout(90, 70)
     again = np.asarray(Image.open(io.BytesIO(encode(Cutout(pixels)))))
     shown = pixels[..., 3] > 0
@@ -29,7 +28,7 @@ def test_a_cutout_reads_back_with_its_hidden_colour_gone() -> None:
     assert not again[~shown].any()
 
 
-def test_a_cutout_can_be_a_picture_again_and_stands_on_white() -> None:
+def test_a_cutout_decodes_as_a_picture_on_white() -> None:
     picture = decode(encode(Cutout(cutout(90, 70))))
     assert (picture.width, picture.height) == (90, 70)
     assert (picture.pixels[0, 0] == 255).all()
@@ -58,7 +57,7 @@ def test_damaged_or_missing_text_is_no_text() -> None:
     assert read_text(data[: at + 20]) == {}
 
 
-def test_foreign_files_have_foreign_text_or_none() -> None:
+def test_files_of_other_programs_have_their_own_text_or_none() -> None:
     info = PngInfo()
     info.add_itxt("Title", "Käse")
     info.add_itxt("Packed", "x" * 100, zip=True)
@@ -67,7 +66,7 @@ def test_foreign_files_have_foreign_text_or_none() -> None:
     assert read_text(saved(noise(4, 4, 3), "JPEG")) == {}
 
 
-def test_only_the_whole_file_is_complete() -> None:
+def test_only_a_whole_file_counts_as_complete() -> None:
     data = encode(Cutout(noise(30, 30, 4)))
     assert is_complete_png(data)
     assert is_complete_png(data[-len(END) :])

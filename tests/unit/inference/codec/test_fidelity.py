@@ -22,8 +22,7 @@ from inference.codec.heif_boxes import Crop, primary_item
 from inference.codec.png import chunk
 from inference.codec.png_chunks import read_chunks
 from inference.errors import PictureError, TruncatedPicture, UnsupportedPicture
-
-from .pictures import far, noise, photo, saved
+from tests.equipment.encoded_pictures import far, noise, photo, saved
 
 TARGET = np.array([200, 120, 90])
 """The sRGB colour of most cases, computed by LittleCMS from published primaries."""

@@ -1,4 +1,4 @@
-"""Own PNG writer: exact, well-formed, not fat, bounded."""
+"""The PNG writer: exact, well-formed, compact, with bounded memory."""
 
 import io
 import struct
@@ -13,8 +13,7 @@ from PIL import Image
 
 from inference.codec import png
 from inference.codec.png import HEAD_BYTES, encode_png
-
-from .pictures import cutout, noise, saved
+from tests.equipment.encoded_pictures import cutout, noise, saved
 
 SIDES = st.integers(1, 40)
 

@@ -1,4 +1,4 @@
-"""One core for many threads: one at a time, in the order in which they came."""
+"""FifoLock: one thread at a time, in the order of arrival."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +45,7 @@ def test_first_come_first_served() -> None:
     assert served == [0, 1, 2, 3, 4]
 
 
-def test_whoever_fails_passes_it_on() -> None:
+def test_an_exception_releases_the_lock() -> None:
     lock = FifoLock()
     with pytest.raises(KeyError), lock:
         raise KeyError

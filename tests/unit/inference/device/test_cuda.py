@@ -1,4 +1,4 @@
-"""On a real card: what tests over a stand-in cannot show. Skipped where there is none."""
+"""Tests on a real GPU, for what stand-ins cannot show. Skipped without one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from inference import Engine, EngineOptions, Picture
-from inference.device.cuda_graphs import CudaGraphs, CudaRecorder, pattern
-from inference.device.hardware import Cuda
-from inference.device.pinned_memory import pinned_arena
-from inference.device.transfers import CudaLanes, StreamedTransfers
+from inference.device.cuda_graphs import CudaCapture, CudaGraphs, varied_batch
+from inference.device.hardware import CudaHardware
+from inference.device.pinned_memory import allocate_arena
+from inference.device.transfers import CudaCopyStreams, StreamedTransfers
 from inference.models.base import MattingModel
 from inference.models.fake import FakeModel, FakeOptions
 from inference.models.native import CVUNetModel
@@ -28,116 +28,116 @@ from watcher.commands.bench.engine.tasks import TaskRunner
 from watcher.commands.bench.photos import draw_photo
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
-CARD = torch.device("cuda", 0)
+GPU = torch.device("cuda", 0)
 SIZES = [(480, 640), (600, 600), (720, 1280), (1080, 1920), (97, 53), (2100, 40)]
 
 
 def pictures(count: int) -> list[Picture]:
-    """Of all sizes in turn."""
+    """Pictures of all sizes in turn."""
     return [drawn(number % len(SIZES)) for number in range(count)]
 
 
 @cache
 def drawn(index: int) -> Picture:
-    """Of that size; one that is narrower than anything that can be placed in it is cut from a larger one."""
+    """A drawn picture of that size; too narrow ones are cropped from larger ones."""
     height, width = SIZES[index]
     sample = render_sample(np.random.default_rng([31, index]), max(height, 256), max(width, 256))
     return Picture(np.ascontiguousarray(sample.image[:height, :width]))
 
 
 def alpha(engine: Engine, picture: Picture) -> NDArray[np.int64]:
-    """Of a picture that is alone in its batch."""
+    """The alpha of a picture that is alone in its batch."""
     return engine.submit(picture).result().pixels[..., 3].astype(np.int64)
 
 
 @pytest.fixture(scope="module")
-def eager() -> Iterator[Engine]:
-    """The shipped network without graphs."""
+def without_graphs() -> Iterator[Engine]:
+    """The shipped network without CUDA graphs."""
     with Engine(EngineOptions(device="cuda", cuda_graphs=False)) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
-def recorded() -> Iterator[Engine]:
-    """The shipped network as it comes."""
+def with_graphs() -> Iterator[Engine]:
+    """The shipped network with default options."""
     with Engine(EngineOptions(device="cuda")) as engine:
         yield engine
 
 
-def test_nothing_has_to_be_done_without(recorded: Engine) -> None:
-    assert recorded.slowdowns == ()
-    assert len(recorded._thread.graphs) > 0
+def test_nothing_slows_the_gpu_down(with_graphs: Engine) -> None:
+    assert with_graphs.slowdowns == ()
+    assert len(with_graphs._thread.graphs) > 0
 
 
-def test_the_batch_limit_leaves_memory_free(recorded: Engine) -> None:
-    free, total = torch.cuda.mem_get_info(CARD)
-    assert 1 <= recorded.batch_limit <= 64 and free > total * 0.05
+def test_the_batch_limit_leaves_memory_free(with_graphs: Engine) -> None:
+    free, total = torch.cuda.mem_get_info(GPU)
+    assert 1 <= with_graphs.batch_limit <= 64 and free > total * 0.05
 
 
-def test_with_graphs_the_mattes_are_those_without_alone_and_in_company(eager: Engine, recorded: Engine) -> None:
+def test_graphs_do_not_change_mattes_alone_or_in_a_batch(without_graphs: Engine, with_graphs: Engine) -> None:
     given = pictures(4 * len(SIZES))
-    without, alone = ([alpha(engine, picture) for picture in given] for engine in (eager, recorded))
-    together = [promise.result().pixels[..., 3] for promise in [recorded.submit(picture) for picture in given]]
+    without, alone = ([alpha(engine, picture) for picture in given] for engine in (without_graphs, with_graphs))
+    together = [future.result().pixels[..., 3] for future in [with_graphs.submit(picture) for picture in given]]
     for wanted, one, other in zip(without, alone, together, strict=True):
         assert np.abs(wanted - one).max() <= 1
-        assert np.abs(wanted - other).mean() < 0.1  # other kernels run for other batches, and round in another order
+        assert np.abs(wanted - other).mean() < 0.1  # batches of other sizes use other kernels, which round differently
 
 
-def test_cut_outs_stay_as_they_are_while_hundreds_follow(recorded: Engine) -> None:
+def test_cut_outs_are_not_overwritten_by_hundreds_of_later_ones(with_graphs: Engine) -> None:
     given = pictures(len(SIZES))
-    first = [recorded.submit(picture).result().pixels for picture in given]
+    first = [with_graphs.submit(picture).result().pixels for picture in given]
     before = [pixels.copy() for pixels in first]
-    wait([recorded.submit(picture) for picture in pictures(300)])
+    wait([with_graphs.submit(picture) for picture in pictures(300)])
     assert all(map(np.array_equal, first, before))
 
 
-def test_the_same_picture_gives_the_same_cut_out_however_much_goes_on(recorded: Engine) -> None:
-    """A copy that is read too early, or memory that is used again too early, is another picture's pixels."""
+def test_the_same_picture_gives_the_same_cut_out_under_load(with_graphs: Engine) -> None:
+    """A copy that is read too early, or memory that is reused too early, would show another picture's pixels."""
     given = pictures(len(SIZES))
-    wanted = [alpha(recorded, picture) for picture in given]
-    promises = [recorded.submit(picture) for picture in given * 40]
-    for number, promise in enumerate(promises):
-        found = promise.result().pixels
+    wanted = [alpha(with_graphs, picture) for picture in given]
+    futures = [with_graphs.submit(picture) for picture in given * 40]
+    for number, future in enumerate(futures):
+        found = future.result().pixels
         assert np.abs(found[..., 3] - wanted[number % len(given)]).mean() < 0.1
         opaque = found[..., 3] == 255
         assert np.array_equal(found[opaque][:, :3], given[number % len(given)].pixels[opaque])
 
 
-def test_what_goes_up_and_comes_down_is_the_same_through_pinned_memory_and_without() -> None:
-    arena = pinned_arena()
+def test_transfers_through_pinned_memory_and_without_it_keep_every_byte() -> None:
+    arena = allocate_arena()
     assert arena is not None
-    transfers = StreamedTransfers(CARD, arena, CudaLanes(CARD))
+    transfers = StreamedTransfers(GPU, arena, CudaCopyStreams(GPU))
     rng = np.random.default_rng(5)
     for size in [*SIZES, (6000, 9000)]:
         given = Picture(rng.integers(0, 256, (*size, 3), np.uint8))
-        staged = transfers.staged(given)
+        staged = transfers.stage(given)
         pixels = torch.from_numpy(staged.pixels)
         assert pixels.is_pinned() and staged is not given
-        there = transfers.up(pixels)
-        download = transfers.down(torch.cat((there, there[..., :1]), 2))
+        there = transfers.upload(pixels)
+        download = transfers.download(torch.cat((there, there[..., :1]), 2))
         del there
-        torch.full((*size, 4), 9, dtype=torch.uint8, device=CARD)  # would take the memory, if it were given back early
+        torch.full((*size, 4), 9, dtype=torch.uint8, device=GPU)  # would reuse the memory if it were freed too early
         download.wait()
         assert download.done() and np.array_equal(download.pixels[..., :3], given.pixels)
-        transfers.settle()
+        transfers.finish_uploads()
 
 
-def test_graphs_give_what_the_network_gives() -> None:
+def test_graphs_compute_what_the_network_computes() -> None:
     model = CVUNetModel(resolve("nano"))
-    torch.cuda.set_device(CARD)
-    model.load(CARD)
+    torch.cuda.set_device(GPU)
+    model.load(GPU)
     graphs, shapes = CudaGraphs(model), [(count, size) for size in model.canvases() for count in (4, 1)]
-    batches = [pattern(count, size, model.dtype, CARD) for count, size in shapes]
-    assert graphs.record(CudaRecorder(CARD), batches) == ""
+    batches = [varied_batch(count, size, model.dtype, GPU) for count, size in shapes]
+    assert graphs.capture(CudaCapture(GPU), batches) == ""
     with torch.inference_mode():
         for batch in [*batches, *(1 - batch for batch in batches)]:
             for one, other in zip(model.coarse(batch), graphs.coarse(batch), strict=True):
                 torch.testing.assert_close(one, other, atol=1 / 255, rtol=1 / 255)
 
 
-def test_a_device_that_has_been_filled_up_takes_smaller_batches() -> None:
-    """The ladder, with real memory: a model that wants a tenth of the card for each picture."""
-    each = torch.cuda.mem_get_info(CARD)[1] // 10
+def test_when_memory_runs_out_batches_become_smaller() -> None:
+    """With real memory: the model allocates a tenth of the GPU for each picture."""
+    each = torch.cuda.mem_get_info(GPU)[1] // 10
 
     class Greedy(FakeModel):
         def coarse(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -149,33 +149,33 @@ def test_a_device_that_has_been_filled_up_takes_smaller_batches() -> None:
         wait([engine.submit(picture) for picture in pictures(12)])
 
 
-def test_memory_does_not_grow_with_what_has_been_done(recorded: Engine) -> None:
-    wait([recorded.submit(picture) for picture in pictures(60)])
-    before = torch.cuda.memory_allocated(CARD)
-    wait([recorded.submit(picture) for picture in pictures(240)])
-    assert torch.cuda.memory_allocated(CARD) <= before + (64 << 20)
+def test_memory_does_not_grow_with_the_number_of_pictures(with_graphs: Engine) -> None:
+    wait([with_graphs.submit(picture) for picture in pictures(60)])
+    before = torch.cuda.memory_allocated(GPU)
+    wait([with_graphs.submit(picture) for picture in pictures(240)])
+    assert torch.cuda.memory_allocated(GPU) <= before + (64 << 20)
 
 
-def test_the_memory_of_some_work_is_measured() -> None:
-    card = Cuda(CARD)
-    card.open()
-    assert card.memory is not None
-    assert card.memory.most_during(lambda: torch.empty(100 << 20, dtype=torch.uint8, device=CARD)) == 100 << 20
-    assert card.memory.free() > 0
+def test_peak_memory_is_measured() -> None:
+    gpu = CudaHardware(GPU)
+    gpu.open()
+    assert gpu.memory is not None
+    assert gpu.memory.peak_during(lambda: torch.empty(100 << 20, dtype=torch.uint8, device=GPU)) == 100 << 20
+    assert gpu.memory.free() > 0
 
 
-def test_a_fake_model_runs_on_a_card_too() -> None:
+def test_a_fake_model_runs_on_a_gpu_too() -> None:
     model: MattingModel = FakeModel(FakeOptions(side=64))
     with Engine(EngineOptions(device="cuda"), model=model) as engine:
         assert engine.submit(pictures(1)[0]).result().pixels.shape == (*SIZES[0], 4)
 
 
-def test_the_bench_measures_a_card(tmp_path: Path) -> None:
+def test_the_bench_measures_a_gpu(tmp_path: Path) -> None:
     files = [str(draw_photo(tmp_path, (1920, 1080), seed)) for seed in range(2)]
     runner = TaskRunner(EngineProcessConfig("cuda:0", 2, "nano"))
     assert runner.answer("facts", {})["memory"] > 1 << 30
     single = runner.answer("single", {"files": files, "repeats": 3})
-    assert min(single["wall"]) > 0 and 10e6 < single["peak"] < torch.cuda.mem_get_info(CARD)[1]
+    assert min(single["wall"]) > 0 and 10e6 < single["peak"] < torch.cuda.mem_get_info(GPU)[1]
     for cuda_graphs in (True, False):
         options = {"files": files, "batch": 2, "repeats": 2, "cuda_graphs": cuda_graphs}
         assert medians(runner.answer("stages", options)["runs"], 0)["coarse"] > 0
@@ -190,18 +190,18 @@ def test_the_bench_measures_a_card(tmp_path: Path) -> None:
 
 
 class Waits(FakeModel):
-    """Waits for the device within its coarse step, which no graph can hold."""
+    """Waits for the device in its coarse step, which cannot be captured."""
 
-    recordable = True
+    capturable = True
 
     def coarse(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         assert batch.sum().item() >= 0
         return tuple(super().coarse(batch))
 
 
-def test_what_cannot_be_recorded_runs_as_it_is_and_says_so() -> None:
-    """The last one: torch keeps more memory to itself in a process in which a recording has failed."""
+def test_a_step_that_cannot_be_captured_runs_without_graphs_and_that_is_reported() -> None:
+    """Must be the last test: after a failed capture, torch caches more memory in this process."""
     with Engine(EngineOptions(device="cuda"), model=Waits()) as engine:
         assert engine.submit(pictures(1)[0]).result().pixels.shape == (*SIZES[0], 4)
         [note] = engine.slowdowns
-    assert "recording CUDA graphs failed" in note
+    assert "capturing CUDA graphs failed" in note

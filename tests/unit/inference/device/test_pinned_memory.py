@@ -1,4 +1,4 @@
-"""Memory that is lent in parts: nobody's part is anybody else's, and all of it comes back."""
+"""The arena of pinned memory: parts never overlap, and all of it is freed again."""
 
 import gc
 
@@ -9,72 +9,72 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inference.device.pinned_memory import STEP, Arena, pinned_arena
+from inference.device.pinned_memory import ALIGNMENT, Arena, allocate_arena
 
 
 def arena(parts: int) -> Arena:
-    return Arena(torch.zeros(parts * STEP, dtype=torch.uint8))
+    return Arena(torch.zeros(parts * ALIGNMENT, dtype=torch.uint8))
 
 
-def lent(arena: Arena, *shape: int) -> NDArray[np.uint8]:
-    found = arena.lend(shape)
+def allocated(arena: Arena, *shape: int) -> NDArray[np.uint8]:
+    found = arena.allocate(shape)
     assert found is not None
     return found
 
 
-def test_a_part_has_the_shape_that_was_asked_for_and_can_be_written():
-    part = lent(arena(4), 30, 40, 4)
+def test_an_allocation_has_the_requested_shape_and_is_writable():
+    part = allocated(arena(4), 30, 40, 4)
     part[:] = 9
     assert part.shape == (30, 40, 4) and part.dtype == np.uint8 and part.sum() == 9 * part.size
     assert part.view("<u4").shape == (30, 40, 1)
 
 
-def test_where_there_is_no_room_nothing_is_lent_until_something_comes_back():
+def test_a_full_arena_allocates_nothing_until_something_is_freed():
     memory = arena(2)
-    first, second = lent(memory, STEP), lent(memory, STEP)
-    assert memory.lend((1,)) is None
+    first, second = allocated(memory, ALIGNMENT), allocated(memory, ALIGNMENT)
+    assert memory.allocate((1,)) is None
     del first
-    assert memory.lend((STEP,)) is not None
+    assert memory.allocate((ALIGNMENT,)) is not None
     del second
-    assert memory.lend((2 * STEP,)) is not None, "neighbours that came back are one part again"
+    assert memory.allocate((2 * ALIGNMENT,)) is not None, "adjacent free parts are merged"
 
 
-def test_a_part_does_not_come_back_while_anything_looks_at_it():
+def test_an_allocation_is_not_freed_while_a_view_of_it_exists():
     memory = arena(1)
-    views = [lent(memory, 64, 64)[10:][::2].T]
-    assert memory.lend((1,)) is None
+    views = [allocated(memory, 64, 64)[10:][::2].T]
+    assert memory.allocate((1,)) is None
     views = [torch.from_numpy(views[0])]  # type: ignore[list-item]
-    assert memory.lend((1,)) is None
+    assert memory.allocate((1,)) is None
     views = [memoryview(views[0].numpy())]  # type: ignore[list-item,attr-defined]
-    assert memory.lend((1,)) is None
+    assert memory.allocate((1,)) is None
     views.clear()
-    assert memory.lend((STEP,)) is not None
+    assert memory.allocate((ALIGNMENT,)) is not None
 
 
-def test_a_part_that_comes_back_while_another_is_lent_harms_nobody(monkeypatch: pytest.MonkeyPatch):
+def test_a_part_can_be_freed_by_the_garbage_collector_during_an_allocation(monkeypatch: pytest.MonkeyPatch):
     memory = arena(8)
-    ring: list[object] = [lent(memory, STEP)]
+    ring: list[object] = [allocated(memory, ALIGNMENT)]
     ring.append(ring)
     del ring
-    monkeypatch.setattr("inference.device.pinned_memory.joined", lambda parts: (gc.collect(), sorted(parts))[1])
-    assert memory.lend((STEP,)) is not None  # the collector runs within, with the lock held
+    monkeypatch.setattr("inference.device.pinned_memory.coalesce", lambda parts: (gc.collect(), sorted(parts))[1])
+    assert memory.allocate((ALIGNMENT,)) is not None  # the collector runs inside, while the lock is held
 
 
-@given(st.lists(st.tuples(st.integers(1, 3 * STEP), st.booleans(), st.integers(0, 9)), max_size=60))
-def test_parts_never_overlap_and_all_come_back(steps: list[tuple[int, bool, int]]):
+@given(st.lists(st.tuples(st.integers(1, 3 * ALIGNMENT), st.booleans(), st.integers(0, 9)), max_size=60))
+def test_parts_never_overlap_and_all_are_freed(steps: list[tuple[int, bool, int]]):
     memory, held = arena(12), list[NDArray[np.uint8]]()
-    for number, (size, gives_back, which) in enumerate(steps):
-        if gives_back and held:
+    for number, (size, free, which) in enumerate(steps):
+        if free and held:
             held.pop(which % len(held))
-        elif (part := memory.lend((size,))) is not None:
+        elif (part := memory.allocate((size,))) is not None:
             part[:] = number
             held.append(part)
         assert all((part == part[0]).all() for part in held)
     held.clear()
     part = None
-    assert memory.lend((12 * STEP,)) is not None
+    assert memory.allocate((12 * ALIGNMENT,)) is not None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_nothing_can_be_pinned_and_that_is_no_error():
-    assert pinned_arena() is None
+def test_without_a_gpu_nothing_can_be_pinned_and_that_is_not_an_error():
+    assert allocate_arena() is None

@@ -1,4 +1,4 @@
-"""Pictures go up and cut-outs come down beside what is computed, and are what they are without that."""
+"""Transfers beside computation give the same cut-outs as synchronous ones."""
 
 import gc
 import weakref
@@ -13,7 +13,7 @@ from inference import Engine, EngineOptions, Picture
 from inference.device.pinned_memory import Arena
 from inference.device.transfers import StreamedTransfers, Transfers
 from inference.models.fake import FakeModel, FakeOptions
-from tests.equipment.fake_gpu import FakeGpu, LateCopy, LateLanes
+from tests.equipment.fake_gpu import DelayedCopies, DelayedCopy, FakeGpu
 
 CPU = torch.device("cpu")
 
@@ -32,71 +32,71 @@ def cut_out_on_the_cpu(pictures: list[Picture]) -> list[NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize("pinned", [1 << 22, 1 << 16, 1 << 12])
-def test_cut_outs_are_the_same_with_much_little_or_no_pinned_memory(pinned: int):
+def test_cut_outs_are_the_same_with_plenty_little_or_no_pinned_memory(pinned: int):
     pictures = [picture(number, 40 + 7 * (number % 4)) for number in range(24)]
-    card = FakeGpu(model := FakeModel(), pinned=pinned)
-    with Engine(EngineOptions(), model=model, hardware=card) as engine:
-        found = [promise.result().pixels for promise in [engine.submit(p) for p in pictures]]
+    gpu = FakeGpu(model := FakeModel(), pinned=pinned)
+    with Engine(EngineOptions(), model=model, hardware=gpu) as engine:
+        found = [future.result().pixels for future in [engine.submit(p) for p in pictures]]
         for pixels, wanted in zip(found, cut_out_on_the_cpu(pictures), strict=True):
             assert np.array_equal(pixels, wanted)
-    assert pinned < 1 << 22 or len(card.lanes.late) == 24
+    assert pinned < 1 << 22 or len(gpu.copies.downloads) == 24
 
 
-def test_a_cut_out_stays_as_it_is_whatever_comes_after_it():
-    card = FakeGpu(model := FakeModel(), pinned=1 << 17)
-    with Engine(EngineOptions(), model=model, hardware=card) as engine:
+def test_a_cut_out_is_not_overwritten_by_later_ones():
+    gpu = FakeGpu(model := FakeModel(), pinned=1 << 17)
+    with Engine(EngineOptions(), model=model, hardware=gpu) as engine:
         first = engine.submit(picture(0)).result().pixels
         before = first.copy()
         wait([engine.submit(picture(number)) for number in range(1, 30)])
     assert np.array_equal(first, before)
 
 
-def test_pinned_memory_is_used_again_when_pictures_and_cut_outs_are_gone():
-    card = FakeGpu(model := FakeModel(), pinned=1 << 17)
-    with Engine(EngineOptions(), model=model, hardware=card) as engine:
+def test_pinned_memory_is_reused_when_pictures_and_cut_outs_are_gone():
+    gpu = FakeGpu(model := FakeModel(), pinned=1 << 17)
+    with Engine(EngineOptions(), model=model, hardware=gpu) as engine:
         for number in range(30):
             engine.submit(picture(number)).result()
-    assert len(card.lanes.late) == 30, "none has had to go without"
+    assert len(gpu.copies.downloads) == 30, "all were downloaded to pinned memory"
     gc.collect()
-    assert card.arena.lend((1 << 17,)) is not None
+    assert gpu.arena.allocate((1 << 17,)) is not None
 
 
-def test_the_next_picture_is_worked_on_while_a_cut_out_comes_down():
-    card = FakeGpu(model := FakeModel())
-    engine = Engine(EngineOptions(batch=4, max_wait=30), model=model, hardware=card)
-    promises = [engine.submit(picture(number)) for number in range(4)]
+def test_the_next_picture_is_computed_while_a_cut_out_is_downloaded():
+    gpu = FakeGpu(model := FakeModel())
+    engine = Engine(EngineOptions(batch=4, max_wait=30), model=model, hardware=gpu)
+    futures = [engine.submit(picture(number)) for number in range(4)]
     with engine:
-        wait(promises)
-    assert [copy.waited for copy in card.lanes.late] == [0, 0, 0, 1], "only the last one of a batch is waited for"
+        wait(futures)
+    assert [copy.waits for copy in gpu.copies.downloads] == [0, 0, 0, 1], "only the last one of a batch is waited for"
 
 
-def test_what_was_cut_out_before_memory_ran_out_is_delivered_and_not_done_again():
+def test_cut_outs_finished_before_memory_ran_out_are_delivered_and_not_repeated():
     model = FakeModel(FakeOptions(oom_pixels=20_000))
-    card = FakeGpu(model)
-    engine = Engine(EngineOptions(batch=4, max_wait=30), model=model, hardware=card)
+    gpu = FakeGpu(model)
+    engine = Engine(EngineOptions(batch=4, max_wait=30), model=model, hardware=gpu)
     sizes = [(60, 80), (60, 80), (150, 200), (60, 80)]
-    promises = [engine.submit(picture(number, *size)) for number, size in enumerate(sizes)]
+    futures = [engine.submit(picture(number, *size)) for number, size in enumerate(sizes)]
     with engine:
-        assert [promise.result().pixels.shape[:2] for promise in promises] == sizes
-    assert len(card.lanes.late) == 4
+        assert [future.result().pixels.shape[:2] for future in futures] == sizes
+    assert len(gpu.copies.downloads) == 4
 
 
 def test_a_picture_is_staged_by_the_thread_that_submits_it():
-    transfers = StreamedTransfers(CPU, Arena(torch.zeros(1 << 16, dtype=torch.uint8)), LateLanes())
+    transfers = StreamedTransfers(CPU, Arena(torch.zeros(1 << 16, dtype=torch.uint8)), DelayedCopies())
     given = picture(1)
-    staged = transfers.staged(given)
+    staged = transfers.stage(given)
     assert staged.pixels is not given.pixels and np.array_equal(staged.pixels, given.pixels)
     large = picture(3, 300, 400)
-    assert transfers.staged(large) is large
+    assert transfers.stage(large) is large
 
 
-def test_a_download_keeps_what_it_reads():
-    class Forgetful(LateLanes):
-        def down(self, rgba: torch.Tensor, into: torch.Tensor) -> LateCopy:
-            return LateCopy(lambda: None)
+def test_a_download_keeps_its_source_alive():
+    class Forgetful(DelayedCopies):
+        def download(self, rgba: torch.Tensor, into: torch.Tensor) -> DelayedCopy:
+            return DelayedCopy(lambda: None)
 
     transfers = StreamedTransfers(CPU, Arena(torch.zeros(1 << 16, dtype=torch.uint8)), Forgetful())
-    download = transfers.down(rgba := torch.zeros(8, 8, 4, dtype=torch.uint8))
+    download = transfers.download(rgba := torch.zeros(8, 8, 4, dtype=torch.uint8))
     kept = weakref.ref(rgba)
     del rgba
     assert kept() is not None
@@ -108,5 +108,5 @@ def test_on_a_cpu_nothing_is_copied():
     given = picture(1)
     transfers = Transfers(CPU)
     pixels = torch.from_numpy(given.pixels)
-    assert transfers.staged(given) is given
-    assert transfers.up(pixels).data_ptr() == pixels.data_ptr() == transfers.down(pixels).pixels.ctypes.data
+    assert transfers.stage(given) is given
+    assert transfers.upload(pixels).data_ptr() == pixels.data_ptr() == transfers.download(pixels).pixels.ctypes.data

@@ -1,4 +1,4 @@
-"""What the edge head says of windows is what it says of the whole picture."""
+"""The edge head refines windows exactly as it refines whole pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGE = [(700, 1300), (1081, 1919), (1500, 1100), (2100, 40), (9, 4100)]
 
 @pytest.fixture(scope="module")
 def model() -> CVUNetModel:
-    """On the CPU, in 32 bits, so that what differs is not rounding."""
+    """nano on the CPU in 32 bits, so that differences are not due to rounding."""
     made = CVUNetModel(resolve("nano"))
     made.load(torch.device("cpu"))
     made.use(made.network.float())
@@ -39,9 +39,9 @@ def pixels_of(height: int, width: int) -> Tensor:
 
 
 def whole(model: CVUNetModel, pixels: Tensor, coarse: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """As training applies the head: to every pixel of every level, and from the last of them to the picture.
+    """The reference, as training applies the head: to every pixel of every level, then lifted to the picture.
 
-    And where that level's matte is undecided all around: elsewhere, alpha is not lifted.
+    Returns alpha, and where the last level's matte is undecided; elsewhere `band` does not lift it.
     """
     height, width = pixels.shape[:2]
     levels = band.pyramid(words(pixels), max(coarse[0].shape[-2:]))
@@ -60,7 +60,7 @@ def as_picture(level: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("height", "width"), SIZES + LARGE)
 @torch.inference_mode()
-def test_windows_give_what_the_whole_picture_gives(model: CVUNetModel, height: int, width: int) -> None:
+def test_windows_give_the_same_alpha_as_the_whole_picture(model: CVUNetModel, height: int, width: int) -> None:
     pixels = pixels_of(height, width)
     coarse = model.coarse(to_canvas(pixels, model.canvas(width, height), torch.float32))
     alpha, undecided = whole(model, pixels, coarse)
@@ -69,13 +69,13 @@ def test_windows_give_what_the_whole_picture_gives(model: CVUNetModel, height: i
 
 
 @torch.inference_mode()
-def test_the_head_looks_at_a_part_of_the_picture(model: CVUNetModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = 0
+def test_the_head_computes_only_a_part_of_the_picture(model: CVUNetModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = 0
     head = band.WindowHead.__call__
 
     def counted(self: band.WindowHead, words: Tensor, logits: Tensor, guide: Tensor) -> Tensor:
-        nonlocal looked
-        looked += words.numel()
+        nonlocal computed
+        computed += words.numel()
         return head(self, words, logits, guide)
 
     monkeypatch.setattr(band.WindowHead, "__call__", counted)
@@ -83,30 +83,30 @@ def test_the_head_looks_at_a_part_of_the_picture(model: CVUNetModel, monkeypatch
     logits = torch.full((1, 1, 96, 160), -9.0)
     logits[..., 30:60, 60:100] = 9
     alpha = model.refine(pixels, (logits, torch.zeros(1, 16, 96, 160)))
-    assert 0 < looked < pixels[..., 0].numel() / 2
+    assert 0 < computed < pixels[..., 0].numel() / 2
     assert alpha[0, 0] == 0 and alpha[250, 480] == 255
 
 
 @pytest.mark.parametrize(("height", "width"), [(481, 333), (1081, 1919)])
 @torch.inference_mode()
-def test_pieces_of_any_size_give_the_same(
+def test_chunk_and_stripe_sizes_do_not_change_the_result(
     model: CVUNetModel, height: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = pixels_of(height, width)
     coarse = model.coarse(to_canvas(pixels, model.canvas(width, height), torch.float32))
     wanted, small = model.refine(pixels, coarse), band.pyramid(words(pixels), 100)[0]
-    monkeypatch.setattr(band, "on_cpu", lambda values: False)  # as a card has them
+    monkeypatch.setattr(band, "on_cpu", lambda values: False)  # chunks and stripes as on a GPU
     assert (model.refine(pixels, coarse).int() - wanted.int()).abs().max() <= 1
     assert torch.equal(band.pyramid(words(pixels), 100)[0], small)
 
 
-def test_what_is_decided_is_all_or_nothing() -> None:
+def test_decided_logits_become_0_or_255() -> None:
     assert band.quantise(torch.tensor([-band.DECIDED, band.DECIDED]).sigmoid()).tolist() == [0, 255]
     assert torch.tensor([band.SNAP]).logit().abs() < band.DECIDED
 
 
-def test_alpha_follows_an_edge_that_only_the_large_picture_shows() -> None:
-    """Given a small picture in which alpha is the brightness; then it is so in one that is four times as large."""
+def test_upsampled_alpha_follows_edges_that_only_the_full_picture_shows() -> None:
+    """Given a small picture in which alpha is the brightness, the same holds for one four times as large."""
     grey = torch.randint(0, 256, (64, 96), dtype=torch.uint8)
     large = words(grey[..., None].repeat(1, 1, 4))
     small = band.halve(band.halve(large))
@@ -117,7 +117,7 @@ def test_alpha_follows_an_edge_that_only_the_large_picture_shows() -> None:
     assert (alpha.int() - wanted.int()).abs().max() <= 4
 
 
-def test_no_cell_is_undecided_where_nothing_is(model: CVUNetModel) -> None:
+def test_a_decided_matte_has_no_undecided_cells(model: CVUNetModel) -> None:
     assert list(band.undecided_cells(*band.cell_bounds(torch.full((40, 60), 8.0), 480, 720))) == []
     alpha = model.refine(
         torch.zeros(480, 720, 4, dtype=torch.uint8), (torch.full((1, 1, 40, 60), 8.0), torch.zeros(1, 16, 40, 60))
@@ -126,7 +126,7 @@ def test_no_cell_is_undecided_where_nothing_is(model: CVUNetModel) -> None:
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 6), (4, 7), (5, 7), (300, 200)])
-def test_halving_takes_the_mean_of_each_block(size: tuple[int, int]) -> None:
+def test_halving_averages_each_block(size: tuple[int, int]) -> None:
     pixels = torch.randint(0, 256, (*size, 4), dtype=torch.uint8)
     wanted = F.avg_pool2d(pixels.permute(2, 0, 1)[None, :3].float(), 2, ceil_mode=True, count_include_pad=False)
     difference = torch.stack(channels(band.halve(words(pixels))))[None] - wanted

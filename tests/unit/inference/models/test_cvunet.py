@@ -1,4 +1,4 @@
-"""The network: shapes, sizes, folding, and that one picture's matte does not depend on its company."""
+"""The network of CV-UNet: shapes, sizes, folding of batch norms, loading."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +16,13 @@ def megabytes(network: torch.nn.Module) -> float:
 
 
 @pytest.mark.parametrize("size", CATALOGUE, ids=lambda s: s.name)
-def test_the_sizes_are_as_large_as_the_catalogue_says(size) -> None:
+def test_weights_have_the_size_that_the_registry_states(size) -> None:
     with torch.device("meta"):
         network = CVUNet(SIZES[size.name])
     assert megabytes(network) == pytest.approx(size.megabytes, rel=0.05)
 
 
-def test_lite_and_full_keep_to_their_budgets() -> None:
+def test_lite_and_full_stay_within_their_budgets() -> None:
     with torch.device("meta"):
         assert megabytes(CVUNet(SIZES["lite"])) <= 80
         assert 190 <= megabytes(CVUNet(SIZES["full"])) <= 210

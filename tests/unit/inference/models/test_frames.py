@@ -1,4 +1,4 @@
-"""What the shipped model makes of objects that leave the frame, and of pictures that show no object.
+"""The shipped model on objects that leave the frame, and on pictures without an object.
 
 The drawings are the training's, from seeds of their own; the bounds are loose enough for any decent model to keep.
 """
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from inference import Engine, EngineOptions, Picture
 from inference.synthetic import Sample
-from inference.synthetic.backgrounds import render_background, sweep, uniform
+from inference.synthetic.backgrounds import plain_backdrop, render_background, studio_backdrop
 from inference.synthetic.camera import photograph
 from inference.synthetic.drawn_object import DrawnObject
-from inference.synthetic.objects import render_object
+from inference.synthetic.flat_objects import render_object
 from inference.synthetic.pixels import mix, to_bytes, to_floats
 
 Pixels = NDArray[np.uint8]
@@ -23,9 +23,9 @@ Figures = Callable[[str], None]
 
 SIDE, OBJECTS = 480, 8
 INSIDE = 10
-"""Pixels from the border to a line that has the same of the object, but a picture on both sides."""
+"""Distance in pixels from the border to the line that the border is compared with."""
 LEFT = 0.65
-"""Of an object's width or height is within the frame."""
+"""The share of an object's width or height that is within the frame."""
 BORDERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "left": lambda depth: np.s_[:, depth],
     "right": lambda depth: np.s_[:, -1 - depth],
@@ -45,17 +45,17 @@ def alpha_of() -> Iterator[Callable[[Pixels], Pixels]]:
 
 
 def whole_object(rng: np.random.Generator) -> DrawnObject:
-    """Anything but a portrait, which is cut off as it is."""
+    """Any object but a portrait, which is cut off anyway."""
     while (cutout := render_object(rng, SIDE * 3 // 4)).cut_below:
         pass
     return cutout
 
 
 def cut_off(border: str, number: int) -> Sample:
-    """An object before a plain ground, a third of it beyond one border, in the middle of the other direction."""
+    """An object on a plain background, a third of it beyond one border, centred in the other direction."""
     rng = np.random.default_rng([21, number])
     cutout = whole_object(rng)
-    ground = np.clip((uniform if number % 2 else sweep)(rng, SIDE, SIDE), 0, 1).astype(np.float32)
+    ground = np.clip((plain_backdrop if number % 2 else studio_backdrop)(rng, SIDE, SIDE), 0, 1).astype(np.float32)
     rows, columns = cutout.alpha.shape
     high, wide = (round(length * LEFT) for length in (rows, columns))
     seen, top, left = {
@@ -88,11 +88,11 @@ def test_an_object_is_not_cut_where_it_leaves_the_frame(
     assert outermost < inside + 0.05
 
 
-# Nothing to be seen.
+# Pictures without an object.
 
 
 def grain(number: int, strength: float) -> Pixels:
-    """A grey card, as a camera sees it that has little light."""
+    """A uniform grey surface with a camera's noise in low light."""
     noise = np.random.default_rng(number).normal(140, strength, (360, SIDE, 3))
     return np.clip(noise, 0, 255).astype(np.uint8)
 

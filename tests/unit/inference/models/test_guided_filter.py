@@ -1,4 +1,4 @@
-"""A coarse matte along the picture's edges."""
+"""Guided upsampling: a coarse matte follows the picture's edges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def disc(side: int = 240, radius: float = 70.3) -> tuple[Tensor, Tensor]:
     return colours.round().to(torch.uint8), alpha[None, None]
 
 
-def test_a_coarse_disc_gets_its_sharp_edge_back() -> None:
+def test_a_coarse_disc_regains_its_sharp_edge() -> None:
     pixels, alpha = disc()
     matte = resize(alpha, (60, 60))
     plain = (resize(matte, (240, 240)) - alpha).abs().mean()
@@ -31,25 +31,25 @@ def test_a_coarse_disc_gets_its_sharp_edge_back() -> None:
     assert guided_error < plain / 5
 
 
-def test_what_is_decided_stays_as_it_is() -> None:
+def test_decided_parts_are_unchanged() -> None:
     pixels = torch.randint(0, 256, (200, 300, 3), dtype=torch.uint8)
     assert (guided_upsample(torch.ones(1, 1, 20, 30), pixels) == 1).all()
     assert (guided_upsample(torch.zeros(1, 1, 20, 30), pixels) == 0).all()
 
 
-def test_a_flat_picture_gives_no_other_matte_than_the_enlarged_one() -> None:
+def test_on_a_flat_picture_the_matte_is_only_enlarged() -> None:
     matte = torch.full((1, 1, 40, 40), 0.3)
     assert (guided_upsample(matte, torch.full((160, 160, 3), 128, dtype=torch.uint8)) - 0.3).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 900), (60, 60), (61, 59)])
-def test_any_size_of_picture_will_do(size: tuple[int, int]) -> None:
+def test_pictures_of_any_size_work(size: tuple[int, int]) -> None:
     pixels = torch.randint(0, 256, (*size, 3), dtype=torch.uint8)
     alpha = guided_upsample(torch.rand(1, 1, 60, 60), pixels)
     assert alpha.shape == size and alpha.isfinite().all()
 
 
-def test_working_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = render_sample(default_rng(4), 256, 320)
     pixels, matte = torch.from_numpy(sample.image), resize(torch.from_numpy(sample.alpha)[None, None] / 255, (64, 64))
     whole = guided_upsample(matte, pixels)
@@ -57,7 +57,7 @@ def test_working_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(guided_upsample(matte, pixels), whole)
 
 
-def test_the_small_matrices_are_solved() -> None:
+def test_the_linear_systems_are_solved() -> None:
     generator = default_rng(1)
     root = generator.normal(size=(5, 3, 3))
     matrix, wanted = root @ root.transpose(0, 2, 1), generator.normal(size=(5, 3))

@@ -1,4 +1,4 @@
-"""CV-UNet in the engine: one picture's matte depends neither on its company nor on the precision."""
+"""CV-UNet in the engine: a matte depends neither on the rest of the batch nor on the precision."""
 
 import numpy as np
 import pytest
@@ -12,21 +12,21 @@ from inference.rgba import rgb_to_rgbx
 from inference.synthetic import render_sample
 
 
-def test_a_picture_gets_the_same_matte_alone_and_in_any_company() -> None:
+def test_a_picture_gets_the_same_matte_alone_and_in_a_batch() -> None:
     samples = [render_sample(np.random.default_rng([7, i]), 240, 320) for i in range(4)]
     pictures = [Picture(s.image) for s in samples]
     with Engine(EngineOptions(batch=4, max_wait=30)) as engine:
         alone = [engine.submit(p).result().pixels for p in pictures]
         with engine.announce() as last:  # holds the batch open until all four are in
-            promises = [engine.submit(p) for p in pictures[:3]]
-            together = [p.result().pixels for p in [*promises, last(pictures[3])]]
+            futures = [engine.submit(p) for p in pictures[:3]]
+            together = [p.result().pixels for p in [*futures, last(pictures[3])]]
         assert engine.submit(pictures[0]).result().stats is not None
     for a, b in zip(alone, together, strict=True):
         assert np.abs(a[..., 3].astype(int) - b[..., 3]).max() <= 1
 
 
 @torch.inference_mode()
-def test_a_picture_may_be_seen_smaller_where_memory_is_short() -> None:
+def test_refining_at_half_the_size_gives_nearly_the_same_matte() -> None:
     model = CVUNetModel(resolve("nano"))
     model.load(torch.device("cpu"))
     picture = rgb_to_rgbx(torch.from_numpy(render_sample(np.random.default_rng(5), 480, 640).image))
@@ -37,7 +37,7 @@ def test_a_picture_may_be_seen_smaller_where_memory_is_short() -> None:
 
 
 @torch.inference_mode()
-def test_sixteen_bits_are_as_good_as_thirty_two() -> None:
+def test_sixteen_bits_are_as_accurate_as_thirty_two() -> None:
     errors: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
     for dtype, found in errors.items():
         model = CVUNetModel(resolve("nano"))

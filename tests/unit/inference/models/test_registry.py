@@ -1,4 +1,4 @@
-"""Which models there are, and what is said about those that are not."""
+"""The model registry: which models exist, and the errors for those that do not."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def weights(path: Path, **metadata: str) -> Path:
     return path
 
 
-def test_nano_is_shipped_and_small() -> None:
+def test_nano_is_included_and_small() -> None:
     entry = resolve("nano")
     assert entry.path is not None
     assert entry.path.stat().st_size < 8_000_000
@@ -35,21 +35,21 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"12345678", b"\xff" * 100, b"\x02" + b"\0" * 7 + b"[]"])
-def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(ModelError, match="safetensors"):
         resolve(str(path))
 
 
-def test_somebody_elses_weights_are_refused(tmp_path: Path) -> None:
+def test_safetensors_of_other_programs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=FORMAT):
         resolve(str(weights(tmp_path / "x.safetensors", format="pt")))
     with pytest.raises(ModelError, match="an earlier version"):
         resolve(str(weights(tmp_path / "y.safetensors", format="alphadrop.cvunet/1", size="nano", canvas="320")))
 
 
-def test_a_path_is_resolved_and_its_digest_follows_the_bytes(tmp_path: Path) -> None:
+def test_a_path_is_resolved_and_its_digest_depends_on_the_content(tmp_path: Path) -> None:
     one = resolve(str(weights(tmp_path / "a.safetensors", format=FORMAT, size="nano", canvas="320")))
     two = resolve(str(weights(tmp_path / "b.safetensors", format=FORMAT, size="nano", canvas="384")))
     assert (one.canvas, two.canvas) == (320, 384)
@@ -62,5 +62,5 @@ def test_the_canvas_can_be_chosen_in_steps() -> None:
         resolve("nano", 500)
 
 
-def test_the_fakes_options_are_part_of_its_digest() -> None:
+def test_the_fake_models_options_are_part_of_its_digest() -> None:
     assert resolve("fake").digest != resolve("fake:delay=1").digest

@@ -1,4 +1,4 @@
-"""The procedural training data: repeatable, well formed, never degenerate."""
+"""Drawn samples are reproducible, well formed and never degenerate."""
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ def test_another_seed_renders_another_sample() -> None:
     assert not np.array_equal(first.image, second.image)
 
 
-def test_two_streams_of_one_seed_agree_and_of_two_seeds_differ() -> None:
+def test_streams_are_equal_for_equal_seeds_and_differ_otherwise() -> None:
     one, same, other = SampleStream(5), SampleStream(5), SampleStream(6)
     for _ in range(12):
         left, right = one.next(64, 64), same.next(64, 64)
@@ -59,11 +59,11 @@ def test_objects_are_neither_specks_nor_the_whole_frame(samples: list[Sample]) -
     assert max(shares) < 0.97
 
 
-def test_few_samples_show_no_object(samples: list[Sample]) -> None:
+def test_few_samples_have_no_object(samples: list[Sample]) -> None:
     assert sum(not s.alpha.any() for s in samples) <= 6
 
 
-def test_mattes_have_solid_insides_and_soft_edges(samples: list[Sample]) -> None:
+def test_mattes_have_opaque_insides_and_soft_edges(samples: list[Sample]) -> None:
     full = [s for s in samples if s.alpha.any()]
     solid = [bool((s.alpha > 250).mean() > 0.003) for s in full]
     soft = [bool(((s.alpha > 20) & (s.alpha < 235)).any()) for s in full]
@@ -71,12 +71,12 @@ def test_mattes_have_solid_insides_and_soft_edges(samples: list[Sample]) -> None
     assert all(soft)
 
 
-def test_soft_pixels_lie_along_edges_most_of_the_time(samples: list[Sample]) -> None:
+def test_soft_pixels_are_a_small_share_of_most_pictures(samples: list[Sample]) -> None:
     shares = [float(((s.alpha > 20) & (s.alpha < 235)).mean()) for s in samples if s.alpha.any()]
     assert np.median(shares) < 0.15
 
 
-def test_objects_can_be_told_from_what_surrounds_them(samples: list[Sample]) -> None:
+def test_objects_can_be_distinguished_from_their_surroundings(samples: list[Sample]) -> None:
     kernel = np.ones((9, 9), np.uint8)
     visible = []
     for sample in samples:

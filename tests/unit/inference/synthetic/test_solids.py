@@ -1,21 +1,21 @@
-"""Solid objects: their pictures, mattes and shadows follow from their shape."""
+"""Pictures, mattes and shadows of solid objects match their shapes."""
 
 import cv2
 import numpy as np
 import pytest
 
 from inference.evaluation.held_out import held_out
-from inference.synthetic import mesh, studio
+from inference.synthetic import mesh, solid_renderer
 from inference.synthetic.backgrounds import room
+from inference.synthetic.content_mix import DRAWN, EVERYTHING, SOLID, ContentMix
 from inference.synthetic.drawn_object import DrawnObject
-from inference.synthetic.lamps import Lamp, reached
 from inference.synthetic.mesh import Mesh
-from inference.synthetic.raster import soup
-from inference.synthetic.repertoire import DRAWN, EVERYTHING, SOLID, Repertoire
+from inference.synthetic.mesh_lighting import Lamp, lamp_visibility
+from inference.synthetic.rasterizer import flatten
 from inference.synthetic.scene import SampleStream
 
-GREY = mesh.matt(np.full(3, 0.6, np.float32))
-KINDS = {kind.build.__name__: kind for kind in studio._KINDS}
+GREY = mesh.matt_material(np.full(3, 0.6, np.float32))
+KINDS = {kind.build.__name__: kind for kind in solid_renderer._KINDS}
 
 MEANS = {
     ("drawn", 0): [
@@ -39,18 +39,18 @@ MEANS = {
         [[73.3, 70.2, 47.8, 71.3], [72.3, 81.3, 57.7, 146.6]],
     ],
 }
-"""Red, green, blue and alpha in each quarter of some pictures of the two splits."""
+"""Mean red, green, blue and alpha in each quarter of some pictures of the two splits."""
 
 
 def pictured(thing: Mesh, above: float = 0.0, size: int = 200, seed: int = 1) -> DrawnObject:
-    cutout = studio.shot(np.random.default_rng(seed), thing, above, size)
+    cutout = solid_renderer.render_mesh(np.random.default_rng(seed), thing, above, size)
     assert cutout is not None
     return cutout
 
 
 def enclosed(thing: Mesh) -> float:
-    """The volume within a closed mesh (the divergence theorem over its triangles); negative if inside out."""
-    parts = soup(thing)
+    """Volume of a closed mesh by the divergence theorem over its triangles; negative if it is inside out."""
+    parts = flatten(thing)
     a, b, c, d = (parts.points[parts.quads[:, k]] for k in range(4))
     return float((np.cross(b, a) * c).sum() + (np.cross(c, a) * d).sum()) / 6
 
@@ -70,7 +70,7 @@ def test_a_ball_covers_the_area_of_its_disc() -> None:
     [
         ([mesh.superellipsoid((1, 1, 1), GREY, cells=(60, 80))], 4 / 3 * np.pi),
         (mesh.box((1, 2, 3), [GREY]), 48),
-        ([mesh.loft(mesh.refined([(0, 0), (1, 0), (1, 1), (0, 1)], 0.1, crisp=0), GREY)], np.pi),
+        ([mesh.loft(mesh.subdivide([(0, 0), (1, 0), (1, 1), (0, 1)], 0.1, crisp=0), GREY)], np.pi),
         ([mesh.tube(mesh.circle(1, 80), 0.2, GREY, 24, closed=True)], 2 * np.pi**2 * 0.04),
         ([mesh.tube(np.linspace((0, 0, 0), (0, 0, 10), 20, dtype=np.float32), 0.2, GREY, 24)], np.pi * 0.04 * 10.2),
     ],
@@ -80,15 +80,15 @@ def test_a_surface_looks_outwards_and_encloses_its_volume(thing: Mesh, volume: f
     assert enclosed(thing) == pytest.approx(volume, rel=0.03)
 
 
-def test_one_sees_the_background_through_a_ring() -> None:
+def test_the_background_is_visible_through_a_ring() -> None:
     alpha = pictured([mesh.tube(mesh.circle(1), 0.2, GREY, closed=True)]).alpha
     assert middle(alpha) == 0
     assert alpha[alpha.shape[0] // 2].max() == 255
 
 
 @pytest.mark.parametrize("above", [20, 45, 70, 90])
-def test_the_inside_of_a_cup_is_object(above: float) -> None:
-    cup = mesh.loft(mesh.refined([(0, 0), (0.6, 0), (0.8, 1), (0.7, 1), (0.5, 0.1), (0, 0.1)], 0.07), GREY)
+def test_the_inside_of_a_cup_belongs_to_the_object(above: float) -> None:
+    cup = mesh.loft(mesh.subdivide([(0, 0), (0.6, 0), (0.8, 1), (0.7, 1), (0.5, 0.1), (0, 0.1)], 0.07), GREY)
     assert middle(pictured([cup], above).alpha) == 255
 
 
@@ -100,17 +100,17 @@ def test_every_kind_gives_the_same_object_for_the_same_seed(name: str) -> None:
     assert first.alpha.max() == 255 and first.rgb.std() > 3
 
 
-def test_colours_go_on_beyond_the_edge() -> None:
-    cutout = pictured([mesh.superellipsoid((1, 1, 1), mesh.matt(np.ones(3, np.float32)))])
+def test_colours_extend_beyond_the_edge() -> None:
+    cutout = pictured([mesh.superellipsoid((1, 1, 1), mesh.matt_material(np.ones(3, np.float32)))])
     outside = cutout.rgb[(cutout.alpha > 0) & (cutout.alpha < 128)].mean()
     inside = cutout.rgb[cutout.alpha == 255].mean()
     assert outside > 0.4 * inside
 
 
-def test_what_stands_in_the_way_keeps_the_lamp_off() -> None:
+def test_a_roof_casts_a_shadow_on_the_floor() -> None:
     roof, floor = mesh.disc(0.5, 1.0, GREY), mesh.disc(2.0, 0.0, GREY, 41)
-    parts = soup([roof, floor])
-    light = reached(parts, (0.0, 1.0, 0.0))
+    parts = flatten([roof, floor])
+    light = lamp_visibility(parts, (0.0, 1.0, 0.0))
     distance = np.linalg.norm(parts.points[:, [0, 2]], axis=1)
     below = parts.owner == 1
     assert light[below & (distance < 0.4)].max() == 0
@@ -118,8 +118,8 @@ def test_what_stands_in_the_way_keeps_the_lamp_off() -> None:
     assert light[parts.owner == 0].min() == 1
 
 
-def test_a_lamp_on_the_right_throws_a_shadow_to_the_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studio, "random_lamp", lambda rng: Lamp((0.7, 0.7, 0.1), 0.5))
+def test_a_lamp_on_the_right_casts_a_shadow_to_the_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solid_renderer, "random_lamp", lambda rng: Lamp((0.7, 0.7, 0.1), 0.5))
     pillar = mesh.box((0.3, 1, 0.3), [GREY])
     shadow = pictured(pillar, 30).shadow
     assert shadow is not None
@@ -127,16 +127,18 @@ def test_a_lamp_on_the_right_throws_a_shadow_to_the_left(monkeypatch: pytest.Mon
     assert float(left.mean()) > 3 * float(right.mean())
 
 
-def test_between_many_small_things_there_is_ground() -> None:
-    balls = [mesh.placed([mesh.superellipsoid((1, 1, 1), GREY)], (3 * x, 0, 3 * z)) for x in (-1, 1) for z in (-1, 1)]
+def test_the_background_is_visible_between_small_items() -> None:
+    balls = [
+        mesh.transform([mesh.superellipsoid((1, 1, 1), GREY)], (3 * x, 0, 3 * z)) for x in (-1, 1) for z in (-1, 1)
+    ]
     alpha = pictured([patch for ball in balls for patch in ball], 90).alpha
     assert middle(alpha) == 0
     assert alpha[alpha.shape[0] // 8 :: 3 * alpha.shape[0] // 4, alpha.shape[1] // 8].min() == 255
 
 
-def test_a_coat_sticks_out_of_the_body_and_leaves_its_inside_whole() -> None:
+def test_fur_extends_beyond_the_body_and_keeps_its_inside_opaque() -> None:
     ball = [mesh.superellipsoid((1, 1, 1), GREY)]
-    bare, furry = (studio.shot(np.random.default_rng(2), ball, 0, 200, furry) for furry in (False, True))
+    bare, furry = (solid_renderer.render_mesh(np.random.default_rng(2), ball, 0, 200, furry) for furry in (False, True))
     assert bare is not None and furry is not None
     assert furry.alpha.shape[0] > bare.alpha.shape[0]
     assert middle(furry.alpha) == 255
@@ -144,37 +146,37 @@ def test_a_coat_sticks_out_of_the_body_and_leaves_its_inside_whole() -> None:
 
 
 def test_a_stream_of_solids_repeats_itself() -> None:
-    one, same = SampleStream(5, show=SOLID), SampleStream(5, show=SOLID)
+    one, same = SampleStream(5, content=SOLID), SampleStream(5, content=SOLID)
     for _ in range(6):
         left, right = one.next(96, 96), same.next(96, 96)
         assert np.array_equal(left.image, right.image) and np.array_equal(left.alpha, right.alpha)
 
 
 @pytest.mark.parametrize(("split", "index"), list(MEANS))
-def test_the_splits_show_what_they_always_showed(split: str, index: int) -> None:
+def test_the_held_out_splits_never_change(split: str, index: int) -> None:
     sample = held_out(index, split)
     quarters = cv2.resize(
         np.dstack((sample.image, sample.alpha)).astype(np.float32), (2, 2), interpolation=cv2.INTER_AREA
     )
-    # Bytes may differ by a grade from one processor to another; another picture differs everywhere.
+    # Values may differ by one level between processors; a different picture differs everywhere.
     assert quarters == pytest.approx(np.array(MEANS[split, index]), abs=0.3)
 
 
-def test_the_second_split_is_fixed_and_shows_something_else() -> None:
+def test_the_second_split_is_fixed_and_different() -> None:
     solid, again, drawn = held_out(2, "solid"), held_out(2, "solid"), held_out(2)
     assert np.array_equal(solid.image, again.image) and np.array_equal(solid.alpha, again.alpha)
     assert solid.image.shape == drawn.image.shape
     assert not np.array_equal(solid.image, drawn.image)
 
 
-def test_what_is_trained_on_comes_closer_than_the_first_split() -> None:
-    shown = [SampleStream(4, pool=16, show=show) for show in (EVERYTHING, DRAWN)]
+def test_training_data_has_larger_objects_than_the_first_split() -> None:
+    shown = [SampleStream(4, pool=16, content=show) for show in (EVERYTHING, DRAWN)]
     close, usual = ([float(stream.next(64, 64).alpha.mean()) / 255 > 0.6 for _ in range(250)] for stream in shown)
     assert sum(close) > 1.2 * sum(usual)
 
 
-def test_things_out_of_focus_in_the_background_are_no_object() -> None:
-    plain, crowded = (SampleStream(8, pool=1, show=Repertoire(crowded=share)) for share in (0.0, 1.0))
+def test_out_of_focus_objects_in_the_background_are_not_in_the_matte() -> None:
+    plain, crowded = (SampleStream(8, pool=1, content=ContentMix(crowded=share)) for share in (0.0, 1.0))
     alone, before_others = plain.next(96, 96), crowded.next(96, 96)
     assert not np.array_equal(alone.image, before_others.image)
     assert 0 < float((before_others.alpha > 0).mean()) < 0.95

@@ -14,7 +14,7 @@ from urllib3.exceptions import ProtocolError
 
 from tests.equipment.front import Answer, Front, front_of, refusal, times
 from tests.equipment.moto import moto_server, use_credentials
-from watcher.aws.clients import AwsOptions, is_amazon, make_client, translated
+from watcher.aws.clients import AwsOptions, is_amazon, make_client, translate_errors
 from watcher.aws.errors import translate
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError, Denied, SourceMissing, Stale, Throttled, Unavailable, WatcherError
@@ -97,27 +97,27 @@ def front() -> Iterator[Front]:
 
 class TestTranslate:
     @pytest.mark.parametrize("kind", BOTO_ERRORS, ids=lambda kind: kind.__name__)
-    def test_leaves_no_error_of_boto_as_it_is(self, kind: type[Exception]) -> None:
+    def test_translates_every_error_of_boto(self, kind: type[Exception]) -> None:
         ours = translate(made(kind), "s3://bucket/x.png")
         assert isinstance(ours, Unavailable | ConfigurationError)
         assert str(ours).startswith("s3://bucket/x.png: ")
 
     @pytest.mark.parametrize("kind", SETTINGS, ids=lambda kind: kind.__name__)
-    def test_tells_what_waiting_does_not_mend(self, kind: type[Exception]) -> None:
+    def test_of_a_wrong_setting_is_a_configuration_error(self, kind: type[Exception]) -> None:
         assert type(translate(made(kind), "s3")) is ConfigurationError
 
     @pytest.mark.parametrize("kind", CREDENTIALS, ids=lambda kind: kind.__name__)
-    def test_says_what_to_do_about_credentials(self, kind: type[Exception]) -> None:
+    def test_says_how_to_fix_credentials(self, kind: type[Exception]) -> None:
         ours = translate(made(kind), "s3")
         assert type(ours) is Denied
         assert "something" not in str(ours)
 
     @pytest.mark.parametrize("kind", NETWORK, ids=lambda kind: kind.__name__)
-    def test_blames_the_world_for_the_network(self, kind: type[Exception]) -> None:
+    def test_of_a_network_error_is_unavailable(self, kind: type[Exception]) -> None:
         assert type(translate(made(kind), "s3")) is Unavailable
 
     @pytest.mark.parametrize("error", [ProtocolError("broken"), ResponseParserError("a page"), TimeoutError("late")])
-    def test_knows_what_botocore_lets_through(self, error: Exception) -> None:
+    def test_translates_errors_that_botocore_does_not_wrap(self, error: Exception) -> None:
         assert type(translate(error, "s3")) is Unavailable
 
     @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ class TestTranslate:
         assert type(translate(answered(code, status), "s3")) is kind
         assert type(translate(answered(code, status, None), "s3")) is kind
 
-    def test_says_that_the_clock_is_off(self) -> None:
-        assert "this machine's clock is off" in str(translate(answered("RequestTimeTooSkewed", 403), "s3"))
+    def test_says_that_the_clock_is_wrong(self) -> None:
+        assert "this machine's clock is wrong" in str(translate(answered("RequestTimeTooSkewed", 403), "s3"))
 
-    def test_repeats_what_the_service_says(self) -> None:
+    def test_repeats_the_message_of_the_service(self) -> None:
         ours = translate(answered("AccessDenied", 403, "s3:PutObject\nis not allowed."), "s3://b/x.png")
         assert str(ours) == (
             "s3://b/x.png: the service answers AccessDenied (403): s3:PutObject is not allowed; "
@@ -184,26 +184,26 @@ class TestTranslate:
         ],
         ids=lambda error: type(error).__name__,
     )
-    def test_has_words_for_strangers_that_name_no_object(self, error: Exception) -> None:
+    def test_has_a_public_text_that_names_no_object(self, error: Exception) -> None:
         ours = translate(error, "reading s3://shop/in/portrait.jpg")
         assert ours is not None and "portrait" in str(ours)
         assert "portrait" not in ours.public and len(ours.public) > 10
 
-    def test_leaves_what_is_not_botos(self) -> None:
+    def test_leaves_other_errors(self) -> None:
         assert translate(Stale("x.jpg"), "s3") is None
         assert translate(KeyError("x"), "s3") is None
 
 
-class TestTranslated:
+class TestTranslateErrors:
     def test_keeps_the_cause(self) -> None:
         cause = answered("SlowDown", 503)
-        with pytest.raises(Throttled) as caught, translated("s3"):
+        with pytest.raises(Throttled) as caught, translate_errors("s3"):
             raise cause
         assert caught.value.__cause__ is cause
 
     def test_lets_our_own_errors_and_bugs_through(self) -> None:
         for error in (Stale("x.jpg"), ValueError("a bug")):
-            with pytest.raises(type(error)) as caught, translated("s3"):
+            with pytest.raises(type(error)) as caught, translate_errors("s3"):
                 raise error
             assert caught.value is error
 
@@ -216,7 +216,7 @@ class TestMakeClient:
             assert client.meta.region_name == "us-east-1"
             assert not is_amazon(client)
 
-    def test_of_amazons_takes_the_region_that_is_given(self) -> None:
+    def test_of_amazon_uses_the_given_region(self) -> None:
         client = make_client("sqs", AwsOptions(region="eu-central-1"), Counts())
         assert client.meta.endpoint_url == "https://sqs.eu-central-1.amazonaws.com"
         assert is_amazon(client)
@@ -235,26 +235,24 @@ class TestMakeClient:
             (AwsOptions(path_style=True), "path", "when_supported"),
         ],
     )
-    def test_puts_the_bucket_where_the_store_expects_it(self, options: AwsOptions, style: str, checksums: str) -> None:
+    def test_puts_the_bucket_into_path_or_host_name(self, options: AwsOptions, style: str, checksums: str) -> None:
         config = make_client("s3", options, Counts()).meta.config
         assert config.s3["addressing_style"] == style
         assert config.request_checksum_calculation == checksums
         assert config.response_checksum_validation == checksums
 
-    def test_takes_an_endpoint_from_botos_own_variables_for_another_store(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_takes_an_endpoint_from_botos_variables_for_another_service(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
         client = make_client("s3", AwsOptions(), Counts())
         assert client.meta.endpoint_url == "http://127.0.0.1:1"
         assert client.meta.config.s3["addressing_style"] == "path"
         assert client.meta.config.request_checksum_calculation == "when_required"
 
-    def test_sets_times_and_connections(self) -> None:
+    def test_sets_timeouts_and_connections(self) -> None:
         config = make_client("s3", AwsOptions(connections=7, connect_timeout=3, read_timeout=4), Counts()).meta.config
         assert (config.max_pool_connections, config.connect_timeout, config.read_timeout) == (7, 3, 4)
 
-    def test_of_an_unknown_profile_or_no_address_is_a_wrong_setting(self) -> None:
+    def test_of_an_unknown_profile_or_address_is_a_configuration_error(self) -> None:
         with pytest.raises(ConfigurationError, match=r"nobody.*name another profile"):
             make_client("s3", AwsOptions(profile="nobody"), Counts())
         with pytest.raises(ConfigurationError, match="http://"):
@@ -264,21 +262,21 @@ class TestMakeClient:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
         client = make_client("s3", AwsOptions("http://127.0.0.1:1"), Counts())
-        with pytest.raises(Denied, match="AWS_ACCESS_KEY_ID"), translated("s3"):
+        with pytest.raises(Denied, match="AWS_ACCESS_KEY_ID"), translate_errors("s3"):
             client.list_buckets()
 
-    def test_of_a_server_that_is_not_there_is_unavailable(self) -> None:
+    def test_of_an_unreachable_server_is_unavailable(self) -> None:
         client = make_client("s3", AwsOptions("http://127.0.0.1:1", attempts=1), Counts())
-        with pytest.raises(Unavailable, match="check the address"), translated("s3"):
+        with pytest.raises(Unavailable, match="check the address"), translate_errors("s3"):
             client.list_buckets()
 
-    def test_of_something_that_is_no_s3_is_unavailable(self, front: Front) -> None:
+    def test_of_another_kind_of_server_is_unavailable(self, front: Front) -> None:
         front.instead = times(9, Answer(200, b"<html>Welcome<br></html>"), "GET")
         client = make_client("s3", AwsOptions(front.endpoint), Counts())
-        with pytest.raises(Unavailable), translated("s3"):
+        with pytest.raises(Unavailable), translate_errors("s3"):
             client.list_buckets()
 
-    def test_counts_what_asks_for_fewer_requests_and_tries_again(self, front: Front) -> None:
+    def test_counts_throttled_requests_and_repeats_them(self, front: Front) -> None:
         counts = Counts()
         client = make_client("s3", AwsOptions(front.endpoint), counts)
         bucket = moto_server().bucket()
@@ -290,7 +288,7 @@ class TestMakeClient:
         client.get_bucket_acl(Bucket=bucket)
         assert counts.snapshot() == {"throttled_requests": {"put": 2, "head": 1, "other": 1}}
 
-    def test_counts_no_other_trouble(self, front: Front) -> None:
+    def test_counts_no_other_errors(self, front: Front) -> None:
         counts = Counts()
         client = make_client("s3", AwsOptions(front.endpoint), counts)
         front.instead = times(1, Answer(500), "GET")
@@ -302,7 +300,7 @@ class TestMakeClient:
     def test_gives_up_after_its_attempts(self, front: Front) -> None:
         client = make_client("s3", AwsOptions(front.endpoint, attempts=2), Counts())
         front.instead = times(9, refusal(503, "SlowDown"), "GET")
-        with pytest.raises(Throttled), translated("s3"):
+        with pytest.raises(Throttled), translate_errors("s3"):
             client.list_buckets()
         assert front.methods() == ["GET", "GET"]
 

@@ -1,4 +1,4 @@
-"""What may hang is tried beside the main thread."""
+"""A call that may hang runs beside the main thread."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from watcher.core.attempt import Attempt
 from watcher.core.errors import Unavailable
 
 
-def test_a_call_that_ends_well_has_nothing_to_say() -> None:
+def test_a_call_that_returns_raises_nothing() -> None:
     attempt = Attempt(lambda: 1)
-    assert attempt.ended(60)
-    attempt.result()
+    assert attempt.finished(60)
+    attempt.raise_error()
 
 
-def test_what_it_raises_is_raised_where_it_is_asked() -> None:
+def test_its_error_is_raised_in_the_thread_that_asks() -> None:
     def fail() -> None:
         raise Unavailable("no network")
 
     attempt = Attempt(fail)
-    assert attempt.ended(60)
+    assert attempt.finished(60)
     with pytest.raises(Unavailable, match="no network"):
-        attempt.result()
+        attempt.raise_error()
 
 
 def test_a_call_that_hangs_is_not_waited_for() -> None:
     forever = threading.Event()
     attempt = Attempt(forever.wait)
-    assert not attempt.ended(0.01)
+    assert not attempt.finished(0.01)
     forever.set()
-    assert attempt.ended(60)
+    assert attempt.finished(60)

@@ -41,7 +41,7 @@ def test_a_job_knows_its_image_and_its_output() -> None:
 
 
 def test_a_job_id_is_the_same_in_every_process_and_release() -> None:
-    """It stands in outputs on people's disks: if this changes, every picture in the world is made again."""
+    """Existing outputs contain it: if it changes, every one of them is made again."""
     assert RECIPE.job_id(REF) == "cda889542ff5ff5b298300bad23c9d81cade76b61e088d5670d73796790cc7a4"
 
 
@@ -78,6 +78,8 @@ def test_another_image_or_version_is_another_job(ref: ImageRef) -> None:
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-def test_no_two_pairs_of_key_and_version_run_together(key: str, version: str, key2: str, version2: str) -> None:
+def test_different_pairs_of_key_and_version_have_different_jobs(
+    key: str, version: str, key2: str, version2: str
+) -> None:
     one, two = ImageRef(key, version, 1), ImageRef(key2, version2, 1)
     assert (RECIPE.job_id(one) == RECIPE.job_id(two)) == (one == two)

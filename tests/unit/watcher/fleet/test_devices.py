@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from watcher.fleet import devices
-from watcher.fleet.devices import Workers, count_gpus, expand, plan_workers
+from watcher.fleet.devices import WorkerPlan, count_gpus, expand_devices, plan_workers
 
 
 @pytest.mark.parametrize(
@@ -27,28 +27,28 @@ def test_a_list_is_one_worker_for_each_place_in_it(text: str, expected: list[str
     def nobody_asks() -> int:
         raise AssertionError("the list says it all")
 
-    assert expand(text, nobody_asks) == expected
+    assert expand_devices(text, nobody_asks) == expected
 
 
 @pytest.mark.parametrize(("gpus", "expected"), [(0, ["cpu"]), (1, ["cuda:0"]), (3, ["cuda:0", "cuda:1", "cuda:2"])])
 def test_auto_is_every_gpu_or_else_the_cpu(gpus: int, expected: list[str]) -> None:
-    assert expand("auto", lambda: gpus) == expected
+    assert expand_devices("auto", lambda: gpus) == expected
 
 
 def test_auto_without_a_gpu_is_as_many_workers_as_the_cpu_has_room_for() -> None:
-    assert expand("auto", lambda: 0, on_cpu=3) == ["cpu", "cpu", "cpu"]
-    assert expand("auto", lambda: 1, on_cpu=3) == ["cuda:0"]
-    assert expand("cpu", on_cpu=3) == ["cpu"]
+    assert expand_devices("auto", lambda: 0, on_cpu=3) == ["cpu", "cpu", "cpu"]
+    assert expand_devices("auto", lambda: 1, on_cpu=3) == ["cuda:0"]
+    assert expand_devices("cpu", on_cpu=3) == ["cpu"]
 
 
 def of(monkeypatch: pytest.MonkeyPatch, cores: float, gibibytes: int) -> None:
-    """This machine has so much."""
+    """Pretend that this machine has these cores and this memory."""
     monkeypatch.setattr(devices, "available_cores", lambda: cores)
     monkeypatch.setattr(devices, "available_memory", lambda: gibibytes << 30)
 
 
 @pytest.mark.parametrize(
-    ("text", "gpus", "foreign", "said"),
+    ("text", "gpus", "third_party", "said"),
     [
         ("auto", 0, False, "4 workers on cpu, with 2 threads each"),
         ("auto", 0, True, "1 worker on cpu, with 8 threads each"),
@@ -58,15 +58,15 @@ def of(monkeypatch: pytest.MonkeyPatch, cores: float, gibibytes: int) -> None:
     ],
 )
 def test_a_plan_says_what_is_started_on_a_machine_of_eight_cores_and_eight_gibibytes(
-    monkeypatch: pytest.MonkeyPatch, text: str, gpus: int, foreign: bool, said: str
+    monkeypatch: pytest.MonkeyPatch, text: str, gpus: int, third_party: bool, said: str
 ) -> None:
     of(monkeypatch, 8, 8)
-    assert str(plan_workers(text, 0, foreign=foreign, count=lambda: gpus)) == said
+    assert str(plan_workers(text, 0, third_party=third_party, count=lambda: gpus)) == said
 
 
 def test_a_plan_keeps_to_the_threads_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     of(monkeypatch, 8, 8)
-    assert plan_workers("cpu:2", 3, foreign=False) == Workers(["cpu", "cpu"], 3)
+    assert plan_workers("cpu:2", 3, third_party=False) == WorkerPlan(["cpu", "cpu"], 3)
 
 
 # Counting.
@@ -81,7 +81,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def torch_answers(monkeypatch: pytest.MonkeyPatch, code: int, out: str) -> list[list[str]]:
-    """Stand in for the process that asks torch; what it was asked."""
+    """Replace the process that asks torch; returns the commands that were run."""
     asked: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:

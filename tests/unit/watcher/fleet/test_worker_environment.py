@@ -1,4 +1,4 @@
-"""What a worker is started with: it keeps the memory that pictures need, and threads that wait do not spin."""
+"""The environment of a worker: it keeps memory between pictures, and waiting threads do not spin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from watcher.commands.bench.engine import engine_process
-from watcher.fleet import keeper as fleet
+from watcher.fleet import keeper
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 
 PICTURES = """
@@ -32,7 +32,7 @@ thread = threading.Thread(target=work)
 thread.start()
 thread.join()
 """
-"""How many pages a thread is given anew while it makes ten pictures of 80 MB, after the first three."""
+"""Prints the page faults of a thread that makes ten pictures of 80 MB, after the first three."""
 
 
 def pages_given_anew(environment: dict[str, str]) -> int:
@@ -42,13 +42,13 @@ def pages_given_anew(environment: dict[str, str]) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library allocates by other rules")
-def test_a_worker_is_not_given_memory_anew_for_each_picture() -> None:
+def test_a_worker_does_not_allocate_its_memory_anew_for_each_picture() -> None:
     assert pages_given_anew({}) > 1000
     assert pages_given_anew(dict(WORKER_ENVIRONMENT)) < 100
 
 
-def test_what_is_set_already_counts_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_are_set_already_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
-    assert engine_process.environment()["MALLOC_ARENA_MAX"] == fleet.environment()["MALLOC_ARENA_MAX"] == "7"
+    assert engine_process.environment()["MALLOC_ARENA_MAX"] == keeper.worker_environment()["MALLOC_ARENA_MAX"] == "7"
     monkeypatch.delenv("MALLOC_ARENA_MAX")
-    assert engine_process.environment()["MALLOC_ARENA_MAX"] == fleet.environment()["MALLOC_ARENA_MAX"] == "1"
+    assert engine_process.environment()["MALLOC_ARENA_MAX"] == keeper.worker_environment()["MALLOC_ARENA_MAX"] == "1"

@@ -1,4 +1,4 @@
-"""Arrivals are taken from every source, whatever happens to source or queue."""
+"""Arrivals get from every source into the queue, whatever fails."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.equipment.support import wait_until
 from watcher.core.errors import NotAnEvent, Unavailable
-from watcher.core.jobs import ImageRef, Job, Lease, Recipe
-from watcher.ingest.intake import Intake, MakeSource
-from watcher.ingest.reconcile import Reconciler
-from watcher.queues.base import QueueStats
-from watcher.sources.base import Arrival, Hint, SourceNews, Stop
+from watcher.core.jobs import ImageRef, Job, Recipe
+from watcher.ingest.enqueue import Enqueuer
+from watcher.ingest.intake import Intake, SourceFactory
+from watcher.queues.base import Leases, QueueStats
+from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks, Stop
+from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
-from watcher.sources.names import SourceFilter
-from watcher.sources.notices import Notices
+from watcher.sources.source_filter import SourceFilter
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
 from watcher.telemetry.run_summary import RunSummary
@@ -27,7 +28,7 @@ SOURCE = "s3://shop/in/"
 
 
 class Outbox:
-    """A queue that only takes, and refuses as often as it is told."""
+    """A queue that only takes jobs, and refuses the first `refusals` calls."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
@@ -40,8 +41,8 @@ class Outbox:
         self.keys += [job.ref.key for job in jobs]
         return len(jobs)
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
-        return []
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
+        return Leases()
 
     def suspects(self) -> int:
         return 0
@@ -53,24 +54,42 @@ class Outbox:
         """Nothing is open."""
 
 
-class Told:
-    """A source that yields what it was told, one list for each time it is opened; an error is raised."""
+class ScriptedSource:
+    """A source with a script: each time it is opened, it yields a list of keys, raises an error, or sets an event.
 
-    def __init__(self, *lives: list[str] | Exception) -> None:
+    With an event, it reports that it works and yields nothing.
+    """
+
+    callbacks = SourceCallbacks()
+
+    def __init__(self, *lives: list[str] | Exception | threading.Event) -> None:
         self._lives = list(lives)
+        self.forgotten: list[str] = []
 
     def arrivals(self, stop: Stop) -> Iterator[list[Arrival]]:
         life = self._lives.pop(0) if self._lives else []
         if isinstance(life, Exception):
             raise life
-        yield [Arrival(ImageRef(key, "etag", 5), Hint.RECONCILE) for key in life]
+        if isinstance(life, threading.Event):
+            self.callbacks.on_health(True, "")
+            life.set()
+            stop.wait()
+            return
+        yield [Arrival(ImageRef(key, "etag", 5), DiscoveredVia.RECONCILE) for key in life]
         yield []
         stop.wait()
+
+    def reporting(self, callbacks: SourceCallbacks) -> ScriptedSource:
+        self.callbacks = callbacks
+        return self
+
+    def forget(self, key: str) -> None:
+        self.forgotten.append(key)
 
 
 @dataclass
 class Bench:
-    """An intake with all around it within reach."""
+    """An intake and everything that it uses."""
 
     outbox: Outbox = field(default_factory=Outbox)
     metrics: Metrics = field(default_factory=Metrics)
@@ -78,16 +97,16 @@ class Bench:
     run_summary: RunSummary = field(default_factory=RunSummary)
     woken: threading.Event = field(default_factory=threading.Event)
 
-    def intake(self, **sources: MakeSource) -> Intake:
+    def intake(self, **sources: SourceFactory) -> Intake:
         store = MemoryStore(SOURCE)
-        reconciler = Reconciler(Recipe(SOURCE, "digest", {}), store, MemoryStore("memory://sink"), self.outbox, None)
-        notices = Notices(store, SourceFilter())
-        return Intake(reconciler, sources, notices, self.metrics, self.health, self.run_summary, self.woken.set)
+        enqueuer = Enqueuer(Recipe(SOURCE, "digest", {}), store, MemoryStore("memory://sink"), self.outbox, None)
+        resolver = EventResolver(store, SourceFilter())
+        return Intake(enqueuer, sources, resolver, self.metrics, self.health, self.run_summary, self.woken.set)
 
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr("watcher.ingest.intake.PAUSE", 0.01)
+    monkeypatch.setattr("watcher.ingest.intake.RETRY", (0.01, 0.01))
     return Bench()
 
 
@@ -96,8 +115,8 @@ def started(intake: Intake) -> Intake:
     return intake
 
 
-def test_what_arrives_is_enqueued_and_the_workers_are_woken(bench: Bench) -> None:
-    intake = started(bench.intake(source=lambda news: Told(["a.jpg", "b.jpg"])))
+def test_arrivals_are_enqueued_and_the_workers_are_woken(bench: Bench) -> None:
+    intake = started(bench.intake(source=lambda callbacks: ScriptedSource(["a.jpg", "b.jpg"])))
     wait_until(lambda: bench.run_summary.listed)
     intake.stop()
     assert bench.outbox.keys == ["a.jpg", "b.jpg"]
@@ -106,11 +125,11 @@ def test_what_arrives_is_enqueued_and_the_workers_are_woken(bench: Bench) -> Non
     assert "alphadrop_source_healthy 1.0" in bench.metrics.render()[0].decode()
 
 
-def test_an_arrival_outlives_a_queue_in_trouble_which_makes_us_unready(bench: Bench) -> None:
+def test_no_arrival_is_lost_when_the_queue_fails_and_it_is_unready_meanwhile(bench: Bench) -> None:
     bench.outbox.refusals = 3
     said: list[dict[str, str]] = []
-    bench.health.set = lambda part, ok, why="": said.append({part: why})  # type: ignore[method-assign]
-    intake = started(bench.intake(source=lambda news: Told(["a.jpg"])))
+    bench.health.set = lambda part, ready, reason="": said.append({part: reason})  # type: ignore[method-assign]
+    intake = started(bench.intake(source=lambda callbacks: ScriptedSource(["a.jpg"])))
     wait_until(lambda: bench.outbox.keys)
     intake.stop()
     assert said.count({"queue": Unavailable.public}) == 3
@@ -118,9 +137,9 @@ def test_an_arrival_outlives_a_queue_in_trouble_which_makes_us_unready(bench: Be
 
 
 @pytest.mark.parametrize("error", [Unavailable("no network"), KeyError("a bug")])
-def test_a_source_that_fails_is_opened_again_and_its_trouble_is_told(bench: Bench, error: Exception) -> None:
-    source = Told(error, ["a.jpg"])
-    intake = started(bench.intake(source=lambda news: source))
+def test_a_source_that_fails_is_opened_again_and_its_error_is_recorded(bench: Bench, error: Exception) -> None:
+    source = ScriptedSource(error, ["a.jpg"])
+    intake = started(bench.intake(source=lambda callbacks: source))
     wait_until(lambda: bench.outbox.keys)
     intake.stop()
     assert bench.run_summary.transient_errors == 1 and str(error) in bench.run_summary.last_error
@@ -128,23 +147,61 @@ def test_a_source_that_fails_is_opened_again_and_its_trouble_is_told(bench: Benc
     assert 'alphadrop_reconcile_runs_total{result="failed"} 1.0' in bench.metrics.render()[0].decode()
 
 
-def test_one_source_in_trouble_does_not_stop_the_other(bench: Bench) -> None:
-    def broken(news: SourceNews) -> Told:
+def test_an_outage_of_a_source_is_two_log_lines_however_long_it_lasts(bench: Bench) -> None:
+    source = ScriptedSource(*[Unavailable("s3://shop/in/secret.jpg: no network")] * 20, ["a.jpg"])
+    with capture_logs() as lines:
+        intake = started(bench.intake(source=lambda callbacks: source))
+        wait_until(lambda: bench.outbox.keys)
+        intake.stop()
+    assert [line["event"] for line in lines] == ["source_failed", "source_recovered"]
+    assert bench.run_summary.transient_errors == 20
+
+
+def test_an_outage_of_the_queue_is_two_log_lines_however_long_it_lasts(bench: Bench) -> None:
+    bench.outbox.refusals = 20
+    with capture_logs() as lines:
+        intake = started(bench.intake(source=lambda callbacks: ScriptedSource(["a.jpg"])))
+        wait_until(lambda: bench.run_summary.listed)
+        intake.stop()
+    assert [line["event"] for line in lines] == ["enqueue_failed", "enqueue_recovered"]
+
+
+def test_a_source_that_reports_that_it_works_ends_the_outage_without_an_arrival(bench: Bench) -> None:
+    source = ScriptedSource(Unavailable("no broker"), silent := threading.Event())
+    with capture_logs() as lines:
+        intake = started(bench.intake(events=lambda callbacks: source.reporting(callbacks)))
+        wait_until(silent.is_set)
+        wait_until(lambda: "events" not in bench.health.unready())
+        intake.stop()
+    assert [line["event"] for line in lines] == ["events_failed", "events_recovered"]
+
+
+def test_every_source_forgets_an_image_that_a_worker_did_not_find(bench: Bench) -> None:
+    sources = [ScriptedSource(["a.jpg"]), ScriptedSource(["b.jpg"])]
+    intake = started(bench.intake(source=lambda callbacks: sources[0], events=lambda callbacks: sources[1]))
+    wait_until(lambda: len(bench.outbox.keys) == 2)
+    intake.forget("a.jpg")
+    intake.stop()
+    assert [source.forgotten for source in sources] == [["a.jpg"], ["a.jpg"]]
+
+
+def test_a_source_that_fails_does_not_stop_the_other(bench: Bench) -> None:
+    def broken(callbacks: SourceCallbacks) -> ScriptedSource:
         raise Unavailable("no broker")
 
-    intake = started(bench.intake(source=lambda news: Told(["a.jpg"]), events=broken))
+    intake = started(bench.intake(source=lambda callbacks: ScriptedSource(["a.jpg"]), events=broken))
     wait_until(lambda: bench.outbox.keys and "events" in bench.health.unready())
     intake.stop()
     assert bench.health.unready()["events"] == Unavailable.public
     assert "source" not in bench.health.unready()
 
 
-def test_what_is_posted_is_in_the_queue_when_the_call_returns(bench: Bench) -> None:
+def test_a_posted_image_is_in_the_queue_when_the_call_returns(bench: Bench) -> None:
     bench.intake().post(encode_arrival(SOURCE, ImageRef("a.jpg", "etag", 5)))
     assert bench.outbox.keys == ["a.jpg"]
 
 
-def test_what_cannot_be_enqueued_is_refused_to_whoever_posts_it(bench: Bench) -> None:
+def test_a_post_fails_if_its_image_cannot_be_enqueued(bench: Bench) -> None:
     bench.outbox.refusals = 1
     with pytest.raises(Unavailable):
         bench.intake().post(encode_arrival(SOURCE, ImageRef("a.jpg", "etag", 5)))

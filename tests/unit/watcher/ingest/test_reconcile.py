@@ -1,4 +1,4 @@
-"""Arrivals become jobs, passes over a bucket say what is to be done, and what was lost is said again."""
+"""Arrivals become jobs; comparisons find outstanding images, and find them again if their jobs were lost."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from inference.codec import encode
 from inference.picture import Cutout
 from tests.equipment.support import Clock
 from watcher.core.errors import Unavailable
-from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Recipe
-from watcher.ingest.comparison import REMEMBERED, Recent
-from watcher.ingest.reconcile import RESEND, Patrol, Reconciler
-from watcher.queues.base import QueueStats
+from watcher.core.jobs import ImageRef, Job, Outcome, Recipe
+from watcher.ingest.enqueue import Enqueuer
+from watcher.ingest.listing_comparison import MAX_RECENT, RecentImages
+from watcher.ingest.reconcile import RESEND, Reconciler
+from watcher.queues.base import Leases, QueueStats
 from watcher.queues.sqlite import SqliteQueue
-from watcher.sources.base import Arrival, Hint
-from watcher.sources.names import SourceFilter
+from watcher.sources.base import Arrival, DiscoveredVia
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import INTERNAL_PREFIX
 from watcher.stores.output_metadata import png_text
 from watcher.testing import MemoryStore
@@ -32,7 +33,7 @@ NEVER = threading.Event()
 
 
 class Outbox:
-    """A queue that only takes, as a broker's looks to `watch`."""
+    """A queue that only takes jobs, like a broker's for `watch`."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
@@ -42,8 +43,8 @@ class Outbox:
         self.jobs += jobs
         return len(jobs)
 
-    def lease(self, owner: str, limit: int, *, alone: bool) -> list[Lease]:
-        return []
+    def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
+        return Leases()
 
     def suspects(self) -> int:
         return 0
@@ -71,9 +72,9 @@ def outbox() -> Outbox:
 
 
 @pytest.fixture
-def shared(source: MemoryStore, sink: MemoryStore, outbox: Outbox) -> Reconciler:
-    """On one side a broker's queue, which knows nothing of what is done."""
-    return Reconciler(RECIPE, source, sink, outbox, None)
+def shared(source: MemoryStore, sink: MemoryStore, outbox: Outbox) -> Enqueuer:
+    """With a broker's queue, which does not know what is done."""
+    return Enqueuer(RECIPE, source, sink, outbox, None)
 
 
 @pytest.fixture
@@ -86,8 +87,8 @@ def write_output(sink: MemoryStore, job: Job) -> None:
     sink.write(job.output, encode(Cutout(np.zeros((2, 2, 4), np.uint8)), text=png_text(job)))
 
 
-def arrivals(hint: Hint, *refs: ImageRef) -> list[Arrival]:
-    return [Arrival(ref, hint) for ref in refs]
+def arrivals(discovered_via: DiscoveredVia, *refs: ImageRef) -> list[Arrival]:
+    return [Arrival(ref, discovered_via) for ref in refs]
 
 
 def keys(jobs: list[Job]) -> list[str]:
@@ -97,40 +98,40 @@ def keys(jobs: list[Job]) -> list[str]:
 # Arrivals.
 
 
-def test_a_broker_gets_every_event_and_of_a_listing_what_the_sink_has_not(
-    shared: Reconciler, source: MemoryStore, sink: MemoryStore, outbox: Outbox
+def test_a_broker_gets_every_event_and_the_listed_images_without_an_output(
+    shared: Enqueuer, source: MemoryStore, sink: MemoryStore, outbox: Outbox
 ) -> None:
     done, new = source.write("done.jpg", b"x"), source.write("new.jpg", b"x")
     write_output(sink, RECIPE.job(done))
-    assert shared.accept(arrivals(Hint.SCAN, done, new)) == 1
-    assert shared.accept(arrivals(Hint.EVENT, done)) == 1
+    assert shared.accept(arrivals(DiscoveredVia.SCAN, done, new)) == 1
+    assert shared.accept(arrivals(DiscoveredVia.EVENT, done)) == 1
     assert keys(outbox.jobs) == ["new.jpg", "done.jpg"]
 
 
-def test_a_listing_is_handed_over_again_when_the_sink_could_not_be_asked(
-    shared: Reconciler, source: MemoryStore, sink: MemoryStore, outbox: Outbox
+def test_a_listing_is_accepted_again_after_the_sink_failed(
+    shared: Enqueuer, source: MemoryStore, sink: MemoryStore, outbox: Outbox
 ) -> None:
     ref = source.write("a.jpg", b"x")
     sink.failing["output_info"] = Unavailable("no network")
     with pytest.raises(Unavailable):
-        shared.accept(arrivals(Hint.SCAN, ref))
+        shared.accept(arrivals(DiscoveredVia.SCAN, ref))
     sink.failing.clear()
-    assert shared.accept(arrivals(Hint.SCAN, ref)) == 1
+    assert shared.accept(arrivals(DiscoveredVia.SCAN, ref)) == 1
 
 
-def test_the_embedded_queue_takes_a_job_once_and_again_when_its_output_is_missing(
+def test_the_embedded_queue_takes_a_job_again_only_if_its_output_is_missing(
     source: MemoryStore, sink: MemoryStore, queue: SqliteQueue
 ) -> None:
-    reconciler = Reconciler(RECIPE, source, sink, queue, queue)
+    enqueuer = Enqueuer(RECIPE, source, sink, queue, queue)
     ref = source.write("a.jpg", b"x")
-    assert reconciler.accept(arrivals(Hint.EVENT, ref)) == 1
-    assert reconciler.accept(arrivals(Hint.RECONCILE, ref)) == 0
+    assert enqueuer.accept(arrivals(DiscoveredVia.EVENT, ref)) == 1
+    assert enqueuer.accept(arrivals(DiscoveredVia.RECONCILE, ref)) == 0
     (lease,) = queue.lease("w", 1, alone=True)
     write_output(sink, lease.job)
     lease.done(Outcome.WRITTEN)
-    assert reconciler.accept(arrivals(Hint.SCAN, ref)) == 0
+    assert enqueuer.accept(arrivals(DiscoveredVia.SCAN, ref)) == 0
     sink.remove(lease.job.output)
-    assert reconciler.accept(arrivals(Hint.SCAN, ref)) == 1
+    assert enqueuer.accept(arrivals(DiscoveredVia.SCAN, ref)) == 1
 
 
 # Passes.
@@ -142,59 +143,59 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def patrol(shared: Reconciler, clock: Clock) -> Patrol:
-    return Patrol(shared, SourceFilter(), clock=clock)
+def reconciler(shared: Enqueuer, clock: Clock) -> Reconciler:
+    return Reconciler(shared, SourceFilter(), clock=clock)
 
 
-def one_pass(patrol: Patrol) -> list[str]:
-    found = [ref.key for ref in patrol.find(NEVER)]
-    patrol.finished()
+def compare_once(reconciler: Reconciler) -> list[str]:
+    found = [ref.key for ref in reconciler.find(NEVER)]
+    reconciler.confirm()
     return found
 
 
-def test_what_was_said_is_not_said_again_while_it_may_wait(
-    patrol: Patrol, source: MemoryStore, outbox: Outbox, clock: Clock
+def test_an_image_is_not_found_again_while_its_job_may_wait(
+    reconciler: Reconciler, source: MemoryStore, outbox: Outbox, clock: Clock
 ) -> None:
     source.write("a.jpg", b"x")
     outbox.waiting = 1
-    assert one_pass(patrol) == ["a.jpg"]
+    assert compare_once(reconciler) == ["a.jpg"]
     source.write("b.jpg", b"x")
-    assert one_pass(patrol) == ["b.jpg"]
-    assert one_pass(patrol) == []
+    assert compare_once(reconciler) == ["b.jpg"]
+    assert compare_once(reconciler) == []
 
 
-def test_a_new_version_is_said_at_once(patrol: Patrol, source: MemoryStore, outbox: Outbox) -> None:
+def test_a_new_version_is_found_at_once(reconciler: Reconciler, source: MemoryStore, outbox: Outbox) -> None:
     outbox.waiting = 1
     source.write("a.jpg", b"x")
-    assert one_pass(patrol) == ["a.jpg"]
+    assert compare_once(reconciler) == ["a.jpg"]
     source.write("a.jpg", b"y")
-    assert one_pass(patrol) == ["a.jpg"]
+    assert compare_once(reconciler) == ["a.jpg"]
 
 
-def test_what_was_lost_on_its_way_is_said_again_when_the_queue_has_run_empty(
-    patrol: Patrol, source: MemoryStore, outbox: Outbox
+def test_an_image_whose_job_was_lost_is_found_again_when_the_queue_is_empty(
+    reconciler: Reconciler, source: MemoryStore, outbox: Outbox
 ) -> None:
     source.write("a.jpg", b"x")
     outbox.waiting = 1
-    assert (one_pass(patrol), one_pass(patrol)) == (["a.jpg"], [])
+    assert (compare_once(reconciler), compare_once(reconciler)) == (["a.jpg"], [])
     outbox.waiting = 0
-    assert one_pass(patrol) == ["a.jpg"]
+    assert compare_once(reconciler) == ["a.jpg"]
 
 
-def test_what_was_lost_in_a_queue_that_never_runs_empty_is_said_again_after_an_hour(
-    patrol: Patrol, source: MemoryStore, outbox: Outbox, clock: Clock
+def test_an_image_is_found_again_after_an_hour_if_the_queue_is_never_empty(
+    reconciler: Reconciler, source: MemoryStore, outbox: Outbox, clock: Clock
 ) -> None:
     source.write("a.jpg", b"x")
     outbox.waiting = 1
-    assert one_pass(patrol) == ["a.jpg"]
+    assert compare_once(reconciler) == ["a.jpg"]
     clock.now += RESEND - 1
-    assert one_pass(patrol) == []
+    assert compare_once(reconciler) == []
     clock.now += 1
-    assert one_pass(patrol) == ["a.jpg"]
+    assert compare_once(reconciler) == ["a.jpg"]
 
 
 class BreaksOff(MemoryStore):
-    """A listing that fails after its first objects, as often as it is told."""
+    """A store whose listing fails after the first object, `failures` times."""
 
     failures = 1
 
@@ -207,88 +208,88 @@ class BreaksOff(MemoryStore):
         yield from refs[1:]
 
 
-def test_a_pass_that_breaks_off_is_made_again_from_its_start(sink: MemoryStore, outbox: Outbox, clock: Clock) -> None:
+def test_a_comparison_that_breaks_off_starts_over(sink: MemoryStore, outbox: Outbox, clock: Clock) -> None:
     source = BreaksOff("memory://source")
-    patrol = Patrol(Reconciler(RECIPE, source, sink, outbox, None), SourceFilter(), clock=clock)
+    reconciler = Reconciler(Enqueuer(RECIPE, source, sink, outbox, None), SourceFilter(), clock=clock)
     for key in ("a.jpg", "b.jpg"):
         source.write(key, b"x")
     outbox.waiting = 1
     with pytest.raises(Unavailable):
-        one_pass(patrol)
-    assert one_pass(patrol) == ["a.jpg", "b.jpg"]
+        compare_once(reconciler)
+    assert compare_once(reconciler) == ["a.jpg", "b.jpg"]
 
 
-def mark_of(sink: MemoryStore) -> list[str]:
+def marker_of(sink: MemoryStore) -> list[str]:
     return [key for key in sink.keys if key.startswith(INTERNAL_PREFIX)]
 
 
-def test_after_a_change_of_model_passes_are_deep_until_one_finds_nothing_to_do(
+def test_after_a_change_of_model_comparisons_are_deep_until_one_finds_nothing(
     source: MemoryStore, sink: MemoryStore, outbox: Outbox
 ) -> None:
     sink.now = 100.0
     old = RECIPE.job(source.write("a.jpg", b"x"))
     write_output(sink, old)
     recipe = replace(RECIPE, model="another")
-    patrol = Patrol(Reconciler(recipe, source, sink, outbox, None), SourceFilter())
-    assert one_pass(patrol) == ["a.jpg"]
+    reconciler = Reconciler(Enqueuer(recipe, source, sink, outbox, None), SourceFilter())
+    assert compare_once(reconciler) == ["a.jpg"]
     outbox.waiting = 1
-    assert one_pass(patrol) == []  # it waits, and as far as the listings tell it is done
-    assert mark_of(sink) == []
+    assert compare_once(reconciler) == []  # it waits, and as far as the listings tell it is done
+    assert marker_of(sink) == []
     outbox.waiting = 0  # the message is lost
-    assert one_pass(patrol) == ["a.jpg"]
+    assert compare_once(reconciler) == ["a.jpg"]
     write_output(sink, recipe.job(old.ref))
-    assert one_pass(patrol) == []
-    assert len(mark_of(sink)) == 1
+    assert compare_once(reconciler) == []
+    assert len(marker_of(sink)) == 1
     write_output(sink, old)
-    assert one_pass(patrol) == [], "with the mark, listings are trusted"
+    assert compare_once(reconciler) == [], "with the mark, listings are trusted"
 
 
-def test_a_deep_pass_that_was_not_taken_whole_is_made_again(shared: Reconciler, source: MemoryStore) -> None:
+def test_a_deep_comparison_that_was_not_confirmed_is_repeated(shared: Enqueuer, source: MemoryStore) -> None:
     other = replace(RECIPE, model="another")
     assert isinstance(shared.sink, MemoryStore)
     shared.sink.now = 100.0
     write_output(shared.sink, RECIPE.job(source.write("a.jpg", b"x")))
-    first = Patrol(replace(shared, recipe=other), SourceFilter())
+    first = Reconciler(replace(shared, recipe=other), SourceFilter())
     assert [ref.key for ref in first.find(NEVER)] == ["a.jpg"]  # and then it is killed
-    assert one_pass(Patrol(replace(shared, recipe=other), SourceFilter())) == ["a.jpg"]
+    assert compare_once(Reconciler(replace(shared, recipe=other), SourceFilter())) == ["a.jpg"]
 
 
-def test_a_broker_never_gets_more_than_can_be_remembered_until_it_has_run_empty(
-    shared: Reconciler, source: MemoryStore, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+def test_a_broker_gets_no_more_images_than_are_remembered_until_it_is_empty(
+    shared: Enqueuer, source: MemoryStore, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watcher.ingest.reconcile.Recent", lambda: Recent(3))
+    monkeypatch.setattr("watcher.ingest.reconcile.RecentImages", lambda: RecentImages(3))
     for number in range(5):
         source.write(f"{number}.jpg", b"x")
-    patrol = Patrol(shared, SourceFilter())
+    reconciler = Reconciler(shared, SourceFilter())
     outbox.waiting = 1
-    assert (len(one_pass(patrol)), len(one_pass(patrol))) == (3, 0)
+    assert (len(compare_once(reconciler)), len(compare_once(reconciler))) == (3, 0)
     outbox.waiting = 0
-    assert len(one_pass(patrol)) == 3
+    assert len(compare_once(reconciler)) == 3
 
 
-def test_what_is_just_being_written_waits_for_a_later_pass(shared: Reconciler, source: MemoryStore) -> None:
+def test_an_image_that_is_being_written_is_left_for_a_later_comparison(shared: Enqueuer, source: MemoryStore) -> None:
     source.now = time.time()
     source.write("young.jpg", b"x")
     source.now -= 3600
     source.write("old.jpg", b"x")
-    assert one_pass(Patrol(shared, SourceFilter(), settle=60.0)) == ["old.jpg"]
-    assert one_pass(Patrol(shared, SourceFilter())) == ["old.jpg", "young.jpg"]
+    assert compare_once(Reconciler(shared, SourceFilter(), settle=60.0)) == ["old.jpg"]
+    assert compare_once(Reconciler(shared, SourceFilter())) == ["old.jpg", "young.jpg"]
 
 
-def test_where_asking_costs_nothing_every_pass_is_deep_and_leaves_no_mark(
-    shared: Reconciler, source: MemoryStore, sink: MemoryStore
+def test_with_deep_every_comparison_is_deep_and_sets_no_marker(
+    shared: Enqueuer, source: MemoryStore, sink: MemoryStore
 ) -> None:
     job = RECIPE.job(source.write("a.jpg", b"x"))
     write_output(sink, replace(job, id="0" * 64))
-    patrol = Patrol(shared, SourceFilter(), deep=True)
-    assert (one_pass(patrol), one_pass(patrol)) == (["a.jpg"], ["a.jpg"])
+    reconciler = Reconciler(shared, SourceFilter(), deep=True)
+    assert (compare_once(reconciler), compare_once(reconciler)) == (["a.jpg"], ["a.jpg"])
     assert sink.keys == {"a.png"}
 
 
-def test_the_memory_of_what_was_said_is_bounded() -> None:
-    recent = Recent(3)
+def test_the_memory_of_found_images_is_bounded() -> None:
+    recent = RecentImages(3)
     refs = [ImageRef(f"{number}.jpg", "1", 1) for number in range(5)]
     assert [recent.add(ref) for ref in refs] == [True] * 5
     assert [recent.add(ref) for ref in refs[2:]] == [False] * 3
     assert recent.add(refs[0])
-    assert REMEMBERED >= 100_000
+    assert MAX_RECENT >= 100_000

@@ -24,9 +24,9 @@ import watcher
 from watcher.core.errors import ConfigurationError, Unavailable
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
-from watcher.queues import sqlite_file
-from watcher.queues.sqlite import SUSPECT_PATIENCE, SqliteLease, SqliteQueue
-from watcher.queues.sqlite_file import SCHEMA_VERSION, SQL
+from watcher.queues import sqlite_database
+from watcher.queues.sqlite import SUSPECT_MAX_WAIT, SqliteLease, SqliteQueue
+from watcher.queues.sqlite_database import SCHEMA_VERSION, SQL
 
 ROOT = Path(watcher.__file__).parents[1]
 LIMIT = 120.0  # seconds that a child may take before a test gives up
@@ -67,7 +67,7 @@ PRELUDE = """
 import sys
 from pathlib import Path
 from watcher.queues.sqlite import SqliteQueue
-from watcher.queues.sqlite_file import SQL
+from watcher.queues.sqlite_database import SQL
 from watcher.core.jobs import ImageRef, Job, Outcome
 def job(key): return Job(f"{key}@1", ImageRef(key, "1", 10), f"{key}.png")
 """
@@ -87,7 +87,7 @@ KILLED_INSIDE_A_PUT = """
 import os, signal
 queue = SqliteQueue(Path(sys.argv[1]))
 queue.put([job("before")])
-with queue._file.transaction() as connection:
+with queue._database.transaction() as connection:
     for number in range(5000):  # enough to spill half a transaction into the file
         values = {"id": f"{number}@1", "key": str(number).encode(), "version": b"1", "size": 1, "output": b"x"}
         connection.execute(SQL["put_job"], values | {"now": 0.0})
@@ -201,7 +201,7 @@ def test_threads_share_one_queue(path: Path) -> None:
 
 
 def test_a_queue_that_is_locked_for_long_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT", 0.0)
+    monkeypatch.setattr(sqlite_database, "BUSY_TIMEOUT", 0.0)
     with opened(path) as queue, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match="locked"):
@@ -212,7 +212,7 @@ def test_a_queue_that_is_locked_for_long_is_unavailable(path: Path, monkeypatch:
 
 
 def test_a_new_file_that_is_locked_for_long_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT", 0.0)
+    monkeypatch.setattr(sqlite_database, "BUSY_TIMEOUT", 0.0)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match="locked"):
@@ -225,10 +225,10 @@ def test_a_new_file_that_is_locked_for_long_is_unavailable(path: Path, monkeypat
 def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
     with opened(path) as queue:
         queue.put(jobs(10))
-        with queue._file.transaction("BEGIN") as connection:
+        with queue._database.transaction("BEGIN") as connection:
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        assert queue._file._connection is not None
-        queue._file._connection.execute(f"PRAGMA max_page_count = {pages}")  # as good as a full disk
+        assert queue._database._connection is not None
+        queue._database._connection.execute(f"PRAGMA max_page_count = {pages}")  # as good as a full disk
         with pytest.raises(Unavailable, match="full"):
             queue.put([job(f"new-{number}") for number in range(5000)])
         assert queue.stats().pending == 10
@@ -258,11 +258,11 @@ def test_a_newer_schema_says_what_to_do(path: Path) -> None:
         SqliteQueue(path)
 
 
-def test_somebody_elses_database_is_left_as_it_is(path: Path) -> None:
+def test_a_foreign_database_is_left_unchanged(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     before = path.read_bytes()
-    with pytest.raises(ConfigurationError, match="not a queue"):
+    with pytest.raises(ConfigurationError, match="not an alphadrop queue"):
         SqliteQueue(path)
     assert path.read_bytes() == before
 
@@ -301,14 +301,14 @@ def test_a_deleted_queue_begins_anew(path: Path) -> None:
 
 def test_a_bug_in_a_statement_is_not_called_unavailable(path: Path) -> None:
     syntax = pytest.raises(sqlite3.OperationalError, match="syntax")
-    with opened(path) as queue, syntax, queue._file.transaction() as connection:
+    with opened(path) as queue, syntax, queue._database.transaction() as connection:
         connection.execute("SELEC 1")
 
 
 # What SqliteQueue has beyond the contract
 
 
-def test_known_tells_the_state_of_each_known_job(path: Path) -> None:
+def test_known_returns_the_state_of_each_known_job(path: Path) -> None:
     with opened(path) as queue:
         queue.put([job("done"), job("rejected"), job("leased"), job("pending")])
         queue.lease("w", 1, alone=False)[0].done(Outcome.WRITTEN)
@@ -331,7 +331,7 @@ def test_next_due_is_when_the_first_delay_ends(path: Path) -> None:
         assert queue.next_due() == 1009.0
 
 
-def test_a_lease_tells_when_its_job_was_found(path: Path) -> None:
+def test_a_lease_says_when_its_job_was_found(path: Path) -> None:
     with closing(SqliteQueue(path, clock=lambda: 1000.0)) as queue:
         queue.put(jobs(1))
         (lease,) = queue.lease("w", 1, alone=False)
@@ -347,7 +347,7 @@ def plan(connection: sqlite3.Connection, name: str) -> str:
 
 @pytest.mark.parametrize("name", sorted(SQL.keys() - {"schema", "state_of_schema"}))
 def test_no_statement_walks_the_whole_table(path: Path, name: str) -> None:
-    with opened(path) as queue, queue._file.transaction("BEGIN") as connection:
+    with opened(path) as queue, queue._database.transaction("BEGIN") as connection:
         walks = re.findall(r"SCAN (?:jobs|c|held|first|newer)\b.*", plan(connection, name))
     partial = {"pending_in_order", "suspects_in_order", "leased_by_key", "leased_by_output", "rejected_in_order"}
     assert {walk.rpartition(" ")[2] for walk in walks} <= partial
@@ -433,7 +433,7 @@ class QueueMachine(RuleBasedStateMachine):
             (row for row in free if row.suspected_at is not None), key=lambda row: (row.deaths, row.found_at)
         )
         waiting = [row.suspected_at for row in self.rows if row.state == "pending" and row.not_before <= self.now]
-        overdue = any(since is not None and since < self.now - SUSPECT_PATIENCE for since in waiting)
+        overdue = any(since is not None and since < self.now - SUSPECT_MAX_WAIT for since in waiting)
         if alone and suspects and (overdue or not healthy):
             suspects[0].alone = True
             return suspects[:1]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from watcher.core.errors import NotAnEvent
 from watcher.core.jobs import ImageRef
-from watcher.sources.events import LIMIT, Notice, encode_arrival, parse
+from watcher.sources.events import LIMIT, WriteEvent, encode_arrival, parse
 
 RECORDED = Path(__file__).parents[3] / "fixtures" / "events"
 BUCKET, KEY, SIZE = "shop-photos", "in/red shoe + box.jpg", 482113
@@ -68,13 +68,13 @@ def of_sns(key: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("name", "notices"),
+    ("name", "events"),
     [
         (
             "aws",
             [
-                Notice(KEY, BUCKET, "", "in/red+shoe+%2B+box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77"),
-                Notice(
+                WriteEvent(KEY, BUCKET, "", "in/red+shoe+%2B+box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77"),
+                WriteEvent(
                     "in/hüte/100%.png",
                     BUCKET,
                     other_key="in/h%C3%BCte/100%25.png",
@@ -84,16 +84,19 @@ def of_sns(key: str) -> object:
                 ),
             ],
         ),
-        ("sns", [Notice(KEY, BUCKET, "", "in/red+shoe+%2B+box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77")]),
-        ("eventbridge", [Notice(KEY, BUCKET, "", "in/red shoe   box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77")]),
-        ("minio", [Notice(KEY, BUCKET, version=ETAG, size=SIZE)]),
-        ("ceph", [Notice(KEY, BUCKET, "", "in/red shoe   box.jpg", ETAG, SIZE)]),
-        ("ceph_begun", [Notice("in/large.png", BUCKET, size=0)]),
-        ("alphadrop", [Notice(KEY[3:], "", "s3://shop-photos/in/", "", ETAG, SIZE, 1722937296.113)]),
+        ("sns", [WriteEvent(KEY, BUCKET, "", "in/red+shoe+%2B+box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77")]),
+        (
+            "eventbridge",
+            [WriteEvent(KEY, BUCKET, "", "in/red shoe   box.jpg", ETAG, SIZE, sequencer="0066B1F2A01C5D3E77")],
+        ),
+        ("minio", [WriteEvent(KEY, BUCKET, version=ETAG, size=SIZE)]),
+        ("ceph", [WriteEvent(KEY, BUCKET, "", "in/red shoe   box.jpg", ETAG, SIZE)]),
+        ("ceph_begun", [WriteEvent("in/large.png", BUCKET, size=0)]),
+        ("alphadrop", [WriteEvent(KEY[3:], "", "s3://shop-photos/in/", "", ETAG, SIZE, 1722937296.113)]),
     ],
 )
-def test_what_each_system_sends_is_understood(name: str, notices: list[Notice]) -> None:
-    assert parse((RECORDED / f"{name}.json").read_bytes()) == notices
+def test_the_format_of_each_system_is_parsed(name: str, events: list[WriteEvent]) -> None:
+    assert parse((RECORDED / f"{name}.json").read_bytes()) == events
 
 
 @pytest.mark.parametrize("name", ["aws_removed", "aws_test", "eventbridge_deleted"])
@@ -106,54 +109,54 @@ def test_other_events_announce_nothing(name: str) -> None:
     "name", ["ObjectRemoved:Delete", "s3:ObjectRemoved:Delete", "LifecycleExpiration:Delete", "ObjectTagging:Put",
              "ObjectRestore:Completed", "ObjectSynced:Delete", "NotObjectCreated:Put", ""],
 )  # fmt: skip
-def test_only_what_was_written_is_announced(name: str) -> None:
+def test_only_writes_are_announced(name: str) -> None:
     message = recorded("aws")
     message["Records"][0]["eventName"] = name
-    assert [notice.key for notice in parse(body(message))] == ["in/hüte/100%.png"]
+    assert [event.key for event in parse(body(message))] == ["in/hüte/100%.png"]
 
 
 @pytest.mark.parametrize("name", ["ObjectCreated:Copy", "s3:ObjectCreated:Post", "s3:ObjectSynced:Create"])
-def test_an_object_is_written_in_many_ways(name: str) -> None:
+def test_every_kind_of_write_is_announced(name: str) -> None:
     message = recorded("ceph")
     message["Records"][0]["eventName"] = name
-    assert [notice.key for notice in parse(body(message))] == [KEY]
+    assert [event.key for event in parse(body(message))] == [KEY]
 
 
 @given(KEYS)
 @example("a+b c%20d%2Fe|f.jpg")
 @example("100%.jpg")
 @pytest.mark.parametrize("message_of", [of_aws, of_minio, of_ceph, of_eventbridge, of_sns])
-def test_every_key_is_read_back_as_it_was(message_of: Callable[[str], object], key: str) -> None:
+def test_every_key_is_decoded_exactly(message_of: Callable[[str], object], key: str) -> None:
     assert parse(body(message_of(key)))[0].key == key
 
 
 @given(KEYS)
-def test_the_other_reading_of_a_key_is_what_an_unknown_system_may_mean(key: str) -> None:
+def test_a_key_of_an_unknown_system_has_two_readings(key: str) -> None:
     message: Any = of_aws(key)
     message["Records"][0]["eventSource"] = "elsewhere:s3"
     written(message)["key"] = key
-    notice = parse(body(message))[0]
-    assert key in (notice.key, notice.other_key)
-    assert notice.other_key != notice.key
+    event = parse(body(message))[0]
+    assert key in (event.key, event.other_key)
+    assert event.other_key != event.key
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "hüte/靴.jpg", "100%.jpg", "%zz.jpg"])
 @pytest.mark.parametrize("message_of", [of_ceph, of_eventbridge])
-def test_a_key_that_reads_the_same_either_way_has_one_reading(message_of: Callable[[str], object], key: str) -> None:
+def test_a_key_that_is_the_same_in_both_readings_has_one(message_of: Callable[[str], object], key: str) -> None:
     assert parse(body(message_of(key)))[0].other_key == ""
 
 
-def test_a_key_that_cannot_be_encoded_utf8_is_taken_as_it_stands() -> None:
+def test_a_key_that_is_not_encoded_utf8_is_used_as_it_is() -> None:
     message = recorded("aws")
     written(message)["key"] = "caf%E9.jpg"
-    notice = parse(body(message))[0]
-    assert (notice.key, notice.other_key) == ("caf%E9.jpg", "")
+    event = parse(body(message))[0]
+    assert (event.key, event.other_key) == ("caf%E9.jpg", "")
 
 
 @pytest.mark.parametrize("path", [None, 7, "", "shop-photos/in%2Fred+shoe+%2B+box.jpg", "other/in/red shoe + box.jpg"])
-def test_minios_key_is_sure_only_where_its_path_says_the_same(path: object) -> None:
-    notice = parse(body(recorded("minio") | {"Key": path}))[0]
-    assert (notice.key, notice.other_key) == (KEY, "in%2Fred+shoe+%2B+box.jpg")
+def test_minios_key_is_certain_only_if_its_path_agrees(path: object) -> None:
+    event = parse(body(recorded("minio") | {"Key": path}))[0]
+    assert (event.key, event.other_key) == (KEY, "in%2Fred+shoe+%2B+box.jpg")
 
 
 @pytest.mark.parametrize(
@@ -161,14 +164,14 @@ def test_minios_key_is_sure_only_where_its_path_says_the_same(path: object) -> N
     [(0, 0), (7, 7), ("7", 7), ("007", 7), (10**18 - 1, 10**18 - 1), (10**18, -1), ([], -1), (-1, -1), ("-1", -1),
      ("9" * 5000, -1), ("", -1), (" 7", -1), ("\N{ARABIC-INDIC DIGIT SEVEN}", -1), (7.0, -1), (True, -1), (None, -1)],
 )  # fmt: skip
-def test_a_size_is_a_number_or_says_one(size: object, understood: int) -> None:
+def test_a_size_is_a_number_or_the_text_of_one(size: object, understood: int) -> None:
     message = recorded("ceph")
     written(message)["size"] = size
     assert parse(body(message))[0].size == understood
 
 
 @pytest.mark.parametrize(("etag", "version"), [('"abc-2"', "abc-2"), ("", ""), (None, ""), (5, "")])
-def test_a_version_is_the_etag_without_quotes_or_unknown(etag: object, version: str) -> None:
+def test_a_version_is_the_etag_without_quotes(etag: object, version: str) -> None:
     message = recorded("aws")
     written(message)["eTag"] = etag
     assert parse(body(message))[0].version == version
@@ -181,7 +184,7 @@ def test_a_version_that_no_request_can_carry_is_unknown(name: str, odd: str) -> 
     for container, place in places(message):
         if place in ("eTag", "etag", "version"):
             container[place] = odd
-    assert {notice.version for notice in parse(body(message))} == {""}
+    assert {event.version for event in parse(body(message))} == {""}
 
 
 @pytest.mark.parametrize("sequencer", [None, 5, "", "later", "0x1", "12 "])
@@ -202,7 +205,7 @@ def test_our_own_messages_are_read_back_exactly(
 ) -> None:
     message = encode_arrival(source, ImageRef(key, version, size, modified))
     assert message.isascii()
-    assert parse(message) == [Notice(key, source=source, version=version, size=size, modified=modified)]
+    assert parse(message) == [WriteEvent(key, source=source, version=version, size=size, modified=modified)]
 
 
 def test_our_own_messages_stay_readable() -> None:
@@ -211,17 +214,17 @@ def test_our_own_messages_stay_readable() -> None:
     assert json.loads(encode_arrival("s3://shop-photos/in/", ref)) == recorded("alphadrop")
 
 
-def test_somebody_elses_message_in_our_shape_may_leave_out_what_can_be_looked_up() -> None:
+def test_another_programs_message_in_our_format_may_leave_fields_out() -> None:
     assert parse(b'{"alphadrop": 1, "source": "s", "key": "k", "size": {}, "version": [], "modified": 1e999}') == [
-        Notice("k", source="s")
+        WriteEvent("k", source="s")
     ]
 
 
 @pytest.mark.parametrize(
     ("message", "why"),
     [
-        ({"alphadrop": 2, "source": "s", "key": "k"}, "a later alphadrop"),
-        ({"alphadrop": None}, "a later alphadrop"),
+        ({"alphadrop": 2, "source": "s", "key": "k"}, "a later version of alphadrop"),
+        ({"alphadrop": None}, "a later version of alphadrop"),
         ({"alphadrop": 1, "key": "k"}, "which source and key"),
         ({"alphadrop": 1, "source": "s", "key": ""}, "which source and key"),
         ({"alphadrop": 1, "source": ["s"], "key": "k"}, "which source and key"),
@@ -246,14 +249,14 @@ def test_somebody_elses_message_in_our_shape_may_leave_out_what_can_be_looked_up
         ({"Event": "s3:Other"}, "none of the shapes"),
     ],
 )
-def test_what_is_no_event_is_told_why(message: object, why: str) -> None:
+def test_the_error_says_why_a_message_is_no_event(message: object, why: str) -> None:
     with pytest.raises(NotAnEvent, match=why):
         parse(body(message))
 
 
 @pytest.mark.parametrize("junk", [b"", b"hello", b"\xff\xfe\xfd", b'{"a":', b"[" * 100_000, b'{"a":' * 100_000,
                                   b'{"size": ' + b"9" * 5000 + b"}"])  # fmt: skip
-def test_what_is_no_json_is_no_event(junk: bytes) -> None:
+def test_a_message_that_is_not_json_is_no_event(junk: bytes) -> None:
     with pytest.raises(NotAnEvent, match="not JSON"):
         parse(junk)
 
@@ -265,7 +268,7 @@ def test_a_long_message_is_no_event() -> None:
         parse(longest + b" ")
 
 
-def test_wrapping_has_an_end() -> None:
+def test_nested_messages_end() -> None:
     message = b'{"Records":[]}'
     while len(message) <= LIMIT:
         assert parse(message) == []
@@ -286,7 +289,7 @@ JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(NAME
 def understood(message: object) -> bool:
     """Whether a message is read, or refused as it should be."""
     try:
-        return all(isinstance(notice, Notice) for notice in parse(body(message)))
+        return all(isinstance(event, WriteEvent) for event in parse(body(message)))
     except NotAnEvent as error:
         return bool(str(error))
 
@@ -304,7 +307,7 @@ def places(message: Any) -> list[tuple[Any, Any]]:
 
 
 @given(st.sampled_from(sorted(path.stem for path in RECORDED.glob("*.json"))), st.data(), JSON)
-def test_junk_in_any_place_of_an_event_is_borne(name: str, data: st.DataObject, junk: object) -> None:
+def test_junk_in_any_place_of_an_event_raises_nothing_else(name: str, data: st.DataObject, junk: object) -> None:
     message = recorded(name)
     container, place = data.draw(st.sampled_from(places(message)))
     container[place] = junk

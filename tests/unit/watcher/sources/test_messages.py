@@ -1,4 +1,4 @@
-"""Arrivals out of a broker's queue: acknowledged when they were taken, and not before."""
+"""Messages are acknowledged once their arrivals were taken, and not before."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from watcher.core.errors import Unavailable
 from watcher.core.jobs import ImageRef
 from watcher.queues.brokers.base import Message
 from watcher.sources import messages
-from watcher.sources.base import Arrival, Hint, SourceNews
+from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks
+from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
 from watcher.sources.messages import MessageSource
-from watcher.sources.names import SourceFilter
-from watcher.sources.notices import Notices
+from watcher.sources.source_filter import SourceFilter
 from watcher.testing import MemoryBroker, MemoryStore
 
 
 class Broker(MemoryBroker):
-    """One that says when it was closed and what was set aside."""
+    """A broker that records when it is closed and what is set aside."""
 
     closed = False
 
@@ -28,9 +28,9 @@ class Broker(MemoryBroker):
         super().__init__()
         self.aside: list[bytes] = []
 
-    def set_aside(self, message: Message) -> None:
+    def dead_letter(self, message: Message) -> None:
         self.aside.append(message.body)
-        super().set_aside(message)
+        super().dead_letter(message)
 
     def close(self) -> None:
         self.closed = True
@@ -53,19 +53,19 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def news() -> list[tuple[bool, str]]:
+def health() -> list[tuple[bool, str]]:
     return []
 
 
 @pytest.fixture
-def source(broker: Broker, store: MemoryStore, news: list[tuple[bool, str]]) -> MessageSource:
-    told = SourceNews(healthy=lambda ok, why: news.append((ok, why)))
-    return MessageSource(broker, Notices(store, SourceFilter()), told)
+def source(broker: Broker, store: MemoryStore, health: list[tuple[bool, str]]) -> MessageSource:
+    told = SourceCallbacks(on_health=lambda ok, why: health.append((ok, why)))
+    return MessageSource(broker, EventResolver(store, SourceFilter()), told)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "PAUSE", 0.0)
+    monkeypatch.setattr(messages, "RETRY_DELAY", 0.0)
 
 
 def announce(broker: Broker, *keys: str) -> None:
@@ -76,16 +76,14 @@ def found(arrivals: list[Arrival]) -> list[str]:
     return [arrival.ref.key for arrival in arrivals]
 
 
-def test_each_image_that_is_announced_arrives_as_an_event(
-    broker: Broker, source: MessageSource, stop: threading.Event
-) -> None:
+def test_each_announced_image_is_an_arrival(broker: Broker, source: MessageSource, stop: threading.Event) -> None:
     announce(broker, "a.jpg", "b.jpg")
     arrivals = next(source.arrivals(stop))
     assert {arrival.ref.key for arrival in arrivals} == {"a.jpg", "b.jpg"}
-    assert {arrival.hint for arrival in arrivals} == {Hint.EVENT}
+    assert {arrival.discovered_via for arrival in arrivals} == {DiscoveredVia.EVENT}
 
 
-def test_a_message_is_forgotten_when_its_arrivals_were_taken_and_not_before(
+def test_a_message_is_acknowledged_once_its_arrivals_were_taken(
     broker: Broker, source: MessageSource, stop: threading.Event
 ) -> None:
     announce(broker, "a.jpg")
@@ -97,7 +95,7 @@ def test_a_message_is_forgotten_when_its_arrivals_were_taken_and_not_before(
     assert broker.depth().in_flight == 1, "a.jpg's message is acknowledged by now"
 
 
-def test_what_was_not_taken_before_the_stop_is_not_acknowledged(
+def test_arrivals_not_taken_before_the_stop_are_not_acknowledged(
     broker: Broker, source: MessageSource, stop: threading.Event
 ) -> None:
     announce(broker, "a.jpg")
@@ -109,7 +107,7 @@ def test_what_was_not_taken_before_the_stop_is_not_acknowledged(
     assert broker.depth().in_flight + broker.depth().pending == 1
 
 
-def test_what_is_no_event_is_set_aside_and_the_rest_goes_on(
+def test_an_invalid_message_is_set_aside_and_others_are_processed(
     broker: Broker, source: MessageSource, stop: threading.Event
 ) -> None:
     broker.send([b"Dear all"])
@@ -119,7 +117,7 @@ def test_what_is_no_event_is_set_aside_and_the_rest_goes_on(
     assert broker.aside == [b"Dear all"]
 
 
-def test_messages_of_others_are_forgotten_without_an_arrival(
+def test_messages_about_other_objects_are_acknowledged_without_an_arrival(
     broker: Broker, source: MessageSource, stop: threading.Event
 ) -> None:
     announce(broker, "read.me")
@@ -132,13 +130,13 @@ def test_messages_of_others_are_forgotten_without_an_arrival(
 
 
 def to_look_up(broker: Broker, key: str) -> None:
-    """Announce an image of which the store must be asked."""
+    """Announce an image that must be looked up."""
     broker.send([encode_arrival("s3://shop/in/", ImageRef(key, "", -1))])
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_cannot_be_read_now_holds_up_nothing_else_and_is_read_later(
-    broker: Broker, store: MemoryStore, source: MessageSource, stop: threading.Event, news: list[tuple[bool, str]]
+def test_a_message_that_cannot_be_resolved_now_delays_no_other(
+    broker: Broker, store: MemoryStore, source: MessageSource, stop: threading.Event, health: list[tuple[bool, str]]
 ) -> None:
     store.write("asked.jpg", b"1")
     store.failing["stat"] = Unavailable("no network")
@@ -146,58 +144,60 @@ def test_what_cannot_be_read_now_holds_up_nothing_else_and_is_read_later(
     announce(broker, "a.jpg")
     arrivals = source.arrivals(stop)
     assert found(next(arrivals)) == ["a.jpg"]
-    assert news[-1] == (False, Unavailable.public)
+    assert health[-1] == (False, Unavailable.public)
     announce(broker, "b.jpg")
     assert found(next(arrivals)) == ["b.jpg"]
     assert broker.extended == 1
     assert len(broker.bodies) == 2, "a.jpg's message is acknowledged, the others are not yet"
     del store.failing["stat"]
     assert found(next(arrivals)) == ["asked.jpg"]
-    assert news[-1] == (True, "")
+    assert health[-1] == (True, "")
     announce(broker, "c.jpg")
     assert found(next(arrivals)) == ["c.jpg"]
     assert len(broker.bodies) == 1
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_was_kept_for_long_is_somebody_elses_to_try(
+def test_a_message_is_requeued_after_many_retries(
     broker: Broker, store: MemoryStore, source: MessageSource, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Message] = []
 
-    def give_back(back: Sequence[Message]) -> None:
+    def requeue(back: Sequence[Message]) -> None:
         given.extend(back)
         stop.set()
 
-    monkeypatch.setattr(broker, "give_back", give_back)
+    monkeypatch.setattr(broker, "requeue", requeue)
     store.failing["stat"] = Unavailable("no network")
     to_look_up(broker, "asked.jpg")
     assert list(source.arrivals(stop)) == []
     assert [message.deliveries for message in given] == [1]
-    assert broker.extended == messages.TRIES
+    assert broker.extended == messages.MAX_RETRIES
     assert len(broker.bodies) == 1
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_cannot_be_set_aside_now_is_later(broker: Broker, source: MessageSource, stop: threading.Event) -> None:
-    broker.failing["set_aside"] = Unavailable("no network")
+def test_a_message_that_cannot_be_set_aside_now_is_set_aside_later(
+    broker: Broker, source: MessageSource, stop: threading.Event
+) -> None:
+    broker.failing["dead_letter"] = Unavailable("no network")
     broker.send([b"Dear all"])
     announce(broker, "a.jpg")
     arrivals = source.arrivals(stop)
     assert found(next(arrivals)) == ["a.jpg"]
-    del broker.failing["set_aside"]
+    del broker.failing["dead_letter"]
     announce(broker, "b.jpg")
     assert found(next(arrivals)) == ["b.jpg"]
     assert broker.set_aside_bodies == [b"Dear all"]
 
 
-def test_few_messages_are_in_hand_at_a_time(broker: Broker, source: MessageSource, stop: threading.Event) -> None:
-    announce(broker, *(f"{number}.jpg" for number in range(3 * messages.LIMIT)))
+def test_few_messages_are_in_flight_at_a_time(broker: Broker, source: MessageSource, stop: threading.Event) -> None:
+    announce(broker, *(f"{number}.jpg" for number in range(3 * messages.MAX_IN_FLIGHT)))
     arrivals = source.arrivals(stop)
-    assert len(next(arrivals)) == broker.depth().in_flight == messages.LIMIT == 10
+    assert len(next(arrivals)) == broker.depth().in_flight == messages.MAX_IN_FLIGHT == 10
 
 
-def test_trouble_ends_it_and_closes_the_connection(
+def test_an_error_of_the_broker_closes_the_connection(
     broker: Broker, source: MessageSource, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(limit: int, wait: float) -> list[Message]:

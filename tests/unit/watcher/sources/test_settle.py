@@ -1,4 +1,4 @@
-"""When files are taken for whole, with a clock that only the tests move."""
+"""When files count as complete, with a clock that only the tests move."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from tests.equipment.support import Clock
 from watcher.core.batches import in_batches
 from watcher.core.errors import Unavailable
-from watcher.sources.base import Arrival, Hint
-from watcher.sources.finder import Finder
+from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.sources.folder import _FirstListing
-from watcher.sources.inotify import Change, Inbox, Mail
-from watcher.sources.names import SourceFilter
+from watcher.sources.inotify import Change, ChangeBatch, ChangeQueue
+from watcher.sources.new_files import NewFileDetector
 from watcher.sources.settle import SettleTracker
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.local import LocalStore
 
 
@@ -33,8 +33,8 @@ def tracker(clock: Clock) -> SettleTracker:
 
 
 @pytest.fixture
-def finder(tmp_path: Path, clock: Clock) -> Finder:
-    return Finder(LocalStore(tmp_path), SourceFilter(["out"]), 2.0, clock)
+def detector(tmp_path: Path, clock: Clock) -> NewFileDetector:
+    return NewFileDetector(LocalStore(tmp_path), SourceFilter(["out"]), 2.0, clock)
 
 
 def picture(path: Path, data: bytes = b"bytes", age: float = 0.0) -> Path:
@@ -44,54 +44,54 @@ def picture(path: Path, data: bytes = b"bytes", age: float = 0.0) -> Path:
     return path
 
 
-def told(arrivals: Iterable[Arrival]) -> list[tuple[str, Hint]]:
-    return sorted((arrival.ref.key, arrival.hint) for arrival in arrivals)
+def found(arrivals: Iterable[Arrival]) -> list[tuple[str, DiscoveredVia]]:
+    return sorted((arrival.ref.key, arrival.discovered_via) for arrival in arrivals)
 
 
-def scan(finder: Finder) -> list[tuple[str, Hint]]:
-    return told(finder.scan(threading.Event()))
+def scan(detector: NewFileDetector) -> list[tuple[str, DiscoveredVia]]:
+    return found(detector.scan(threading.Event()))
 
 
 class TestSettleTracker:
     def test_a_file_is_due_after_the_settle_time(self, tracker: SettleTracker, clock: Clock) -> None:
-        tracker.saw("x", "1")
+        tracker.restart("x", "1")
         assert tracker.deadline() == 102.0
         clock.now = 101.9
         assert tracker.due() == []
         clock.now = 102.0
         assert tracker.due() == ["x"]
-        assert tracker.held_still("x", "1")
+        assert tracker.has_settled("x", "1")
         assert "x" not in tracker
         assert tracker.deadline() is None
 
-    def test_an_event_starts_the_wait_anew(self, tracker: SettleTracker, clock: Clock) -> None:
-        tracker.saw("x", "1")
+    def test_an_event_restarts_the_wait(self, tracker: SettleTracker, clock: Clock) -> None:
+        tracker.restart("x", "1")
         clock.now = 101.5
-        tracker.saw("x", "1")
+        tracker.restart("x", "1")
         clock.now = 103.0
         assert tracker.due() == []
         assert tracker.deadline() == 103.5
 
-    def test_a_change_that_no_event_told_starts_it_anew(self, tracker: SettleTracker, clock: Clock) -> None:
-        tracker.saw("x", "1")
+    def test_a_change_without_an_event_restarts_the_wait(self, tracker: SettleTracker, clock: Clock) -> None:
+        tracker.restart("x", "1")
         clock.now = 102.0
-        assert not tracker.held_still("x", "2")
+        assert not tracker.has_settled("x", "2")
         assert tracker.due() == []
         clock.now = 104.0
         assert tracker.due() == ["x"]
-        assert tracker.held_still("x", "2")
+        assert tracker.has_settled("x", "2")
 
     def test_the_first_that_is_due_is_the_deadline(self, tracker: SettleTracker, clock: Clock) -> None:
-        tracker.saw("x", "1")
+        tracker.restart("x", "1")
         clock.now = 101.0
-        tracker.saw("y", "1")
-        tracker.saw("x", "1")
+        tracker.restart("y", "1")
+        tracker.restart("x", "1")
         assert tracker.deadline() == 103.0
         clock.now = 103.0
         assert tracker.due() == ["y", "x"]
 
     def test_a_forgotten_file_is_never_due(self, tracker: SettleTracker, clock: Clock) -> None:
-        tracker.saw("x", "1")
+        tracker.restart("x", "1")
         tracker.forget("x")
         tracker.forget("never seen")
         clock.now = 200.0
@@ -99,59 +99,63 @@ class TestSettleTracker:
         assert len(tracker) == 0
 
 
-class TestFinder:
-    def test_a_whole_file_is_found_at_once_and_once(self, finder: Finder, tmp_path: Path) -> None:
+class TestNewFileDetector:
+    def test_a_complete_file_is_found_at_once_and_once(self, detector: NewFileDetector, tmp_path: Path) -> None:
         picture(tmp_path / "x.jpg")
-        assert told(finder.whole("x.jpg")) == [("x.jpg", Hint.EVENT)]
-        assert told(finder.whole("x.jpg")) == []
-        assert scan(finder) == []
+        assert found(detector.handle_completed("x.jpg")) == [("x.jpg", DiscoveredVia.EVENT)]
+        assert found(detector.handle_completed("x.jpg")) == []
+        assert scan(detector) == []
 
-    def test_a_new_version_is_found_again(self, finder: Finder, tmp_path: Path) -> None:
+    def test_a_new_version_is_found_again(self, detector: NewFileDetector, tmp_path: Path) -> None:
         picture(tmp_path / "x.jpg")
-        list(finder.whole("x.jpg"))
+        list(detector.handle_completed("x.jpg"))
         picture(tmp_path / "x.jpg", b"another")
-        assert told(finder.whole("x.jpg")) == [("x.jpg", Hint.EVENT)]
+        assert found(detector.handle_completed("x.jpg")) == [("x.jpg", DiscoveredVia.EVENT)]
 
-    def test_an_empty_file_is_waited_for(self, finder: Finder, tmp_path: Path, clock: Clock) -> None:
+    def test_an_empty_file_must_settle(self, detector: NewFileDetector, tmp_path: Path, clock: Clock) -> None:
         picture(tmp_path / "x.jpg", b"")
-        assert told(finder.whole("x.jpg")) == []
+        assert found(detector.handle_completed("x.jpg")) == []
         clock.now += 2
-        assert told(finder.settled()) == [("x.jpg", Hint.SETTLED)]
+        assert found(detector.settled()) == [("x.jpg", DiscoveredVia.SETTLED)]
 
-    def test_a_touched_file_is_found_when_it_has_held_still(self, finder: Finder, tmp_path: Path, clock: Clock) -> None:
+    def test_a_changed_file_is_found_when_it_has_settled(
+        self, detector: NewFileDetector, tmp_path: Path, clock: Clock
+    ) -> None:
         path = picture(tmp_path / "x.jpg")
-        finder.touched("x.jpg")
+        detector.handle_changed("x.jpg")
         clock.now += 1.9
-        assert told(finder.settled()) == []
+        assert found(detector.settled()) == []
         picture(path, b"it has grown")
         clock.now += 0.1
-        assert told(finder.settled()) == []
+        assert found(detector.settled()) == []
         clock.now += 2.0
-        assert told(finder.settled()) == [("x.jpg", Hint.SETTLED)]
+        assert found(detector.settled()) == [("x.jpg", DiscoveredVia.SETTLED)]
 
-    def test_closing_ends_the_wait(self, finder: Finder, tmp_path: Path, clock: Clock) -> None:
+    def test_closing_a_file_ends_its_wait(self, detector: NewFileDetector, tmp_path: Path, clock: Clock) -> None:
         picture(tmp_path / "x.jpg")
-        finder.touched("x.jpg")
-        assert told(finder.whole("x.jpg")) == [("x.jpg", Hint.EVENT)]
+        detector.handle_changed("x.jpg")
+        assert found(detector.handle_completed("x.jpg")) == [("x.jpg", DiscoveredVia.EVENT)]
         clock.now += 10
-        assert told(finder.settled()) == []
+        assert found(detector.settled()) == []
 
-    def test_a_touch_that_changes_nothing_is_dropped(self, finder: Finder, tmp_path: Path) -> None:
+    def test_an_event_without_a_change_is_dropped(self, detector: NewFileDetector, tmp_path: Path) -> None:
         picture(tmp_path / "x.jpg")
-        list(finder.whole("x.jpg"))
-        finder.touched("x.jpg")
-        assert len(finder.settling) == 0
+        list(detector.handle_completed("x.jpg"))
+        detector.handle_changed("x.jpg")
+        assert len(detector.settling) == 0
 
-    def test_a_file_that_goes_while_it_settles_is_forgotten(self, finder: Finder, tmp_path: Path, clock: Clock) -> None:
+    def test_a_file_deleted_while_it_settles_is_forgotten(
+        self, detector: NewFileDetector, tmp_path: Path, clock: Clock
+    ) -> None:
         path = picture(tmp_path / "x.jpg")
-        finder.touched("x.jpg")
+        detector.handle_changed("x.jpg")
         path.unlink()
         clock.now += 2
-        assert told(finder.settled()) == []
-        assert len(finder.settling) == 0
+        assert found(detector.settled()) == []
+        assert len(detector.settling) == 0
 
-    def test_a_file_that_cannot_be_looked_at_is_looked_at_again(
-        self, finder: Finder, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    def test_a_file_that_cannot_be_looked_up_is_looked_up_again(
+        self, detector: NewFileDetector, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         picture(tmp_path / "x.jpg")
 
@@ -160,122 +164,129 @@ class TestFinder:
 
         with monkeypatch.context() as patch:
             patch.setattr(LocalStore, "stat", broken)
-            assert told(finder.whole("x.jpg")) == []
+            assert found(detector.handle_completed("x.jpg")) == []
         clock.now += 2
-        assert told(finder.settled()) == []
+        assert found(detector.settled()) == []
         clock.now += 2
-        assert told(finder.settled()) == [("x.jpg", Hint.SETTLED)]
+        assert found(detector.settled()) == [("x.jpg", DiscoveredVia.SETTLED)]
 
-    def test_a_listing_takes_old_files_and_watches_young_ones(
-        self, finder: Finder, tmp_path: Path, clock: Clock
+    def test_a_listing_reports_old_files_and_lets_young_ones_settle(
+        self, detector: NewFileDetector, tmp_path: Path, clock: Clock
     ) -> None:
         picture(tmp_path / "old.jpg", age=60)
         picture(tmp_path / "young.jpg")
         picture(tmp_path / "from the future.jpg", age=-3600)
-        assert scan(finder) == [("old.jpg", Hint.SCAN)]
+        assert scan(detector) == [("old.jpg", DiscoveredVia.SCAN)]
         clock.now += 2
-        assert told(finder.settled()) == [("from the future.jpg", Hint.SETTLED), ("young.jpg", Hint.SETTLED)]
-        assert scan(finder) == []
+        assert found(detector.settled()) == [
+            ("from the future.jpg", DiscoveredVia.SETTLED),
+            ("young.jpg", DiscoveredVia.SETTLED),
+        ]
+        assert scan(detector) == []
 
-    def test_a_listing_does_not_take_what_settles(self, finder: Finder, tmp_path: Path) -> None:
+    def test_a_listing_does_not_report_a_settling_file(self, detector: NewFileDetector, tmp_path: Path) -> None:
         path = picture(tmp_path / "x.jpg")
-        finder.touched("x.jpg")
+        detector.handle_changed("x.jpg")
         os.utime(path, (1, 1))
-        assert scan(finder) == []
+        assert scan(detector) == []
 
-    def test_a_listing_leaves_out_what_is_no_picture_or_excluded(self, finder: Finder, tmp_path: Path) -> None:
+    def test_a_listing_skips_other_files_and_excluded_folders(self, detector: NewFileDetector, tmp_path: Path) -> None:
         for name in ("x.txt", "out/x.jpg", ".x.jpg", ".d/x.jpg", "x.jpg.part"):
             picture(tmp_path / name, age=60)
-        assert scan(finder) == []
-        assert told(finder.whole("out/x.jpg")) == []
-        assert told(finder.below("out/")) == []
-        assert told(finder.below(".d/")) == []
+        assert scan(detector) == []
+        assert found(detector.handle_completed("out/x.jpg")) == []
+        assert found(detector.handle_new_directory("out/")) == []
+        assert found(detector.handle_new_directory(".d/")) == []
 
-    def test_a_directory_that_appears_is_listed(self, finder: Finder, tmp_path: Path) -> None:
+    def test_a_new_directory_is_listed(self, detector: NewFileDetector, tmp_path: Path) -> None:
         picture(tmp_path / "a" / "b" / "x.jpg", age=60)
         picture(tmp_path / "y.jpg", age=60)
-        assert told(finder.below("a/")) == [("a/b/x.jpg", Hint.EVENT)]
+        assert found(detector.handle_new_directory("a/")) == [("a/b/x.jpg", DiscoveredVia.EVENT)]
 
-    def test_vanished_files_are_forgotten_and_found_when_they_are_back(self, finder: Finder, tmp_path: Path) -> None:
+    def test_a_deleted_file_that_comes_back_is_found_again(self, detector: NewFileDetector, tmp_path: Path) -> None:
         picture(tmp_path / "stays.jpg", age=60)
         path = picture(tmp_path / "goes.jpg", age=60)
-        assert len(scan(finder)) == 2
+        assert len(scan(detector)) == 2
         path.rename(tmp_path / "goes.kept")
-        assert scan(finder) == []
+        assert scan(detector) == []
         (tmp_path / "goes.kept").rename(path)
-        assert scan(finder) == [("goes.jpg", Hint.SCAN)]
+        assert scan(detector) == [("goes.jpg", DiscoveredVia.SCAN)]
 
-    def test_an_empty_root_forgets_nothing(self, finder: Finder, tmp_path: Path) -> None:
+    def test_an_empty_folder_forgets_nothing(self, detector: NewFileDetector, tmp_path: Path) -> None:
         path = picture(tmp_path / "x.jpg", age=60)
-        assert len(scan(finder)) == 1
+        assert len(scan(detector)) == 1
         path.rename(tmp_path / "x.kept")
-        assert scan(finder) == []
+        assert scan(detector) == []
         (tmp_path / "x.kept").rename(path)
-        assert scan(finder) == []
+        assert scan(detector) == []
 
-    def test_a_listing_ends_when_it_is_to_stop(self, finder: Finder, tmp_path: Path) -> None:
+    def test_a_listing_ends_on_a_request_to_stop(self, detector: NewFileDetector, tmp_path: Path) -> None:
         picture(tmp_path / "x.jpg", age=60)
         stop = threading.Event()
         stop.set()
-        assert told(finder.scan(stop)) == []
+        assert found(detector.scan(stop)) == []
 
 
 class TestFirstListing:
-    def test_is_handed_out_once_when_its_files_have_settled(self, finder: Finder, tmp_path: Path, clock: Clock) -> None:
-        first = _FirstListing(finder, 20.0, clock)
+    def test_is_over_once_when_its_files_have_settled(
+        self, detector: NewFileDetector, tmp_path: Path, clock: Clock
+    ) -> None:
+        first = _FirstListing(detector, 20.0, clock)
         picture(tmp_path / "x.jpg")
-        scan(finder)
-        assert not first.handed_out()
+        scan(detector)
+        assert not first.is_over()
         first.listed()
-        assert not first.handed_out()
+        assert not first.is_over()
         clock.now += 2
-        assert len(list(finder.settled())) == 1
-        assert [first.handed_out(), first.handed_out()] == [True, False]
+        assert len(list(detector.settled())) == 1
+        assert [first.is_over(), first.is_over()] == [True, False]
 
-    def test_does_not_wait_for_later_files(self, finder: Finder, tmp_path: Path, clock: Clock) -> None:
-        first = _FirstListing(finder, 20.0, clock)
+    def test_does_not_wait_for_later_files(self, detector: NewFileDetector, tmp_path: Path, clock: Clock) -> None:
+        first = _FirstListing(detector, 20.0, clock)
         first.listed()
         picture(tmp_path / "x.jpg")
-        finder.touched("x.jpg")
-        assert first.handed_out()
+        detector.handle_changed("x.jpg")
+        assert first.is_over()
 
-    def test_does_not_wait_for_ever_for_a_file_that_grows(self, finder: Finder, tmp_path: Path, clock: Clock) -> None:
-        first = _FirstListing(finder, 20.0, clock)
+    def test_gives_up_on_a_file_that_keeps_growing(
+        self, detector: NewFileDetector, tmp_path: Path, clock: Clock
+    ) -> None:
+        first = _FirstListing(detector, 20.0, clock)
         path = picture(tmp_path / "x.jpg")
-        scan(finder)
+        scan(detector)
         first.listed()
         for second in range(20):
-            assert not first.handed_out()
+            assert not first.is_over()
             clock.now += 1
             picture(path, b"x" * (10 + second))
-            finder.touched("x.jpg")
-        assert first.handed_out()
+            detector.handle_changed("x.jpg")
+        assert first.is_over()
 
 
-class TestMail:
+class TestChanges:
     def test_the_last_change_counts(self) -> None:
-        mail = Mail()
-        for change in (Change.TOUCHED, Change.WHOLE, Change.TOUCHED):
-            mail.add(change, "x")
-        assert mail.files == {"x": Change.TOUCHED}
+        batch = ChangeBatch()
+        for change in (Change.MODIFIED, Change.COMPLETED, Change.MODIFIED):
+            batch.add(change, "x")
+        assert batch.files == {"x": Change.MODIFIED}
 
-    def test_setting_the_times_of_a_whole_file_leaves_it_whole(self) -> None:
-        mail = Mail()
-        for change in (Change.TOUCHED, Change.WHOLE, Change.ATTRIBUTES):
-            mail.add(change, "x")
-        assert mail.files == {"x": Change.WHOLE}
+    def test_setting_the_times_of_a_complete_file_leaves_it_complete(self) -> None:
+        batch = ChangeBatch()
+        for change in (Change.MODIFIED, Change.COMPLETED, Change.ATTRIBUTES):
+            batch.add(change, "x")
+        assert batch.files == {"x": Change.COMPLETED}
 
-    def test_a_full_inbox_says_that_events_were_lost(self) -> None:
-        inbox = Inbox(limit=2)
+    def test_a_full_queue_counts_as_an_overflow(self) -> None:
+        changes = ChangeQueue(limit=2)
         for name in "abc":
-            inbox.put(Change.WHOLE, name)
-        mail = inbox.take(0)
-        assert (set(mail.files), mail.lost) == ({"a", "b"}, True)
-        assert inbox.take(0) == Mail()
+            changes.put(Change.COMPLETED, name)
+        batch = changes.take(0)
+        assert (set(batch.files), batch.overflowed) == ({"a", "b"}, True)
+        assert changes.take(0) == ChangeBatch()
 
 
-def test_batches_are_full_but_the_last(finder: Finder, tmp_path: Path) -> None:
+def test_batches_are_full_but_the_last(detector: NewFileDetector, tmp_path: Path) -> None:
     for number in range(5):
         picture(tmp_path / f"{number}.jpg", age=60)
-    assert [len(batch) for batch in in_batches(finder.scan(threading.Event()), 2)] == [2, 2, 1]
+    assert [len(batch) for batch in in_batches(detector.scan(threading.Event()), 2)] == [2, 2, 1]
     assert list(in_batches([], 2)) == []

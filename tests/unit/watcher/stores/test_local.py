@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from inference.codec import encode_png
 from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
@@ -64,7 +65,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, function: str, code: int, only: str 
 
 
 class TestUri:
-    def test_is_the_same_by_whichever_way_the_root_is_written(self, tmp_path: Path) -> None:
+    def test_is_the_same_for_every_way_to_write_the_root(self, tmp_path: Path) -> None:
         (tmp_path / "in").mkdir()
         (tmp_path / "link").symlink_to("in")
         ways = [tmp_path / "in", tmp_path / "link", tmp_path / "in" / ".." / "in"]
@@ -86,7 +87,7 @@ class TestList:
         assert ref == store.stat(f"d/{name}")
         assert store.read(ref) == b"bytes"
 
-    def test_leaves_out_hidden_names_and_what_is_no_file(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_skips_hidden_names_and_special_files(self, store: LocalStore, tmp_path: Path) -> None:
         write(tmp_path / ".hidden.jpg")
         write(tmp_path / ".git" / "x.jpg")
         write(tmp_path / "real.jpg")
@@ -94,7 +95,7 @@ class TestList:
         (tmp_path / "folder.jpg").mkdir()
         assert keys(store) == {"real.jpg"}
 
-    def test_follows_links_to_files_below_the_root_alone(self, tmp_path: Path) -> None:
+    def test_follows_only_links_to_files_below_the_root(self, tmp_path: Path) -> None:
         root = tmp_path / "in"
         inner, outer = write(root / "a" / "inner.jpg"), write(tmp_path / "in-secret" / "outer.jpg", b"secret")
         (root / "link.jpg").symlink_to("a/inner.jpg")
@@ -107,7 +108,27 @@ class TestList:
         assert [ref.version for ref in store.list()] == [listing.version_of(inner.stat())] * 2
         assert store.stat("leak.jpg") is None
 
-    def test_skips_names_that_are_not_utf8_and_tells_of_each_once(
+    def test_logs_each_link_that_it_skips_once(self, tmp_path: Path) -> None:
+        write(tmp_path / "elsewhere" / "secret.jpg")
+        root = tmp_path / "root"
+        root.mkdir()
+        (root / "folder").symlink_to(tmp_path / "elsewhere")
+        (root / "secret.jpg").symlink_to(tmp_path / "elsewhere" / "secret.jpg")
+        (root / "nowhere.jpg").symlink_to(tmp_path / "nowhere.jpg")
+        (root / "inner.jpg").symlink_to(write(root / "x.jpg"))
+        (root / "out").symlink_to(tmp_path / "elsewhere")
+        store = LocalStore(root)
+        with capture_logs() as lines:
+            for _ in range(2):
+                assert {ref.key for ref in store.listing(enter=lambda key: key != "out/")} == {"x.jpg", "inner.jpg"}
+        skipped = {line["path"].removeprefix(f"{root}/"): line["problem"] for line in lines}
+        assert skipped == {
+            "folder": "links to folders are not followed",
+            "secret.jpg": "it leads to a file outside of the folder",
+        }
+        assert [line["event"] for line in lines] == ["link_skipped"] * 2
+
+    def test_skips_names_that_are_not_utf8_and_logs_each_once(
         self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         told: list[dict[str, str]] = []
@@ -118,12 +139,12 @@ class TestList:
         assert [fields["path"] for fields in told] == [f"{tmp_path}/odd\\xff.jpg"]
 
     @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"")])
-    def test_raises_where_the_root_is_no_directory(self, tmp_path: Path, make) -> None:
+    def test_raises_if_the_root_is_no_directory(self, tmp_path: Path, make) -> None:
         make(tmp_path / "in")
         with pytest.raises(SourceMissing):
             list(LocalStore(tmp_path / "in").list())
 
-    def test_raises_when_the_root_is_renamed_on_the_way(self, tmp_path: Path) -> None:
+    def test_raises_when_the_root_is_renamed_meanwhile(self, tmp_path: Path) -> None:
         for name in "abc":
             write(tmp_path / "in" / name / "x.jpg")
         refs = LocalStore(tmp_path / "in").list()
@@ -132,7 +153,7 @@ class TestList:
         with pytest.raises(SourceMissing):
             list(refs)
 
-    def test_goes_on_when_a_directory_vanishes_on_the_way(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_continues_when_a_directory_vanishes_meanwhile(self, store: LocalStore, tmp_path: Path) -> None:
         paths = [write(tmp_path / name / "x.jpg") for name in "abc"]
         refs = store.list()
         first = next(refs)
@@ -142,7 +163,7 @@ class TestList:
                 path.parent.rmdir()
         assert list(refs) == []
 
-    def test_goes_on_past_an_unreadable_directory_but_is_not_complete(
+    def test_skips_an_unreadable_directory_and_is_not_complete(
         self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         write(tmp_path / "shut" / "x.jpg")
@@ -157,7 +178,7 @@ class TestList:
         with pytest.raises(Unavailable, match="let this user read it"):
             list(store.list())
 
-    def test_of_a_part_does_not_enter_what_is_refused(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_of_a_prefix_does_not_enter_refused_directories(self, store: LocalStore, tmp_path: Path) -> None:
         for name in ("a/x.jpg", "a/b/y.jpg", "a/out/z.jpg", "c/w.jpg"):
             write(tmp_path / name)
         found = store.listing("a/", lambda key: key != "a/out/")
@@ -197,7 +218,7 @@ class TestRead:
         with pytest.raises(Stale):
             store.read(ref)
 
-    def test_is_gone_when_the_file_is(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_of_a_deleted_file_raises_gone(self, store: LocalStore, tmp_path: Path) -> None:
         write(tmp_path / "a" / "x.jpg")
         (ref,) = store.list()
         (tmp_path / "a" / "x.jpg").unlink()
@@ -208,7 +229,7 @@ class TestRead:
         with pytest.raises(Gone):
             store.read(ref)
 
-    def test_is_not_gone_when_the_root_is(self, tmp_path: Path) -> None:
+    def test_is_not_gone_while_the_root_is_missing(self, tmp_path: Path) -> None:
         write(tmp_path / "in" / "x.jpg")
         store = LocalStore(tmp_path / "in")
         (ref,) = store.list()
@@ -220,7 +241,7 @@ class TestRead:
         with pytest.raises(SourceMissing):
             store.output_info("x.jpg")
 
-    def test_is_not_gone_when_another_disk_is_in_the_place(
+    def test_is_not_gone_while_another_disk_is_mounted_there(
         self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = write(tmp_path / "x.jpg")
@@ -233,7 +254,7 @@ class TestRead:
             store.read(ref)
 
     @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
-    def test_of_a_forbidden_file_blames_the_file(
+    def test_rejects_a_file_without_read_permission(
         self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
     ) -> None:
         write(tmp_path / "x.jpg")
@@ -244,7 +265,7 @@ class TestRead:
         assert caught.value.rejection.reason == "unreadable"
 
     @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOSPC, errno.ENOMEM])
-    def test_in_other_trouble_blames_the_world(
+    def test_of_a_failing_disk_is_unavailable(
         self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
     ) -> None:
         write(tmp_path / "x.jpg")
@@ -264,7 +285,7 @@ class TestRead:
         with pytest.raises(Gone):
             store.read(ImageRef("x.jpg", "1-1-1", 1))
 
-    def test_refuses_what_is_too_large_without_reading_it(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_rejects_a_file_that_is_too_large_without_reading_it(self, store: LocalStore, tmp_path: Path) -> None:
         with (tmp_path / "x.jpg").open("wb") as file:
             file.truncate(MAX_IMAGE_BYTES + 1)  # a hole: it takes no room
         [ref] = store.list()
@@ -285,13 +306,13 @@ class TestRead:
 
 class TestPut:
     @pytest.mark.parametrize("name", [name.replace(".jpg", ".png") for name in NAMES])
-    def test_then_held_tells_the_job(self, store: LocalStore, tmp_path: Path, name: str) -> None:
+    def test_then_output_info_names_the_job(self, store: LocalStore, tmp_path: Path, name: str) -> None:
         made = job(f"a/b/{name}", key=f"ä/{name}")
         store.put(made, png_of(made))
         assert store.output_info(made.output) == OutputInfo(made.id, made.ref.key)
         assert names_below(tmp_path) == {"a", "a/b", f"a/b/{name}"}
 
-    def test_replaces_what_was_there(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_replaces_an_earlier_output(self, store: LocalStore, tmp_path: Path) -> None:
         store.put(job("x.png"), b"old")
         store.put(job("x.png"), b"new")
         assert (tmp_path / "x.png").read_bytes() == b"new"
@@ -330,7 +351,7 @@ class TestPut:
 
     @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])
     @pytest.mark.parametrize("function", ["open", "fsync", "replace"])
-    def test_blames_the_disk_and_leaves_nothing(
+    def test_on_a_failing_disk_is_unavailable_and_leaves_nothing(
         self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, code: int
     ) -> None:
         write(tmp_path / "x.png", b"old")
@@ -341,7 +362,7 @@ class TestPut:
         assert names_below(tmp_path) == {"x.png"}
         assert (tmp_path / "x.png").read_bytes() == b"old"
 
-    def test_says_so_when_a_directory_is_in_the_way(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_rejects_when_a_directory_is_in_the_way(self, store: LocalStore, tmp_path: Path) -> None:
         (tmp_path / "x.png").mkdir()
         with pytest.raises(Rejected) as caught:
             store.put(job("x.png"), b"")
@@ -349,14 +370,14 @@ class TestPut:
         assert names_below(tmp_path) == {"x.png"}
 
     @pytest.mark.parametrize("output", ["x.png/y.png", "x.png/y/z.png"])
-    def test_says_so_when_a_file_is_in_the_way(self, store: LocalStore, tmp_path: Path, output: str) -> None:
+    def test_rejects_when_a_file_is_in_the_way(self, store: LocalStore, tmp_path: Path, output: str) -> None:
         write(tmp_path / "x.png")
         with pytest.raises(Rejected) as caught:
             store.put(job(output), b"")
         assert caught.value.rejection.reason == "output_blocked"
 
     @pytest.mark.parametrize("output", ["../x.png", "/x.png", "a/../../x.png", "a//x.png", "", "a\0.png", "\udcff.png"])
-    def test_rejects_what_is_no_path_below_the_root(self, store: LocalStore, output: str) -> None:
+    def test_rejects_a_key_that_is_no_path_below_the_root(self, store: LocalStore, output: str) -> None:
         made = Job("id", ImageRef("a.jpg", "1-1-1", 1), output)
         with pytest.raises(Rejected):
             store.put(made, b"")
@@ -382,7 +403,7 @@ class TestPut:
             LocalStore(tmp_path / "out").put(job("x.png"), b"")
         assert not (tmp_path / "out").exists()
 
-    def test_tries_again_when_its_directory_is_removed_under_it(
+    def test_tries_again_when_its_directory_is_deleted_meanwhile(
         self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = atomic.replace_file
@@ -399,20 +420,20 @@ class TestPut:
         assert names_below(tmp_path) == {"_failed", "_failed/x.jpg.json"}
 
 
-class TestHeld:
+class TestOutputInfo:
     @pytest.mark.parametrize("size", [0, 5, 8, 100, -12, -1])
-    def test_is_none_for_a_part(self, store: LocalStore, tmp_path: Path, size: int) -> None:
+    def test_is_none_for_an_incomplete_png(self, store: LocalStore, tmp_path: Path, size: int) -> None:
         made = job("x.png")
         write(tmp_path / "x.png", png_of(made)[:size])
         assert store.output_info("x.png") is None
 
-    def test_is_none_for_nothing_and_for_a_directory(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_is_none_for_a_missing_file_and_for_a_directory(self, store: LocalStore, tmp_path: Path) -> None:
         (tmp_path / "d.png").mkdir()
         assert store.output_info("x.png") is None
         assert store.output_info("d.png") is None
 
     @pytest.mark.parametrize("data", [encode_png(np.zeros((4, 5, 4), np.uint8)), b"GIF89a and more", b"x"])
-    def test_says_nothing_of_other_peoples_files(self, store: LocalStore, tmp_path: Path, data: bytes) -> None:
+    def test_is_empty_for_files_of_other_programs(self, store: LocalStore, tmp_path: Path, data: bytes) -> None:
         write(tmp_path / "x.png", data)
         assert store.output_info("x.png") == OutputInfo(None, None)
 
@@ -421,7 +442,7 @@ class TestHeld:
         store.put(made, png_of(made))
         assert store.output_info("x.png") == OutputInfo(made.id, recorded_source(made.ref.key))
 
-    def test_in_trouble_raises(self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_a_failing_disk_raises(self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(tmp_path / "x.png")
         refuse(monkeypatch, "open", errno.EACCES, "x.png")
         with pytest.raises(Unavailable):
@@ -429,7 +450,7 @@ class TestHeld:
 
 
 class TestRecords:
-    def test_go_and_take_their_empty_directories_with_them(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_are_deleted_with_the_directories_they_leave_empty(self, store: LocalStore, tmp_path: Path) -> None:
         store.put_record("_failed/a/b/x.jpg.json", b"{}")
         store.put_record("_failed/a/y.jpg.json", b"{}")
         store.delete("_failed/a/b/x.jpg.json")
@@ -468,12 +489,12 @@ class TestDelete:
         assert names_below(tmp_path) == {"a"}
 
     @pytest.mark.parametrize("key", ["x.png", "no/x.png", "d", "../x", ""])
-    def test_of_nothing_does_nothing(self, store: LocalStore, tmp_path: Path, key: str) -> None:
+    def test_of_a_missing_file_does_nothing(self, store: LocalStore, tmp_path: Path, key: str) -> None:
         (tmp_path / "d").mkdir()
         store.delete(key)
         assert names_below(tmp_path) == {"d"}
 
-    def test_in_trouble_raises(self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_a_failing_disk_raises(self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(tmp_path / "x.png")
         refuse(monkeypatch, "unlink", errno.EROFS)
         with pytest.raises(Unavailable):
@@ -492,7 +513,7 @@ def write_and_hang(target: str, started) -> None:
 
 
 class TestSweep:
-    def test_removes_the_parts_of_the_dead_alone(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_deletes_only_the_temporary_files_of_dead_processes(self, store: LocalStore, tmp_path: Path) -> None:
         spawn = multiprocessing.get_context("spawn")
         started = spawn.Event()
         (tmp_path / "a").mkdir()
@@ -508,7 +529,7 @@ class TestSweep:
         assert store.sweep() == 1
         assert names_below(tmp_path) == {"a"}
 
-    def test_removes_nothing_that_is_not_ours(self, store: LocalStore, tmp_path: Path) -> None:
+    def test_deletes_no_other_files(self, store: LocalStore, tmp_path: Path) -> None:
         ours = atomic.temporary_name("x.png")
         others = {"x.part", ".x.png.part", ".x.png.12-abc.part", ours[1:], ours + "x", "visible.png"}
         for name in others | {ours}:
@@ -516,7 +537,7 @@ class TestSweep:
         assert store.sweep() == 1
         assert names_below(tmp_path) == others
 
-    def test_asks_for_the_process_where_there_are_no_locks(
+    def test_checks_the_process_id_where_there_are_no_locks(
         self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def no_locks(*args):

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,13 +113,13 @@ class TestUri:
             ("s3://bucket/a%20b%23%C3%BC%2520", "s3://bucket/a%20b%23%C3%BC%2520/"),
         ],
     )
-    def test_is_the_same_by_whichever_way_it_is_written(self, client: Any, way: str, uri: str) -> None:
+    def test_is_the_same_for_every_way_to_write_it(self, client: Any, way: str, uri: str) -> None:
         assert S3Store(way, client).uri == uri
         assert S3Store(uri, client).uri == uri
 
 
 class TestList:
-    def test_leaves_out_folders_marks_and_goes_on_past_a_page(self, store: S3Store, bucket: str, client: Any) -> None:
+    def test_skips_folder_markers_and_reads_further_pages(self, store: S3Store, bucket: str, client: Any) -> None:
         for key in ("in/", "in/a/", "in/a/x.jpg", "inner.jpg", "in"):
             client.put_object(Bucket=bucket, Key=key, Body=b"")
         real, pages = store.client.get_paginator, []
@@ -138,7 +138,7 @@ class TestList:
         assert [ref.key for ref in small.list()] == ["a/x.jpg", *(f"b +{number}.jpg" for number in range(4))]
         assert len(pages) == 4
 
-    def test_tells_versions_sizes_and_times(self, store: S3Store) -> None:
+    def test_gives_versions_sizes_and_times(self, store: S3Store) -> None:
         ref = written(store, data=b"bytes")
         assert list(store.list()) == [ImageRef("x.jpg", hashlib.md5(b"bytes").hexdigest(), 5)]
         assert next(store.list()).modified == ref.modified > 1_700_000_000
@@ -147,7 +147,7 @@ class TestList:
         with pytest.raises(SourceMissing, match="does not exist"):
             list(moto_server().store("s3://nobody-has-this").list())
 
-    def test_that_breaks_on_the_way_raises(self, behind: S3Store, front: Front) -> None:
+    def test_that_breaks_off_raises(self, behind: S3Store, front: Front) -> None:
         front.instead = times(1, refusal(403, "AccessDenied", "Not allowed to list."), "GET")
         with pytest.raises(Denied, match=r"listing s3://.*Not allowed to list.*policy"):
             list(behind.list())
@@ -159,7 +159,7 @@ class TestStat:
         with pytest.raises(SourceMissing, match="does not exist"):
             missing.stat("x.jpg")
 
-    def test_asks_for_the_bucket_once_in_a_while(
+    def test_checks_the_bucket_at_intervals(
         self, behind: S3Store, front: Front, bucket: str, client: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert behind.stat("x.jpg") is None
@@ -171,7 +171,7 @@ class TestStat:
         with pytest.raises(SourceMissing):
             behind.stat("x.jpg")
 
-    def test_that_is_refused_says_what_is_missing(self, behind: S3Store, front: Front) -> None:
+    def test_that_is_refused_names_the_missing_permission(self, behind: S3Store, front: Front) -> None:
         front.instead = times(1, Answer(403), "HEAD")
         with pytest.raises(Denied, match="s3:GetObject, and s3:ListBucket"):
             behind.stat("x.jpg")
@@ -180,17 +180,17 @@ class TestStat:
             behind.stat("x.jpg")
 
     @pytest.mark.parametrize("key", ["", "a/", "x" * 1100, "\udcff.jpg"])
-    def test_of_what_is_no_key_is_none(self, store: S3Store, key: str) -> None:
+    def test_of_an_invalid_key_is_none(self, store: S3Store, key: str) -> None:
         assert store.stat(key) is None
 
 
 class TestRead:
-    def test_takes_any_version_where_none_is_named(self, store: S3Store) -> None:
+    def test_reads_any_version_if_none_is_given(self, store: S3Store) -> None:
         written(store)
         assert store.read(ImageRef("x.jpg", "", 0)) == b"bytes"
 
     @pytest.mark.parametrize("key", ["", "a/", "x" * 1100, "\udcff.jpg"])
-    def test_of_what_is_no_key_is_gone(self, store: S3Store, key: str) -> None:
+    def test_of_an_invalid_key_is_gone(self, store: S3Store, key: str) -> None:
         with pytest.raises(Gone):
             store.read(ImageRef(key, "1", 1))
 
@@ -202,7 +202,7 @@ class TestRead:
             behind.output_info("x.jpg")
         assert front.connections <= 1
 
-    def test_begins_again_when_the_body_breaks_off(self, behind: S3Store, front: Front) -> None:
+    def test_is_repeated_when_the_body_breaks_off(self, behind: S3Store, front: Front) -> None:
         ref = written(behind, data=b"b" * 100_000)
         left = [1000, 99_999]
 
@@ -221,7 +221,7 @@ class TestRead:
             behind.read(ref)
         assert front.methods().count("GET") == s3.READ_ATTEMPTS
 
-    def test_goes_on_to_be_stale_when_it_changes_between_two_tries(self, behind: S3Store, front: Front) -> None:
+    def test_is_stale_when_the_object_changes_between_two_attempts(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
 
         def cut_and_replaced(method: str, answer: Answer) -> Answer:
@@ -233,7 +233,7 @@ class TestRead:
         with pytest.raises(Stale):
             behind.read(ref)
 
-    def test_refuses_what_is_too_large_without_reading_it(self, behind: S3Store, front: Front) -> None:
+    def test_rejects_an_object_that_is_too_large_without_reading_it(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
         front.changed = lambda method, answer: replace(
             answer, headers={"Content-Length": str(MAX_IMAGE_BYTES + 1), "Connection": "close"}
@@ -242,7 +242,7 @@ class TestRead:
             behind.read(ref)
         assert caught.value.rejection.reason == "too_large"
 
-    def test_of_an_archived_object_is_the_images_fault(self, behind: S3Store, front: Front) -> None:
+    def test_rejects_an_archived_object(self, behind: S3Store, front: Front) -> None:
         front.instead = times(1, refusal(403, "InvalidObjectState"), "GET")
         with pytest.raises(Rejected, match="restore") as caught:
             behind.read(ImageRef("x.jpg", "1", 1))
@@ -256,15 +256,15 @@ class TestRead:
         with pytest.raises(SourceMissing):
             missing.read(ImageRef("x.jpg", "1", 1))
 
-    def test_that_is_throttled_says_so(self, behind: S3Store, front: Front) -> None:
+    def test_that_is_throttled_raises_throttled(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
         front.instead = times(1, refusal(503, "SlowDown"), "GET")
         with pytest.raises(Throttled):
             behind.read(ref)
 
 
-class TestHeld:
-    def test_goes_by_the_metadata_alone(self, behind: S3Store, front: Front) -> None:
+class TestOutputInfo:
+    def test_needs_only_the_metadata(self, behind: S3Store, front: Front) -> None:
         made = job(key="ä b|+%.jpg")
         behind.put(made, png_of(made))
         front.seen.clear()
@@ -272,11 +272,11 @@ class TestHeld:
         assert held == OutputInfo(made.id, "ä b|+%.jpg", hashlib.md5(png_of(made)).hexdigest())
         assert front.methods() == ["HEAD"]
 
-    def test_of_nothing_asks_once(self, behind: S3Store, front: Front) -> None:
+    def test_of_a_missing_object_sends_one_request(self, behind: S3Store, front: Front) -> None:
         assert behind.output_info("x.png") is None
         assert front.methods() == ["HEAD"]
 
-    def test_reads_a_copied_outputs_head_and_tail_alone(self, behind: S3Store, front: Front) -> None:
+    def test_reads_only_head_and_tail_of_a_copied_output(self, behind: S3Store, front: Front) -> None:
         made = job()
         noise = np.random.default_rng(0).integers(0, 255, (200, 200, 4), np.uint8)
         data = encode_png(noise, text=png_text(made))
@@ -294,19 +294,19 @@ class TestHeld:
         assert sum(sizes) < 5000 < len(data)
 
     @pytest.mark.parametrize("size", [0, 5, -12, -1])
-    def test_of_a_part_names_no_job_but_a_version_to_replace(self, store: S3Store, size: int) -> None:
+    def test_of_an_incomplete_png_names_no_job_but_its_version(self, store: S3Store, size: int) -> None:
         version = written(store, "x.png", png_of(job())[:size]).version
         held = store.output_info("x.png")
         assert held is not None
         assert (held.job, held.version) == (None, version)
         assert held.source_key == ("x.jpg" if size < 0 else None)
 
-    def test_of_what_goes_meanwhile_is_none(self, behind: S3Store, front: Front) -> None:
+    def test_of_an_object_deleted_meanwhile_is_none(self, behind: S3Store, front: Front) -> None:
         written(behind, "x.png", png_of(job()))
         front.instead = times(1, refusal(404, "NoSuchKey"), "GET")
         assert behind.output_info("x.png") is None
 
-    def test_of_what_changes_meanwhile_is_not_known(self, behind: S3Store, front: Front) -> None:
+    def test_of_an_object_changed_meanwhile_is_unavailable(self, behind: S3Store, front: Front) -> None:
         written(behind, "x.png", png_of(job()))
         front.instead = times(1, refusal(412, "PreconditionFailed"), "GET")
         with pytest.raises(Unavailable, match="changed"):
@@ -314,7 +314,7 @@ class TestHeld:
 
 
 class TestPut:
-    def test_writes_what_the_output_is_about(self, store: S3Store, client: Any) -> None:
+    def test_writes_job_and_source_into_the_metadata(self, store: S3Store, client: Any) -> None:
         made = job(key="日本/a b.jpg", version="abc-2")
         store.put(made, png_of(made))
         found = client.head_object(**store.place("x.png"))
@@ -325,13 +325,13 @@ class TestPut:
             "alphadrop-version": "abc-2",
         }
 
-    def test_writes_how_much_the_output_shows_where_that_is_known(self, store: S3Store, client: Any) -> None:
+    def test_writes_the_matte_coverage_into_the_metadata_if_known(self, store: S3Store, client: Any) -> None:
         store.put(job(), png_of(job()), facts=Facts(0.25))
         said = client.head_object(**store.place("x.png"))["Metadata"]
         assert said["alphadrop-matte-coverage"] == "0.2500"
         assert store.output_info("x.png") == OutputInfo(job().id, "x.jpg")
 
-    def test_leaves_a_source_that_is_too_long_to_the_png(self, store: S3Store, client: Any) -> None:
+    def test_leaves_a_source_key_that_is_too_long_to_the_png(self, store: S3Store, client: Any) -> None:
         made = job(key="日" * 300 + ".jpg")
         store.put(made, png_of(made))
         said = client.head_object(**store.place("x.png"))["Metadata"]
@@ -340,7 +340,7 @@ class TestPut:
         held = store.output_info("x.png")
         assert held is not None and (held.job, held.source_key) == (made.id, made.ref.key)
 
-    def test_stores_outputs_and_records_with_what_was_asked_for(self, bucket: str, client: Any) -> None:
+    def test_stores_outputs_and_records_with_the_options(self, bucket: str, client: Any) -> None:
         options = PutOptions("STANDARD_IA", "the-key", "team=shop + co,kind=cut-out", "bucket-owner-full-control")
         store = moto_server().store(f"s3://{bucket}", options)
         store.put(job(), png_of(job()))
@@ -364,7 +364,7 @@ class TestPut:
         assert held is not None and held.job == job().id
 
     @pytest.mark.parametrize("status", [409, 412])
-    def test_that_meets_another_conflicts(self, behind: S3Store, front: Front, status: int) -> None:
+    def test_over_a_newer_output_conflicts(self, behind: S3Store, front: Front, status: int) -> None:
         front.instead = times(1, refusal(status, "ConditionalRequestConflict"), "PUT")
         with pytest.raises(Conflict):
             behind.put(job(), b"")
@@ -401,7 +401,7 @@ class TestPut:
     @pytest.mark.parametrize(
         ("output", "reason"), [("", "bad_name"), ("a/", "bad_name"), ("x" * 1100, "name_too_long")]
     )
-    def test_rejects_what_can_be_no_key(self, store: S3Store, output: str, reason: str) -> None:
+    def test_rejects_an_invalid_key(self, store: S3Store, output: str, reason: str) -> None:
         with pytest.raises(Rejected) as caught:
             store.put(Job("id", ImageRef("x.jpg", "1", 1), output), b"")
         assert caught.value.rejection.reason == reason
@@ -411,7 +411,7 @@ class TestPut:
         with pytest.raises(Rejected, match="rename the image"):
             behind.put(job(), b"")
 
-    def test_without_conditions_replaces_whatever_is_there(self, bucket: str) -> None:
+    def test_without_conditional_writes_replaces_any_object(self, bucket: str) -> None:
         store = moto_server().store(f"s3://{bucket}", conditional_writes=NO_CONDITIONAL_WRITES)
         store.put(job(version="1"), png_of(job(version="1")))
         store.put(job(version="2"), png_of(job(version="2")))
@@ -420,10 +420,10 @@ class TestPut:
         assert held is not None and held.job == job(version="3").id
 
 
-class TestTrouble:
+class TestErrors:
     @pytest.mark.parametrize("prefix", ["", "/in/"])
     @pytest.mark.parametrize("key", ["", "/", "a/", "\0.jpg", "\udcff.jpg", "\ud800/", "..", "\x7f", "x" * 1020])
-    def test_with_an_images_key_never_looks_like_a_wrong_setting(self, bucket: str, prefix: str, key: str) -> None:
+    def test_about_an_images_key_are_never_configuration_errors(self, bucket: str, prefix: str, key: str) -> None:
         store = moto_server().store(f"s3://{bucket}{prefix}")
         ref = ImageRef(key, "1", 1)
         asked: list[Callable[[], object]] = [
@@ -435,13 +435,13 @@ class TestTrouble:
             lambda: store.put_record(f"_failed/{key}.json", b"{}"),
             lambda: store.tag(ref, "alphadrop", "done"),
             lambda: store.move(ref, "done/"),
-            lambda: store.remove(ref),
+            lambda: store.delete_version(ref),
         ]
         for ask in asked:
             with suppress(Gone, Stale, Rejected):
                 ask()
 
-    def test_with_a_buckets_name_is_a_wrong_setting(self) -> None:
+    def test_about_a_buckets_name_are_configuration_errors(self) -> None:
         with pytest.raises(ConfigurationError, match="Invalid bucket name"):
             moto_server().store("s3://No Bucket!").stat("x.jpg")
 
@@ -459,7 +459,7 @@ class TestRecords:
         assert keys_in(bucket) == set()
 
     @pytest.mark.parametrize("key", ["x.jpg", "x" * 1020, "ü" * 510, "日/" * 400 + "x.jpg", "\udcff.jpg"])
-    def test_are_found_by_the_key_that_the_store_gives_them(self, store: S3Store, key: str) -> None:
+    def test_are_found_at_their_location(self, store: S3Store, key: str) -> None:
         store.put_record(f"_failed/{key}.json", b"{}")
         at = store.record_location(f"_failed/{key}.json")
         (ref,) = store.list("_failed/")
@@ -468,13 +468,13 @@ class TestRecords:
         store.delete(at)
         assert list(store.list()) == []
 
-    def test_that_cannot_be_deleted_are_told(self, behind: S3Store, front: Front) -> None:
+    def test_that_cannot_be_deleted_raise(self, behind: S3Store, front: Front) -> None:
         front.instead = times(1, refusal(403, "AccessDenied"), "DELETE")
         with pytest.raises(Denied):
             behind.delete("_failed/x.jpg.json")
 
     @pytest.mark.parametrize("answer", [refusal(404, "NoSuchKey"), Answer(404)])
-    def test_may_be_gone_already(self, behind: S3Store, front: Front, answer: Answer) -> None:
+    def test_may_be_deleted_already(self, behind: S3Store, front: Front, answer: Answer) -> None:
         front.instead = times(1, answer, "DELETE")  # as some stores say, and Amazon's does not
         behind.delete("_failed/x.jpg.json")
 
@@ -502,7 +502,7 @@ class TestTag:
         assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "shop", "alphadrop": "done"}
         assert store.stat("x.jpg") == ref
 
-    def test_leaves_an_object_that_can_have_no_more(self, store: S3Store, client: Any) -> None:
+    def test_leaves_an_object_with_the_maximum_of_tags(self, store: S3Store, client: Any) -> None:
         full = "&".join(f"tag{number}=x" for number in range(10))
         client.put_object(**store.place("x.jpg"), Body=b"", Tagging=full)
         store.tag(ImageRef("x.jpg", "", 0), "alphadrop", "done")
@@ -515,13 +515,13 @@ class TestTag:
             store.tag(ref, "alphadrop", "done")
         assert client.get_object_tagging(**store.place("x.jpg"))["TagSet"] == []
 
-    def test_of_nothing_says_so(self, store: S3Store) -> None:
+    def test_of_a_missing_object_raises_gone(self, store: S3Store) -> None:
         with pytest.raises(Gone):
             store.tag(ImageRef("x.jpg", "1", 1), "alphadrop", "done")
 
 
 class TestMove:
-    def test_keeps_everything_but_the_place(self, store: S3Store, bucket: str, client: Any) -> None:
+    def test_keeps_everything_but_the_key(self, store: S3Store, bucket: str, client: Any) -> None:
         key = "a b/ü+%|日本.jpg"
         client.put_object(
             **store.place(key), Body=b"bytes", ContentType="image/jpeg", Metadata={"shot": "7"}, Tagging="team=shop"
@@ -545,14 +545,14 @@ class TestMove:
             store.move(ref, "done/")
         assert keys_in(bucket) == {"in/x.jpg"}
 
-    def test_never_removes_what_came_meanwhile(self, behind: S3Store, front: Front) -> None:
+    def test_never_deletes_a_version_written_meanwhile(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
         replaced_before(front, behind, "PUT")
         with pytest.raises(Stale):
             behind.move(ref, "done/")
         assert behind.read(ImageRef("x.jpg", "", 0)) == b"other"
 
-    def test_asks_for_that_version_alone(self, behind: S3Store, front: Front) -> None:
+    def test_copies_only_that_version(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
         sent: list[dict[str, str]] = []
 
@@ -565,33 +565,33 @@ class TestMove:
         (copy,) = [headers for headers in sent if "x-amz-copy-source" in headers]
         assert copy["x-amz-copy-source-if-match"] == f'"{ref.version}"'
 
-    def test_is_stale_where_the_store_can_tell(self, behind: S3Store, front: Front) -> None:
+    def test_is_stale_if_the_store_detects_another_version(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
         front.instead = times(1, refusal(412, "PreconditionFailed"), "PUT")
         with pytest.raises(Stale):
             behind.move(ref, "done/")
         assert behind.stat("x.jpg") == ref
 
-    def test_of_what_was_moved_already_says_so(self, store: S3Store) -> None:
+    def test_of_a_moved_object_raises_gone(self, store: S3Store) -> None:
         ref = written(store)
         store.move(ref, "done/")
         with pytest.raises(Gone):
             store.move(ref, "done/")
 
-    def test_that_stopped_half_way_can_be_done_again(self, store: S3Store, bucket: str, client: Any) -> None:
+    def test_that_was_interrupted_can_be_repeated(self, store: S3Store, bucket: str, client: Any) -> None:
         ref = written(store)
         client.copy_object(Bucket=bucket, Key="done/x.jpg", CopySource=store.place("x.jpg"))
         store.move(ref, "done/")
         assert keys_in(bucket) == {"done/x.jpg"}
 
 
-class TestRemove:
-    def test_removes_that_version(self, store: S3Store, bucket: str) -> None:
-        store.remove(written(store))
+class TestDeleteVersion:
+    def test_deletes_that_version(self, store: S3Store, bucket: str) -> None:
+        store.delete_version(written(store))
         assert keys_in(bucket) == set()
 
-    def test_is_content_when_it_is_gone(self, store: S3Store) -> None:
-        store.remove(ImageRef("x.jpg", "1", 1))
+    def test_of_a_missing_object_does_nothing(self, store: S3Store) -> None:
+        store.delete_version(ImageRef("x.jpg", "1", 1))
 
     @pytest.mark.parametrize("conditions", [ConditionalWrites(), NO_CONDITIONAL_WRITES])
     def test_leaves_another_version_alone(self, bucket: str, conditions: ConditionalWrites) -> None:
@@ -599,19 +599,19 @@ class TestRemove:
         ref = written(store)
         written(store, data=b"other")
         with pytest.raises(Stale):
-            store.remove(ref)
+            store.delete_version(ref)
         assert keys_in(bucket) == {"x.jpg"}
 
-    def test_leaves_what_comes_at_the_last_moment_where_the_store_can_tell(self, behind: S3Store, front: Front) -> None:
+    def test_leaves_a_newer_version_if_the_store_detects_it(self, behind: S3Store, front: Front) -> None:
         ref = written(behind)
         replaced_before(front, behind, "DELETE")
         with pytest.raises(Stale):
-            behind.remove(ref)
+            behind.delete_version(ref)
         assert behind.read(ImageRef("x.jpg", "", 0)) == b"other"
 
     def test_does_not_take_a_missing_bucket_for_a_missing_image(self) -> None:
         with pytest.raises(SourceMissing):
-            moto_server().store("s3://nobody-has-this").remove(ImageRef("x.jpg", "1", 1))
+            moto_server().store("s3://nobody-has-this").delete_version(ImageRef("x.jpg", "1", 1))
 
 
 def forgetful(method: str, headers: dict[str, str]) -> dict[str, str]:
@@ -649,7 +649,7 @@ class TestProbe:
         assert keys_in(bucket) == set()
 
     @pytest.mark.parametrize("headers", [forgetful, like_ceph])
-    def test_tells_what_puts_work_with(
+    def test_finds_conditions_that_puts_work_with(
         self, behind: S3Store, front: Front, front_client: Any, headers: Callable[..., dict[str, str]]
     ) -> None:
         front.headers = headers
@@ -659,7 +659,7 @@ class TestProbe:
         held = store.output_info("x.png")
         assert held is not None and held.job == job(version="2").id
 
-    def test_goes_without_conditions_that_are_refused(self, behind: S3Store, front: Front, bucket: str) -> None:
+    def test_does_without_conditions_that_are_refused(self, behind: S3Store, front: Front, bucket: str) -> None:
         seen = front.seen
 
         def conditional(method: str, headers: dict[str, str]) -> dict[str, str]:
@@ -671,7 +671,7 @@ class TestProbe:
         front.changed = lambda method, answer: refusal(501, "NotImplemented") if seen[-1] == "odd" else answer
         assert behind.probe_conditional_writes() == NO_CONDITIONAL_WRITES
 
-    def test_goes_on_and_says_so_when_nothing_may_be_deleted(
+    def test_logs_a_probe_that_may_not_be_deleted(
         self, behind: S3Store, front: Front, bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         told: list[dict[str, str]] = []
@@ -683,14 +683,14 @@ class TestProbe:
         assert left.startswith("in/_alphadrop/probe-")
 
     @pytest.mark.parametrize(("status", "code", "kind"), [(403, "AccessDenied", Denied), (503, "SlowDown", Throttled)])
-    def test_in_trouble_raises(
+    def test_that_fails_raises(
         self, behind: S3Store, front: Front, status: int, code: str, kind: type[Exception]
     ) -> None:
         front.instead = times(9, refusal(status, code), "PUT")
         with pytest.raises(kind, match="probing"):
             behind.probe_conditional_writes()
 
-    def test_says_when_outputs_cannot_be_stored_as_asked_for(
+    def test_raises_if_outputs_cannot_be_stored_with_the_options(
         self, bucket: str, front: Front, front_client: Any
     ) -> None:
         store = S3Store(f"s3://{bucket}", front_client, PutOptions(acl="public-read"))
@@ -704,12 +704,7 @@ class TestProbe:
 
 
 class TestConfig:
-    @pytest.mark.parametrize("conditions", [None, ConditionalWrites(False, "unquoted")])
-    def test_travels_as_json(self, conditions: ConditionalWrites | None) -> None:
-        config = S3Config(AwsOptions("https://minio.example"), PutOptions("IA", tags="a=b"), conditions)
-        assert S3Config.from_dict(asdict(config)) == config
-
-    def test_that_was_not_probed_trusts_amazon_alone(self, bucket: str) -> None:
+    def test_without_a_probe_trusts_only_amazon(self, bucket: str) -> None:
         ours = open_store(f"s3://{bucket}", S3Config(AwsOptions(moto_server().endpoint)))
         ours.put(job(version="1"), png_of(job(version="1")), None)
         ours.put(job(version="2"), png_of(job(version="2")), None)  # nothing is enforced that was not tried

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each in a container, one readable line each on a terminal, whoever wrote them."""
+"""The log: one JSON object per line in a container, readable text on a terminal, for all libraries."""
 
 import io
 import json
@@ -15,15 +15,15 @@ from watcher.telemetry.logs import OWN_PACKAGES, configure
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that pretends to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    """Logging belongs to the whole process: put it back."""
+def restored_logging() -> Iterator[None]:
+    """Restore the logging configuration, which is global to the process."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -41,7 +41,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def container() -> io.StringIO:
-    """Where the lines of a container go."""
+    """The log stream of a container."""
     stream = io.StringIO()
     configure("auto", "info", stream)
     return stream

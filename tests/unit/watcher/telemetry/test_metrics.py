@@ -22,7 +22,7 @@ from watcher.protocol import (
     UnavailableReport,
 )
 from watcher.queues.base import QueueStats
-from watcher.sources.base import Hint
+from watcher.sources.base import DiscoveredVia
 from watcher.telemetry.metrics import Metrics, definitions
 from watcher.telemetry.metrics import labels as label_values
 from watcher.telemetry.metrics.definitions import ALL
@@ -169,7 +169,7 @@ def one_of_each() -> Iterable[Report]:
 
 
 def test_every_combination_of_labels_is_0_from_the_start(metrics: Metrics) -> None:
-    assert labels_of(metrics, "images_discovered_total", "via") == {(h,) for h in Hint}
+    assert labels_of(metrics, "images_discovered_total", "via") == {(h,) for h in DiscoveredVia}
     assert labels_of(metrics, "images_processed_total", "outcome") == {(o,) for o in Outcome}
     assert labels_of(metrics, "stage_duration_seconds_count", "stage") == {(s,) for s in STAGES}
     assert labels_of(metrics, "retries_total", "stage") == {(s,) for s in (*STAGES, "other")}
@@ -451,9 +451,9 @@ def test_counts_of_all_processes_are_added_up_and_never_decrease(metrics: Metric
 
 
 def test_the_conditions_that_the_sink_honours_are_known_for_a_bucket_and_absent_for_a_folder(metrics: Metrics) -> None:
-    metrics.capabilities({})
+    metrics.conditional_writes({})
     assert labels_of(metrics, "sink_conditional_writes", "condition") == set()
-    metrics.capabilities({"if_none_match": True, "if_match": False})
+    metrics.conditional_writes({"if_none_match": True, "if_match": False})
     assert value(metrics, "sink_conditional_writes", condition="if_none_match") == 1
     assert value(metrics, "sink_conditional_writes", condition="if_match") == 0
     assert labels_of(metrics, "sink_conditional_writes", "condition") == {("if_none_match",), ("if_match",)}
@@ -468,8 +468,8 @@ def test_workers_are_counted_by_state(metrics: Metrics) -> None:
 
 
 def test_arrivals_listings_and_lost_events_are_counted(metrics: Metrics) -> None:
-    metrics.discovered(Hint.EVENT, 3)
-    metrics.discovered(Hint.SCAN)
+    metrics.discovered(DiscoveredVia.EVENT, 3)
+    metrics.discovered(DiscoveredVia.SCAN)
     metrics.overflowed()
     metrics.listing_succeeded(4, 0.02)
     metrics.source_health(True)

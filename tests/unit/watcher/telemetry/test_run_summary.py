@@ -1,4 +1,4 @@
-"""What is said of a run: one line for each image."""
+"""The counts of a run, and the log line of each image."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def test_the_log_line_of_an_image_has_the_outcome_device_and_stage_durations() -
         "bytes_out": 20,
         "pixels": 30,
         "coverage": 0.5,
-        "ended": 1700000000.123,
+        "finished_at": 1700000000.123,
     }
 
 
 def test_an_image_whose_worker_died_has_ended_now() -> None:
-    assert line(REJECTED)["ended"] == pytest.approx(time.time(), abs=60)
+    assert line(REJECTED)["finished_at"] == pytest.approx(time.time(), abs=60)
 
 
 def test_stages_are_in_the_order_of_processing() -> None:

@@ -1,4 +1,4 @@
-"""Spans, made by the real SDK of what a worker reports; and what asks for them."""
+"""Traces that the real SDK creates from workers' reports, and the variables that enable them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WRITTEN = ImageReport(
 REJECTED = WRITTEN.model_copy(
     update={"outcome": Outcome.REJECTED, "reason": "truncated", "detail": "it ends early", "stage": "decode"}
 )
-TROUBLE = UnavailableReport(
+UNAVAILABLE = UnavailableReport(
     key="a.jpg",
     stage="read",
     reason="throttled",
@@ -72,7 +72,7 @@ def tracer(exporter: InMemorySpanExporter) -> Iterator[Tracer]:
 
 
 def image(exporter: InMemorySpanExporter) -> ReadableSpan:
-    """The one span that has no parent."""
+    """The only span without a parent."""
     (root,) = [span for span in exporter.get_finished_spans() if span.parent is None]
     return root
 
@@ -118,7 +118,7 @@ def test_a_trace_has_an_attribute_for_an_empty_cut_out(tracer: Tracer, exporter:
 
 
 @pytest.mark.parametrize(
-    ("report", "outcome", "reason"), [(REJECTED, "rejected", "truncated"), (TROUBLE, "requeued", "throttled")]
+    ("report", "outcome", "reason"), [(REJECTED, "rejected", "truncated"), (UNAVAILABLE, "requeued", "throttled")]
 )
 def test_rejected_and_requeued_images_are_errors_with_a_reason(
     tracer: Tracer, exporter: InMemorySpanExporter, report: ImageReport, outcome: str, reason: str
@@ -161,24 +161,24 @@ def test_an_image_that_is_not_sampled_has_no_trace_id() -> None:
 def test_an_error_while_creating_spans_is_only_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
     broken = WRITTEN.model_copy(update={"stages": {}})
-    with tracing(True) as note:
-        assert note("cuda:0", broken) == ""
+    with tracing(True) as record:
+        assert record("cuda:0", broken) == ""
 
 
 def test_a_collector_that_does_not_respond_delays_the_end_only_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("watcher.telemetry.tracing.FLUSH_SECONDS", 0.2)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    with socket.create_server(("127.0.0.1", 0)) as deaf, capture_logs() as lines:
-        monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{deaf.getsockname()[1]}")
-        with tracing(True) as note:
-            assert note("cuda:0", WRITTEN)
+    with socket.create_server(("127.0.0.1", 0)) as silent, capture_logs() as lines:
+        monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with tracing(True) as record:
+            assert record("cuda:0", WRITTEN)
         wait_until(lambda: not any(thread.name.startswith("Otel") for thread in threading.enumerate()))
     assert [line["event"] for line in lines] == ["spans_lost"]
 
 
 def test_nothing_is_traced_by_default() -> None:
-    with tracing(False) as note:
-        assert note("cuda:0", WRITTEN) == ""
+    with tracing(False) as record:
+        assert record("cuda:0", WRITTEN) == ""
 
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

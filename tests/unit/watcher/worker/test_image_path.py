@@ -1,22 +1,27 @@
-"""The path of one image: every outcome, and every kind of trouble, against stores and an engine in memory."""
+"""The path of one image: every outcome, and every kind of error, against stores and an engine in memory."""
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from inference.codec import decode, encode, read_text
 from inference.errors import DeviceLost, PictureTooLargeForDevice
 from inference.picture import Cutout, Picture
 from tests.equipment.pictures import cut_short, photo, png_that_claims
 from tests.equipment.support import wait_until
+from watcher.config.settings import Settings
 from watcher.core.errors import (
     ConfigurationError,
     Conflict,
@@ -45,7 +50,7 @@ NO_NETWORK = Unavailable("no network")
 
 @dataclass
 class Bench:
-    """One image's path, all of it within reach."""
+    """An image's path with fakes for everything that it uses."""
 
     source: MemoryStore = field(default_factory=lambda: MemoryStore("memory://source"))
     sink: MemoryStore = field(default_factory=lambda: MemoryStore("memory://sink"))
@@ -53,16 +58,17 @@ class Bench:
     reports: list[Report] = field(default_factory=list)
     max_pixels: int = 1_000_000
     renewed: list[ImageRef] | None = None
-    """Takes what a changed image has become, if it is a list."""
+    """Collects the present versions of changed images, if it is a list."""
     after: Callable[[ImageRef], None] = lambda ref: None
     recheck: bool = False
+    input_alpha: Literal["multiply", "ignore", "trust"] = "multiply"
 
     def given(self, data: bytes = PHOTO, key: str = KEY) -> Job:
-        """An image in the source and the job that was made of it."""
+        """Write an image to the source; returns its job."""
         return RECIPE.job(self.source.write(key, data))
 
     def process(self, job: Job, *, suspect: bool = False) -> FakeLease:
-        """The image's whole way; its lease has ended."""
+        """Process a job; returns its lease, which has ended."""
         lease = FakeLease(job, suspect=suspect)
         self.path.process(lease)
         assert self.engine.announced == 0
@@ -70,7 +76,7 @@ class Bench:
 
     @property
     def path(self) -> ImagePath:
-        """A path through this bench."""
+        """The path that uses these fakes."""
         budget, renewed = PixelBudget(2_000_000), self.renewed
         return ImagePath(
             self.source,
@@ -78,24 +84,23 @@ class Bench:
             self.engine,
             budget,
             CrashMarkers(self.sink),
-            self.max_pixels,
-            1,
+            Settings(source="in", sink="out", max_pixels=self.max_pixels, input_alpha=self.input_alpha),
             self.reports.append,
-            after=self.after,
-            renew=None if renewed is None else renewed.append,
+            on_success=self.after,
+            requeue_changed=None if renewed is None else renewed.append,
             recheck=self.recheck,
         )
 
     @property
     def report(self) -> ImageReport:
-        """The only report, about an image that has ended."""
+        """The only report, about an image that is finished."""
         (report,) = self.reports
         assert isinstance(report, ImageReport)
         return report
 
     @property
-    def trouble(self) -> UnavailableReport:
-        """The only report, about an image that was given back."""
+    def unavailable(self) -> UnavailableReport:
+        """The only report, about an image that was requeued."""
         (report,) = self.reports
         assert isinstance(report, UnavailableReport)
         return report
@@ -124,8 +129,46 @@ def test_a_picture_becomes_a_cut_out_that_names_its_job(bench: Bench) -> None:
     assert bench.sink.keys == {OUTPUT}
 
 
+def transparent_photo() -> NDArray[np.uint8]:
+    """8 x 8 RGBA: opaque above, half-transparent below, fully transparent in the last row."""
+    rgba = np.full((8, 8, 4), (200, 100, 50, 255), np.uint8)
+    rgba[4:, :, 3] = 128
+    rgba[7, :, 3] = 0
+    return rgba
+
+
+def png_of(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("multiply", [128, 64, 0]),
+        ("ignore", [128, 128, 128]),
+        ("trust", [255, 128, 0]),
+    ],
+)
+def test_an_images_own_transparency_is_treated_as_the_setting_says(
+    bench: Bench, mode: Literal["multiply", "ignore", "trust"], expected: list[int]
+) -> None:
+    def half(picture: Picture) -> Cutout:
+        return Cutout(np.dstack((picture.pixels, np.full(picture.pixels.shape[:2], 128, np.uint8))))
+
+    bench.engine, bench.input_alpha = FakeEngine(half), mode
+    bench.process(bench.given(png_of(transparent_photo())))
+    made = bench.sink.content(OUTPUT)
+    assert made is not None
+    pixels = np.asarray(Image.open(io.BytesIO(made)))
+    assert [int(pixels[row, 0, 3]) for row in (0, 5, 7)] == expected
+    if mode != "ignore":
+        assert pixels[5, 0, :3].tolist() == [200, 100, 50], "its own colour, without the white that the model saw"
+
+
 @pytest.mark.parametrize(("alpha", "said"), [(0, "0.0000"), (51, "0.2000"), (255, "1.0000")])
-def test_a_cut_out_says_how_much_of_the_picture_is_left(bench: Bench, alpha: int, said: str) -> None:
+def test_an_output_states_its_matte_coverage(bench: Bench, alpha: int, said: str) -> None:
     bench.engine = FakeEngine(lambda picture: Cutout(np.full((picture.height, picture.width, 4), alpha, np.uint8)))
     bench.process(bench.given())
     made = bench.sink.content(OUTPUT)
@@ -135,7 +178,7 @@ def test_a_cut_out_says_how_much_of_the_picture_is_left(bench: Bench, alpha: int
     assert bench.report.coverage == float(said)
 
 
-def test_an_output_that_does_not_say_how_much_is_left_is_made_all_the_same(bench: Bench) -> None:
+def test_an_output_without_a_matte_coverage_is_not_made_again(bench: Bench) -> None:
     job = bench.given()
     bench.sink.write(OUTPUT, encode(keep_all(decode(PHOTO)), text=png_text(job)))
     assert bench.process(job).end is Outcome.ALREADY_DONE
@@ -153,7 +196,7 @@ def test_a_written_image_is_reported_with_what_was_measured(bench: Bench) -> Non
     assert min(report.stages.values()) >= 0
 
 
-def test_a_report_tells_when_each_stage_was_and_the_stages_follow_each_other(bench: Bench) -> None:
+def test_a_report_says_when_each_stage_began_and_the_stages_follow_each_other(bench: Bench) -> None:
     before = time.time()
     bench.process(bench.given())
     starts, stages = bench.report.starts, bench.report.stages
@@ -163,16 +206,16 @@ def test_a_report_tells_when_each_stage_was_and_the_stages_follow_each_other(ben
     assert before - 0.1 <= inside[0][0] and inside[-1][1] <= bench.report.ended + 1e-5 <= time.time() + 0.1
 
 
-def test_an_image_given_back_is_reported_with_the_times_of_what_was_tried(bench: Bench) -> None:
+def test_a_requeued_image_is_reported_with_the_times_of_its_stages(bench: Bench) -> None:
     job = bench.given()
     bench.sink.failing["put"] = NO_NETWORK
     bench.process(job)
-    assert bench.trouble.job == job.id
-    assert bench.trouble.starts.keys() == bench.trouble.stages.keys() >= {"read", "put"}
-    assert bench.trouble.ended >= max(bench.trouble.starts.values())
+    assert bench.unavailable.job == job.id
+    assert bench.unavailable.starts.keys() == bench.unavailable.stages.keys() >= {"read", "put"}
+    assert bench.unavailable.ended >= max(bench.unavailable.starts.values())
 
 
-def test_an_image_is_in_the_stage_that_it_is_in_and_in_none_when_it_has_ended(bench: Bench) -> None:
+def test_an_image_is_counted_in_its_stage_and_in_none_when_it_is_finished(bench: Bench) -> None:
     seen: list[dict[str, int]] = []
     bench.after = lambda ref: seen.append(path.occupancy.snapshot(0))
     path = bench.path
@@ -184,14 +227,14 @@ def test_an_image_is_in_the_stage_that_it_is_in_and_in_none_when_it_has_ended(be
     assert path.occupancy.snapshot(0) == {}
 
 
-def test_an_older_version_s_output_is_replaced(bench: Bench) -> None:
+def test_the_output_of_an_older_version_is_replaced(bench: Bench) -> None:
     bench.process(bench.given(photo(KEY, colour=(1, 2, 3))))
     job = bench.given()
     assert bench.process(job).end is Outcome.WRITTEN
     assert bench.sink.output_info(OUTPUT) == OutputInfo(job.id, KEY)
 
 
-def test_success_takes_an_earlier_error_record_away(bench: Bench) -> None:
+def test_success_deletes_an_earlier_error_record(bench: Bench) -> None:
     bench.process(bench.given(cut_short(KEY)))
     assert RECORD in bench.sink.keys
     bench.process(bench.given())
@@ -201,7 +244,7 @@ def test_success_takes_an_earlier_error_record_away(bench: Bench) -> None:
 # Already done.
 
 
-def test_what_is_in_the_sink_is_neither_read_nor_inferred_again(bench: Bench) -> None:
+def test_an_image_whose_output_is_in_the_sink_is_neither_read_nor_inferred(bench: Bench) -> None:
     job = bench.given()
     bench.process(job)
     before = bench.sink.stat(OUTPUT)
@@ -212,10 +255,10 @@ def test_what_is_in_the_sink_is_neither_read_nor_inferred_again(bench: Bench) ->
 
 
 class AssertionFailure(WatcherError):
-    """Something was done that must not be."""
+    """Raised by what must not be called."""
 
 
-def test_a_record_that_a_killed_worker_left_beside_its_output_is_taken_away(bench: Bench) -> None:
+def test_an_error_record_that_a_killed_worker_left_beside_its_output_is_deleted(bench: Bench) -> None:
     job = bench.given()
     bench.process(job)
     bench.sink.write(RECORD, b"{}")
@@ -223,7 +266,7 @@ def test_a_record_that_a_killed_worker_left_beside_its_output_is_taken_away(benc
     assert bench.sink.keys == {OUTPUT}
 
 
-def test_half_an_output_is_none(bench: Bench) -> None:
+def test_a_truncated_output_is_made_again(bench: Bench) -> None:
     job = bench.given()
     bench.process(job)
     whole = bench.sink.content(OUTPUT) or b""
@@ -243,7 +286,7 @@ def test_a_picture_that_was_replaced_is_stale(bench: Bench) -> None:
     assert (bench.report.outcome, bench.report.stage) == ("stale", "read")
 
 
-def test_a_stale_image_keeps_the_record_that_its_next_version_may_need(bench: Bench) -> None:
+def test_a_stale_image_keeps_its_error_record_for_the_next_version(bench: Bench) -> None:
     old = bench.given()
     bench.given()
     bench.sink.write(RECORD, b"{}")
@@ -251,7 +294,7 @@ def test_a_stale_image_keeps_the_record_that_its_next_version_may_need(bench: Be
     assert RECORD in bench.sink.keys
 
 
-def test_a_picture_that_was_deleted_is_gone_and_its_record_too(bench: Bench) -> None:
+def test_a_picture_that_was_deleted_is_gone_and_its_error_record_is_deleted(bench: Bench) -> None:
     job = bench.given()
     bench.source.remove(KEY)
     bench.sink.write(RECORD, b"{}")
@@ -273,7 +316,9 @@ def test_a_picture_that_was_deleted_is_gone_and_its_record_too(bench: Bench) -> 
         (png_that_claims(50_000, 50_000), "too_large", "decode"),
     ],
 )
-def test_what_can_never_work_is_rejected_with_a_record(bench: Bench, data: bytes, reason: str, stage: str) -> None:
+def test_a_file_that_can_never_work_is_rejected_with_an_error_record(
+    bench: Bench, data: bytes, reason: str, stage: str
+) -> None:
     job = bench.given(data)
     why = rejection(bench.process(job))
     assert why.reason == reason and len(why.detail) > 20
@@ -285,7 +330,7 @@ def test_what_can_never_work_is_rejected_with_a_record(bench: Bench, data: bytes
     assert bench.engine.submitted == 0
 
 
-def test_the_pixel_limit_is_the_settings(bench: Bench) -> None:
+def test_the_setting_limits_the_pixels(bench: Bench) -> None:
     bench.max_pixels = 96 * 72 - 1
     assert rejection(bench.process(bench.given())).reason == "too_large"
     bench.max_pixels = 96 * 72
@@ -302,7 +347,7 @@ def test_a_picture_that_no_device_can_hold_is_rejected(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("method", ["read", "put"])
-def test_a_refusal_of_a_store_is_a_rejection(bench: Bench, method: str) -> None:
+def test_an_image_that_a_store_rejects_is_rejected(bench: Bench, method: str) -> None:
     store = bench.source if method == "read" else bench.sink
     store.failing[method] = Rejected(Reason.BAD_NAME, "rename the image")
     assert rejection(bench.process(bench.given())) == Rejection(Reason.BAD_NAME, "rename the image")
@@ -310,7 +355,7 @@ def test_a_refusal_of_a_store_is_a_rejection(bench: Bench, method: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", cut_short("a.jpg"), cut_short("a.png")])
-def test_a_picture_that_is_still_being_written_is_early_not_bad(bench: Bench, data: bytes) -> None:
+def test_a_picture_that_is_still_being_written_is_stale_not_rejected(bench: Bench, data: bytes) -> None:
     job = bench.given(data)
     bench.source.after_read = lambda key: replace_once(bench, key)
     assert bench.process(job).end is Outcome.STALE
@@ -322,24 +367,24 @@ def replace_once(bench: Bench, key: str) -> None:
     bench.source.write(key, PHOTO)
 
 
-def test_a_bad_picture_that_is_deleted_meanwhile_is_gone_not_bad(bench: Bench) -> None:
+def test_a_bad_picture_that_is_deleted_meanwhile_is_gone_not_rejected(bench: Bench) -> None:
     job = bench.given(b"Dear all")
     bench.source.after_read = bench.source.remove
     assert bench.process(job).end is Outcome.GONE
     assert bench.sink.keys == set()
 
 
-def test_a_good_picture_that_is_replaced_while_it_is_cut_out_is_written_as_what_it_was(bench: Bench) -> None:
+def test_a_picture_that_is_replaced_while_it_is_cut_out_is_written_in_its_old_version(bench: Bench) -> None:
     job = bench.given()
     bench.source.after_read = lambda key: replace_once(bench, key)
     assert bench.process(job).end is Outcome.WRITTEN
     assert bench.sink.output_info(OUTPUT) == OutputInfo(job.id, KEY)
 
 
-# Outputs that somebody else has made.
+# Outputs of other images, and files that alphadrop has not made.
 
 
-def test_of_two_images_with_one_output_the_second_is_told_of_the_first(bench: Bench) -> None:
+def test_the_second_of_two_images_with_one_output_is_rejected_and_names_the_first(bench: Bench) -> None:
     first, second = bench.given(photo("x.jpg"), "x.jpg"), bench.given(photo("x.webp"), "x.webp")
     bench.process(first)
     why = rejection(bench.process(second))
@@ -348,7 +393,7 @@ def test_of_two_images_with_one_output_the_second_is_told_of_the_first(bench: Be
     assert bench.sink.output_info("x.png") == OutputInfo(first.id, "x.jpg")
 
 
-def test_an_output_whose_image_is_gone_is_free(bench: Bench) -> None:
+def test_an_output_whose_image_is_gone_is_replaced(bench: Bench) -> None:
     first, second = bench.given(photo("x.jpg"), "x.jpg"), bench.given(photo("x.webp"), "x.webp")
     bench.process(first)
     bench.source.remove("x.jpg")
@@ -357,7 +402,7 @@ def test_an_output_whose_image_is_gone_is_free(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("foreign", [photo("x.png"), b"no picture at all"])
-def test_somebody_elses_file_is_not_overwritten(bench: Bench, foreign: bytes) -> None:
+def test_a_file_that_alphadrop_did_not_make_is_not_overwritten(bench: Bench, foreign: bytes) -> None:
     bench.sink.write(OUTPUT, foreign)
     why = rejection(bench.process(bench.given()))
     assert why.reason == "output_exists" and "--output-name" in why.detail
@@ -365,11 +410,11 @@ def test_somebody_elses_file_is_not_overwritten(bench: Bench, foreign: bytes) ->
     assert bench.engine.submitted == 0
 
 
-# Races with other workers, where the store can tell.
+# Races with other workers, in a store with conditional writes.
 
 
 def meanwhile(bench: Bench, what: Callable[[], object]) -> None:
-    """Have something happen once, between a worker's look at the output and its put."""
+    """Make something happen once, after a worker has read the present output and before its put."""
 
     def happen(picture: Picture) -> Cutout:
         bench.engine = FakeEngine()
@@ -379,7 +424,7 @@ def meanwhile(bench: Bench, what: Callable[[], object]) -> None:
     bench.engine = FakeEngine(happen)
 
 
-def test_another_worker_that_was_faster_with_the_same_job_has_done_it(bench: Bench) -> None:
+def test_a_job_that_another_worker_finished_first_is_already_done(bench: Bench) -> None:
     job = bench.given()
     meanwhile(bench, lambda: bench.process(job))
     assert bench.process(job).end is Outcome.ALREADY_DONE
@@ -389,7 +434,7 @@ def test_another_worker_that_was_faster_with_the_same_job_has_done_it(bench: Ben
     ]
 
 
-def test_the_output_of_a_newer_version_stays(bench: Bench) -> None:
+def test_the_output_of_a_newer_version_is_not_replaced(bench: Bench) -> None:
     old = bench.given()
     new: list[Job] = []
 
@@ -402,7 +447,7 @@ def test_the_output_of_a_newer_version_stays(bench: Bench) -> None:
     assert bench.sink.output_info(OUTPUT) == OutputInfo(new[0].id, KEY)
 
 
-def test_the_output_of_an_older_version_gives_way(bench: Bench) -> None:
+def test_the_output_of_an_older_version_that_appears_meanwhile_is_replaced(bench: Bench) -> None:
     old = Job("0" * 64, ImageRef(KEY, "0", 1), OUTPUT)
     job = bench.given()
     made = encode(Cutout(np.zeros((4, 4, 4), np.uint8)), text=png_text(old))
@@ -411,20 +456,20 @@ def test_the_output_of_an_older_version_gives_way(bench: Bench) -> None:
     assert bench.sink.output_info(OUTPUT) == OutputInfo(job.id, KEY)
 
 
-def test_somebody_elses_file_that_appears_meanwhile_is_not_overwritten(bench: Bench) -> None:
+def test_a_file_of_others_that_appears_meanwhile_is_not_overwritten(bench: Bench) -> None:
     job = bench.given()
     meanwhile(bench, lambda: bench.sink.write(OUTPUT, b"mine"))
     assert rejection(bench.process(job)).reason == "output_exists"
     assert bench.sink.content(OUTPUT) == b"mine"
 
 
-def test_an_output_that_changes_for_ever_is_trouble_in_the_world(bench: Bench) -> None:
+def test_an_output_that_changes_during_every_put_is_a_transient_error(bench: Bench) -> None:
     bench.sink.failing["put"] = Conflict("changed")
     assert bench.process(bench.given()).end == RETRY_DELAY
-    assert "again and again" in bench.trouble.detail
+    assert "by another writer 5 times" in bench.unavailable.detail
 
 
-def test_where_the_store_cannot_tell_the_image_is_looked_at_once_more(bench: Bench) -> None:
+def test_without_conditional_writes_the_image_is_checked_again_after_the_put(bench: Bench) -> None:
     bench.recheck, bench.renewed = True, []
     old = bench.given()
     meanwhile(bench, lambda: bench.source.write(KEY, photo(KEY, colour=(1, 2, 3))))
@@ -433,17 +478,17 @@ def test_where_the_store_cannot_tell_the_image_is_looked_at_once_more(bench: Ben
     assert bench.process(bench.given()).end is Outcome.WRITTEN
 
 
-def test_an_image_that_is_deleted_when_its_output_stands_is_written(bench: Bench) -> None:
+def test_an_image_that_is_deleted_after_the_put_counts_as_written(bench: Bench) -> None:
     bench.recheck = True
     job = bench.given()
     meanwhile(bench, lambda: bench.source.remove(KEY))
     assert bench.process(job).end is Outcome.WRITTEN
 
 
-# What is done about images that have changed, and after success.
+# Changed images, and the action after success.
 
 
-def test_what_a_stale_object_has_become_is_done_next(bench: Bench) -> None:
+def test_the_present_version_of_a_stale_object_is_enqueued(bench: Bench) -> None:
     bench.renewed = []
     old = bench.given()
     bench.given()
@@ -451,7 +496,7 @@ def test_what_a_stale_object_has_become_is_done_next(bench: Bench) -> None:
     assert bench.renewed == [bench.source.stat(KEY)]
 
 
-def test_a_stale_object_is_kept_while_nobody_takes_what_it_has_become(bench: Bench) -> None:
+def test_a_stale_object_keeps_its_lease_while_its_present_version_cannot_be_enqueued(bench: Bench) -> None:
     bench.renewed = []
     old = bench.given()
     bench.given()
@@ -460,7 +505,7 @@ def test_a_stale_object_is_kept_while_nobody_takes_what_it_has_become(bench: Ben
     assert bench.renewed == []
 
 
-def test_after_success_and_only_then_something_is_done_to_the_image(bench: Bench) -> None:
+def test_the_action_is_taken_after_success_only(bench: Bench) -> None:
     done: list[str] = []
 
     def after(ref: ImageRef) -> None:
@@ -476,7 +521,7 @@ def test_after_success_and_only_then_something_is_done_to_the_image(bench: Bench
 
 
 @pytest.mark.parametrize("error", [Gone("moved by another"), Stale("changed")])
-def test_an_image_that_has_moved_on_by_then_is_left_alone(bench: Bench, error: WatcherError) -> None:
+def test_an_image_that_has_changed_before_the_action_is_left_alone(bench: Bench, error: WatcherError) -> None:
     def after(ref: ImageRef) -> None:
         raise error
 
@@ -484,7 +529,7 @@ def test_an_image_that_has_moved_on_by_then_is_left_alone(bench: Bench, error: W
     assert bench.process(bench.given()).end is Outcome.WRITTEN
 
 
-def test_what_cannot_be_done_after_success_is_tried_again(bench: Bench) -> None:
+def test_an_action_that_fails_is_tried_again(bench: Bench) -> None:
     def after(ref: ImageRef) -> None:
         raise NO_NETWORK
 
@@ -495,18 +540,18 @@ def test_what_cannot_be_done_after_success_is_tried_again(bench: Bench) -> None:
     assert bench.process(job).end is Outcome.ALREADY_DONE
 
 
-def test_what_has_no_record_is_not_deleted(bench: Bench) -> None:
+def test_an_error_record_that_does_not_exist_is_not_deleted(bench: Bench) -> None:
     bench.sink.failing["delete"] = AssertionFailure()
     assert bench.process(bench.given()).end is Outcome.WRITTEN
 
 
-def test_a_setting_that_is_wrong_is_not_the_images_fault(bench: Bench) -> None:
+def test_an_image_is_not_rejected_for_a_wrong_setting(bench: Bench) -> None:
     bench.sink.failing["put"] = ConfigurationError("--s3-acl: no such ACL")
     assert bench.process(bench.given()).end == RETRY_DELAY
-    assert bench.trouble.reason == "ConfigurationError"
+    assert bench.unavailable.reason == "configuration"
 
 
-# Trouble in the world is nobody's fault.
+# Transient errors: the image is requeued.
 
 
 @pytest.mark.parametrize(
@@ -519,16 +564,18 @@ def test_a_setting_that_is_wrong_is_not_the_images_fault(bench: Bench) -> None:
     ],
 )
 @pytest.mark.parametrize("error", [NO_NETWORK, SourceMissing("not mounted")], ids=["unavailable", "source missing"])
-def test_a_good_picture_is_given_back(bench: Bench, part: str, method: str, stage: str, error: Unavailable) -> None:
+def test_a_good_picture_is_requeued(bench: Bench, part: str, method: str, stage: str, error: Unavailable) -> None:
     getattr(bench, part).failing[method] = error
     assert bench.process(bench.given()).end == RETRY_DELAY
-    assert (bench.trouble.key, bench.trouble.stage) == (KEY, stage)
-    assert (bench.trouble.reason, bench.trouble.detail) == (type(error).__name__, str(error))
+    assert (bench.unavailable.key, bench.unavailable.stage) == (KEY, stage)
+    assert (bench.unavailable.reason, bench.unavailable.detail) == (error.reason, str(error))
     assert RECORD not in bench.sink.keys
 
 
 @pytest.mark.parametrize(("part", "method"), [("source", "stat"), ("sink", "put_record")])
-def test_a_bad_picture_is_given_back_while_it_cannot_be_recorded(bench: Bench, part: str, method: str) -> None:
+def test_a_bad_picture_is_requeued_while_its_error_record_cannot_be_written(
+    bench: Bench, part: str, method: str
+) -> None:
     job = bench.given(b"Dear all")
     getattr(bench, part).failing[method] = NO_NETWORK
     assert bench.process(job).end == RETRY_DELAY
@@ -536,23 +583,21 @@ def test_a_bad_picture_is_given_back_while_it_cannot_be_recorded(bench: Bench, p
     assert rejection(bench.process(job)).reason == "not_a_picture"
 
 
-def test_a_bad_picture_is_given_back_where_no_record_can_ever_stand(bench: Bench) -> None:
+def test_a_bad_picture_is_requeued_where_no_error_record_can_ever_be_written(bench: Bench) -> None:
     bench.sink.failing["put_record"] = Rejected(Reason.OUTPUT_BLOCKED, "a file is where a directory must be")
     assert bench.process(bench.given(b"Dear all")).end == RETRY_DELAY
-    assert "a file is where a directory must be" in bench.trouble.detail
+    assert "a file is where a directory must be" in bench.unavailable.detail
 
 
 @pytest.mark.parametrize("missing", [Gone("gone"), Stale("stale")])
-def test_an_image_that_is_no_more_is_given_back_or_ended_but_never_ends_the_worker(
-    bench: Bench, missing: WatcherError
-) -> None:
+def test_a_deleted_image_is_requeued_or_finished_but_never_ends_the_worker(bench: Bench, missing: WatcherError) -> None:
     bench.source.failing["read"] = missing
     bench.sink.failing["stat"] = NO_NETWORK
     end = bench.process(bench.given()).end
     assert end == (RETRY_DELAY if isinstance(missing, Gone) else Outcome.STALE)
 
 
-def test_once_the_world_is_well_again_the_image_is_written(bench: Bench) -> None:
+def test_after_the_outage_the_image_is_written(bench: Bench) -> None:
     job = bench.given()
     bench.sink.failing["put"] = NO_NETWORK
     assert bench.process(job).end == RETRY_DELAY
@@ -560,7 +605,7 @@ def test_once_the_world_is_well_again_the_image_is_written(bench: Bench) -> None
     assert bench.process(job).end is Outcome.WRITTEN
 
 
-def test_trouble_after_the_put_costs_no_second_inference(bench: Bench) -> None:
+def test_an_error_after_the_put_costs_no_second_inference(bench: Bench) -> None:
     job = bench.given()
     bench.sink.failing["stat"] = NO_NETWORK
     assert bench.process(job).end == RETRY_DELAY
@@ -569,7 +614,7 @@ def test_trouble_after_the_put_costs_no_second_inference(bench: Bench) -> None:
     assert bench.engine.submitted == 1
 
 
-# Trouble with the device ends the worker, and the lease stays.
+# A lost device ends the worker, and the lease stays.
 
 
 @pytest.mark.parametrize("error", [DeviceLost("cuda:0 has failed"), MemoryError()])
@@ -586,16 +631,16 @@ def test_a_lost_device_ends_the_worker_and_the_image_keeps_its_lease(bench: Benc
     assert bench.engine.announced == 0
 
 
-# Suspects.
+# Crash suspects.
 
 
 def deaths(bench: Bench, job: Job) -> int:
-    """What the sink says that the image was begun and not survived."""
+    """How often the image was begun and not survived, by its crash marker in the sink."""
     return int(bench.sink.content(marker_key(job)) or 0)
 
 
 def die_of(bench: Bench, job: Job, times: int = 1) -> None:
-    """Whoever does the job alone dies of it, so many times: to a test, a lost device is as good as a kill."""
+    """Let workers die of the job while they process it alone; a lost device stands for a kill."""
     engine = bench.engine
     for _ in range(times):
         bench.engine = FakeEngine(lost)
@@ -608,7 +653,7 @@ def lost(picture: Picture) -> Cutout:
     raise DeviceLost("cuda:0 has failed")
 
 
-def test_a_suspect_leaves_a_mark_while_it_does_what_may_kill(bench: Bench) -> None:
+def test_a_suspect_has_a_crash_marker_until_it_is_encoded(bench: Bench) -> None:
     marks: list[int] = []
 
     def cut(picture: Picture) -> Cutout:
@@ -621,7 +666,7 @@ def test_a_suspect_leaves_a_mark_while_it_does_what_may_kill(bench: Bench) -> No
     assert bench.sink.keys == {OUTPUT}
 
 
-def test_nobody_else_does(bench: Bench) -> None:
+def test_other_images_have_no_crash_marker(bench: Bench) -> None:
     marks: list[int] = []
 
     def cut(picture: Picture) -> Cutout:
@@ -639,7 +684,7 @@ def test_a_suspect_that_is_no_picture_has_survived(bench: Bench) -> None:
     assert bench.sink.keys == {RECORD}
 
 
-def test_whoever_has_killed_three_times_alone_is_rejected_and_not_touched(bench: Bench) -> None:
+def test_a_suspect_that_killed_three_workers_alone_is_rejected_unread(bench: Bench) -> None:
     job = bench.given()
     die_of(bench, job, DEATHS_TO_QUARANTINE - 1)
     assert deaths(bench, job) == DEATHS_TO_QUARANTINE - 1
@@ -649,7 +694,7 @@ def test_whoever_has_killed_three_times_alone_is_rejected_and_not_touched(bench:
     assert (bench.report.outcome, bench.report.reason) == ("rejected", "kills_worker")
 
 
-def test_who_survives_has_a_clean_record(bench: Bench) -> None:
+def test_a_suspect_that_is_survived_starts_with_no_deaths_again(bench: Bench) -> None:
     job = bench.given()
     die_of(bench, job, DEATHS_TO_QUARANTINE - 1)
     bench.sink.failing["put"] = NO_NETWORK
@@ -657,7 +702,7 @@ def test_who_survives_has_a_clean_record(bench: Bench) -> None:
     assert deaths(bench, job) == 0
 
 
-def test_a_mark_that_cannot_be_deleted_is_not_held_against_anyone(bench: Bench) -> None:
+def test_a_crash_marker_that_cannot_be_deleted_does_not_count(bench: Bench) -> None:
     job, path = bench.given(), bench.path
     bench.sink.failing |= {"delete": NO_NETWORK, "put": NO_NETWORK}
     for _ in range(DEATHS_TO_QUARANTINE + 1):
@@ -668,31 +713,31 @@ def test_a_mark_that_cannot_be_deleted_is_not_held_against_anyone(bench: Bench) 
     assert bench.sink.keys == {OUTPUT}
 
 
-def test_what_another_version_has_done_counts_for_nothing(bench: Bench) -> None:
+def test_deaths_of_another_version_do_not_count(bench: Bench) -> None:
     die_of(bench, bench.given(photo(KEY, colour=(1, 2, 3))), DEATHS_TO_QUARANTINE)
     assert bench.process(bench.given(), suspect=True).end is Outcome.WRITTEN
 
 
-def test_a_killer_that_is_handed_out_anew_is_tried(bench: Bench) -> None:
+def test_a_killer_that_is_not_redelivered_is_processed(bench: Bench) -> None:
     job = bench.given()
     die_of(bench, job, DEATHS_TO_QUARANTINE)
     assert bench.process(job).end is Outcome.WRITTEN
 
 
-def test_a_killer_whose_output_is_there_is_done(bench: Bench) -> None:
+def test_a_killer_whose_output_exists_is_already_done(bench: Bench) -> None:
     job = bench.given()
     bench.process(job)
     bench.sink.write(marker_key(job), b"3")
     assert bench.process(job, suspect=True).end is Outcome.ALREADY_DONE
 
 
-def test_a_mark_that_says_nothing_is_none(bench: Bench) -> None:
+def test_an_invalid_crash_marker_does_not_count(bench: Bench) -> None:
     job = bench.given()
     bench.sink.write(marker_key(job), b"many")
     assert bench.process(job, suspect=True).end is Outcome.WRITTEN
 
 
-def test_nobody_is_decoded_beside_a_suspect(bench: Bench) -> None:
+def test_no_picture_is_decoded_beside_a_suspect(bench: Bench) -> None:
     cutting, leave = threading.Event(), threading.Event()
 
     def cut(picture: Picture) -> Cutout:
@@ -719,7 +764,7 @@ def test_nobody_is_decoded_beside_a_suspect(bench: Bench) -> None:
 
 
 def in_thread(budget: PixelBudget, pixels: int, leave: threading.Event) -> tuple[threading.Thread, threading.Event]:
-    """Somebody who holds pixels until told to leave; the event says that he holds them."""
+    """A thread that holds pixels until the test lets it go; the event is set while it holds them."""
     holds = threading.Event()
 
     def hold() -> None:
@@ -740,7 +785,7 @@ def test_pixels_are_held_beside_each_other_up_to_the_budget() -> None:
         pass
 
 
-def test_whoever_does_not_fit_waits_until_there_is_room() -> None:
+def test_a_picture_that_does_not_fit_waits_until_there_is_room() -> None:
     budget, leave = PixelBudget(100), threading.Event()
     with budget.hold(60):
         thread, holds = in_thread(budget, 41, leave)
@@ -775,7 +820,7 @@ def test_a_picture_without_pixels_holds_none() -> None:
         pass
 
 
-def test_images_fly_beside_each_other_in_any_number_of_threads(bench: Bench) -> None:
+def test_several_images_are_in_flight_at_the_same_time(bench: Bench) -> None:
     jobs = [bench.given(photo("x.jpg", colour=(0, number, 0)), f"{number}.jpg") for number in range(12)]
     path, leases = bench.path, [FakeLease(job) for job in jobs]
     threads = [threading.Thread(target=path.process, args=(lease,)) for lease in leases]
@@ -787,11 +832,11 @@ def test_images_fly_beside_each_other_in_any_number_of_threads(bench: Bench) -> 
     assert bench.sink.keys == {f"{number}.png" for number in range(12)}
 
 
-def test_the_fakes_keep_the_words_promises() -> None:
-    """A lease that ends twice, and a store that is read at the wrong version, are errors here too."""
+def test_the_fakes_keep_the_promises_of_their_interfaces() -> None:
+    """They raise for a lease that ends twice, and for a store that is read at the wrong version."""
     lease = FakeLease(Job("id", ImageRef("a.jpg", "1", 1), "a.png"))
     lease.done(Outcome.GONE)
-    with pytest.raises(AssertionError, match="has ended"):
+    with pytest.raises(AssertionError, match="already ended"):
         lease.release()
     store = MemoryStore()
     old = store.write("a.jpg", b"1")

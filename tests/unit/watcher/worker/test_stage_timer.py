@@ -1,4 +1,4 @@
-"""The way of an image: what is measured, and where all of them are."""
+"""How long an image takes in each stage, and how many images are in which."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from watcher.worker.stage_timer import Occupancy, Trip
+from watcher.worker.stage_timer import Occupancy, StageTimer
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def occupancy() -> Occupancy:
 
 def test_a_stage_has_a_beginning_and_a_length_and_they_follow_each_other(occupancy: Occupancy) -> None:
     found = time.time() - 5
-    with Trip(found, occupancy) as trip:
+    with StageTimer(found, occupancy) as trip:
         for stage in ("read", "decode"):
             with trip.timed(stage):
                 pass
@@ -29,36 +29,36 @@ def test_a_stage_has_a_beginning_and_a_length_and_they_follow_each_other(occupan
 
 
 def test_an_image_that_was_found_in_the_future_has_not_waited(occupancy: Occupancy) -> None:
-    trip = Trip(time.time() + 100, occupancy)
+    trip = StageTimer(time.time() + 100, occupancy)
     assert trip.stages["queue_wait"] == 0
     assert trip.starts["queue_wait"] <= time.time() + 0.1
 
 
 def test_a_stage_that_fails_is_measured_and_stays_the_last_one(occupancy: Occupancy) -> None:
-    with pytest.raises(OSError, match="full"), Trip(time.time(), occupancy) as trip, trip.timed("put"):
+    with pytest.raises(OSError, match="full"), StageTimer(time.time(), occupancy) as trip, trip.timed("put"):
         raise OSError("full")
     assert trip.stage == "put"
     assert "put" in trip.stages
 
 
-def test_what_was_waiting_is_split_off(occupancy: Occupancy) -> None:
-    trip = Trip(time.time(), occupancy)
+def test_a_stage_can_be_divided_into_waiting_and_work(occupancy: Occupancy) -> None:
+    trip = StageTimer(time.time(), occupancy)
     trip.starts["infer"], trip.stages["infer"] = 100.0, 5.0
     trip.split("infer", "batch_wait", 2.0)
     assert (trip.starts["batch_wait"], trip.stages["batch_wait"]) == (100, 3)
     assert (trip.starts["infer"], trip.stages["infer"]) == (103, 2)
 
 
-def test_more_than_all_of_it_leaves_no_waiting(occupancy: Occupancy) -> None:
-    trip = Trip(time.time(), occupancy)
+def test_work_that_is_longer_than_its_stage_leaves_no_waiting(occupancy: Occupancy) -> None:
+    trip = StageTimer(time.time(), occupancy)
     trip.starts["infer"], trip.stages["infer"] = 100.0, 5.0
     trip.split("infer", "batch_wait", 5.1)
     assert trip.stages["batch_wait"] == 0
     assert trip.starts["infer"] == 100
 
 
-def test_every_image_is_in_one_stage_and_in_none_when_it_has_ended(occupancy: Occupancy) -> None:
-    with Trip(0, occupancy) as one, Trip(0, occupancy) as two:
+def test_every_image_is_in_one_stage_and_in_none_when_it_is_finished(occupancy: Occupancy) -> None:
+    with StageTimer(0, occupancy) as one, StageTimer(0, occupancy) as two:
         assert occupancy.snapshot(0) == {"queue_wait": 2}
         one.enter("decode")
         assert occupancy.snapshot(0) == {"queue_wait": 1, "decode": 1}
@@ -68,8 +68,8 @@ def test_every_image_is_in_one_stage_and_in_none_when_it_has_ended(occupancy: Oc
     assert occupancy.snapshot(0) == {}
 
 
-def test_of_the_images_that_the_device_was_given_some_wait_for_their_batch(occupancy: Occupancy) -> None:
-    trips = [Trip(0, occupancy) for _ in range(5)]
+def test_submitted_images_that_are_not_on_the_device_wait_for_their_batch(occupancy: Occupancy) -> None:
+    trips = [StageTimer(0, occupancy) for _ in range(5)]
     for trip in trips:
         trip.enter("infer")
     assert occupancy.snapshot(2) == {"infer": 2, "batch_wait": 3}

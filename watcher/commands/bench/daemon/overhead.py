@@ -1,4 +1,4 @@
-"""Time per image in the queue, its ledger and the metrics: the same calls as for an image, timed by themselves."""
+"""Measure what queue, ledger and metrics cost per image, by the calls that one image causes."""
 
 from __future__ import annotations
 

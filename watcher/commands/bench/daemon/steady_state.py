@@ -9,7 +9,7 @@ from typing import Self
 
 from watcher.commands.bench.daemon.run_once import OnceOptions, OnceRun, run_once
 from watcher.commands.bench.process_monitor import CommandFailed
-from watcher.fleet.devices import expand
+from watcher.fleet.devices import expand_devices
 
 TRIES = 6
 """Attempts, each with twice as many images as the one before."""
@@ -74,7 +74,7 @@ def measure_steady_state(
     for _ in range(TRIES):
         result = run(source(images), options)
         try:
-            return SteadyState.of(result, len(expand(options.devices)), least)
+            return SteadyState.of(result, len(expand_devices(options.devices)), least)
         except ValueError as error:
             problem, images = str(error), images * 2
     raise CommandFailed(f"{options.devices}: {problem}")

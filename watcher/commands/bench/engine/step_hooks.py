@@ -18,7 +18,7 @@ Hook = Callable[[str], AbstractContextManager[Any]]
 """Makes the context manager that a call of the named step runs in."""
 
 THREAD_STEPS = {"upload": "upload", "decontaminate": "cut_out"}
-"""Steps that are functions of the device thread's module, with the function's name; the others are methods."""
+"""Steps that are functions of the module `thread`, by the function's name. All other steps are methods."""
 
 
 @contextmanager

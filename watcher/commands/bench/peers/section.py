@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inference.models.entry import ModelEntry
 from inference.models.registry import resolve
-from watcher.commands.bench.peers.comparison import PipelineComparison, Results, compare_pipelines
+from watcher.commands.bench.peers.pipeline_comparison import PipelineComparison, Results, compare_pipelines
 from watcher.commands.bench.peers.pipelines import OURS, Pipeline, alphadrop, rembg, rembg_python, sequential_script
 from watcher.commands.bench.photos import draw_photos, fill_folder
 from watcher.commands.bench.process_monitor import CommandFailed
@@ -20,7 +20,7 @@ from watcher.commands.bench.workload import HD, size_label
 SIDE = 320
 """Canvas of rembg's session for such models, and so of all pipelines."""
 DISTINCT = 12
-"""Number of different photos that are drawn."""
+"""Number of different synthetic photos to render."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from watcher.commands.bench.report import Section
 
 SECTIONS: Mapping[str, str] = {
-    "single": "latency and memory of one image, tables 1 and 2 of the seed article",
+    "single": "latency and memory of one image, tables 1 and 2 of the reference article",
     "folder": "a folder through the daemon, table 3",
     "batches": "throughput by batch size, table 4",
     "stages": "cost of each stage, by format and size",

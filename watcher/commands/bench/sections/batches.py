@@ -1,4 +1,4 @@
-"""Section `batches`: table 4 of the seed article, throughput by batch size."""
+"""Section `batches`: table 4 of the reference article, throughput by batch size."""
 
 from __future__ import annotations
 

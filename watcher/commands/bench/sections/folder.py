@@ -1,4 +1,4 @@
-"""Section `folder`: table 3 of the seed article, a folder through the daemon."""
+"""Section `folder`: table 3 of the reference article, a folder through the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section `single`: tables 1 and 2 of the seed article, latency and memory of one image at a time."""
+"""Section `single`: tables 1 and 2 of the reference article, latency and memory of one image at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each family's contract: a small file of that very signature, whose right answer is the red channel, in the engine."""
+"""Each family's contract, in the engine: small files with its signature, whose correct alpha is the red channel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CASES = [(name, 1, write) for name, write in FIXED.items()] + [(name, 0, write) 
 
 
 def slope(red: int = 230, height: int = 240, width: int = 320) -> Picture:
-    """Red from left to right, in steps that a canvas keeps; the other channels are something else."""
+    """A gradient of red that survives resizing to a canvas; the other channels differ."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[..., 0] = np.linspace(20, red, width)[None]
     pixels[..., 1] = np.linspace(90, 10, height)[:, None]
@@ -51,7 +51,7 @@ def alpha(engine: Engine, picture: Picture) -> NDArray[np.int16]:
 
 
 def right(picture: Picture, name: str) -> NDArray[np.floating]:
-    """The red channel, over the picture's highest value where the contract divides by it."""
+    """The correct alpha: the red channel, divided by the picture's maximum if the contract does that."""
     highest = picture.pixels.max() if name == "u2net" else 255
     return picture.pixels[..., 0] * (255 / highest)
 
@@ -59,7 +59,7 @@ def right(picture: Picture, name: str) -> NDArray[np.floating]:
 @pytest.mark.parametrize(
     ("name", "batch", "write"), CASES, ids=[f"{name}-{batch or 'any'}" for name, batch, _ in CASES]
 )
-def test_a_file_of_each_family_is_recognised_and_gives_the_right_alpha(
+def test_a_file_of_each_family_is_detected_and_gives_the_right_alpha(
     tmp_path: Path, name: str, batch: int, write: Write
 ) -> None:
     path = write(tmp_path / "model.onnx")
@@ -67,34 +67,34 @@ def test_a_file_of_each_family_is_recognised_and_gives_the_right_alpha(
     assert (entry.kind, entry.contract, entry.fixed[0]) == ("onnx", name, batch)
     pictures = [slope(230), slope(140), slope(180)]
     engine = Engine(EngineOptions(model=str(path), batch=3, max_wait=30))
-    promises = [engine.submit(picture) for picture in pictures]
+    futures = [engine.submit(picture) for picture in pictures]
     with engine:
-        wait(promises)
-    for picture, promise in zip(pictures, promises, strict=True):
-        found = promise.result().pixels[..., 3]
+        wait(futures)
+    for picture, future in zip(pictures, futures, strict=True):
+        found = future.result().pixels[..., 3]
         assert np.abs(found - right(picture, name)).max() <= 2
 
 
-def test_a_batch_of_four_is_filled_up(tmp_path: Path) -> None:
+def test_a_fixed_batch_of_four_is_padded(tmp_path: Path) -> None:
     path = onnx_files.u2net(tmp_path / "four.onnx", batch=4)
     assert "a fixed batch size of 4" in resolve(str(path)).limits
     seen: list[BatchStats] = []
     engine = Engine(EngineOptions(model=str(path), batch=3, max_wait=30), on_batch=seen.append)
     pictures = [slope(230), slope(120), slope(200)]
-    promises = [engine.submit(picture) for picture in pictures]
+    futures = [engine.submit(picture) for picture in pictures]
     with engine:
-        for picture, promise in zip(pictures, promises, strict=True):
-            assert np.abs(promise.result().pixels[..., 3] - right(picture, "u2net")).max() <= 2
+        for picture, future in zip(pictures, futures, strict=True):
+            assert np.abs(future.result().pixels[..., 3] - right(picture, "u2net")).max() <= 2
     assert [stats.size for stats in seen] == [3]
 
 
-def test_half_precision_inputs_are_fed_halves(tmp_path: Path) -> None:
+def test_half_precision_inputs_get_half_precision(tmp_path: Path) -> None:
     path = onnx_files.rmbg(tmp_path / "half.onnx", dtype=np.float16)
     with Engine(EngineOptions(model=str(path))) as engine:
         assert np.abs(alpha(engine, slope()) - right(slope(), "rmbg")).max() <= 3
 
 
-def test_a_low_matte_is_not_stretched(tmp_path: Path) -> None:
+def test_a_low_matte_is_not_rescaled(tmp_path: Path) -> None:
     path = onnx_files.isnet(tmp_path / "model.onnx")
     dark = Picture(np.full((64, 64, 3), 12, np.uint8))
     with Engine(EngineOptions(model=str(path))) as engine:
@@ -111,13 +111,13 @@ def test_one_picture_does_not_change_another_ones_matte(tmp_path: Path) -> None:
         assert np.abs(first.result().pixels[..., 3] - alone).max() <= 1
 
 
-def test_logits_where_the_contract_means_a_matte_are_noticed_at_start(tmp_path: Path) -> None:
+def test_logits_where_the_contract_expects_a_matte_fail_at_start(tmp_path: Path) -> None:
     path = onnx_files.birefnet(tmp_path / "model.onnx")
     with pytest.raises(ModelError, match=r"values from .* choose another --model-contract \(birefnet"):
         Engine(EngineOptions(model=str(path), contract="rmbg")).start()
 
 
-def test_the_contract_can_be_chosen_and_then_holds(tmp_path: Path) -> None:
+def test_the_chosen_contract_becomes_part_of_the_options(tmp_path: Path) -> None:
     path = onnx_files.isnet(tmp_path / "model.onnx", outputs=1)
     one, other = resolve(str(path), contract="isnet"), resolve(str(path), contract="rmbg")
     assert one.digest == other.digest
@@ -140,7 +140,7 @@ def test_a_native_canvas_is_the_pictures_own_size_up_to_a_limit() -> None:
 
 
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.name)
-def test_the_largest_canvas_is_tried_at_start(contract) -> None:
+def test_the_warm_up_includes_the_largest_canvas(contract) -> None:
     tried = warmup_canvases(contract, (0, 0), contract.side)
     largest = max(height * width for height, width in tried)
     for size in [(640, 480), (480, 640), (4000, 100), (LONGEST * 100, 100), (2048, 2048)]:
@@ -148,5 +148,5 @@ def test_the_largest_canvas_is_tried_at_start(contract) -> None:
         assert height * width <= largest
 
 
-def test_every_name_of_rembgs_has_a_contract() -> None:
+def test_every_rembg_model_has_a_contract() -> None:
     assert set(REMBG.values()) <= set(CONTRACTS)

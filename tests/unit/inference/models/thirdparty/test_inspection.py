@@ -1,7 +1,8 @@
-"""Files of other people's models: what is refused, and what is said about it."""
+"""Inspection of third-party model files: which are refused, and with which message."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, external_data_helper, helper
+from pydantic import TypeAdapter
 
 from inference import Engine, EngineOptions, Picture
 from inference.errors import ModelError
@@ -29,30 +31,30 @@ def complaint(path: Path, contract: str = "", canvas: int | None = None) -> str:
 # Which contract.
 
 
-def test_one_matte_of_a_megapixel_may_be_of_two_families(tmp_path: Path) -> None:
+def test_one_output_of_1024_pixels_fits_two_contracts(tmp_path: Path) -> None:
     assert "--model-contract, one of isnet, rmbg (" in complaint(onnx_files.isnet(tmp_path / "a.onnx", outputs=1))
 
 
-def test_a_size_that_is_left_open_proves_nothing(tmp_path: Path) -> None:
+def test_an_open_size_proves_nothing(tmp_path: Path) -> None:
     path = onnx_files.isnet(tmp_path / "a.onnx", sides=("h", "w"))
     assert "one of u2net, isnet (" in complaint(path)
     assert resolve(str(path), contract="isnet").canvas == 1024
     assert resolve(str(path), 512, "isnet").canvas == 512
 
 
-def test_other_numbers_of_mattes_at_320_pixels_may_be_anything(tmp_path: Path) -> None:
+def test_at_320_pixels_only_seven_outputs_prove_u2net(tmp_path: Path) -> None:
     path = onnx_files.u2net(tmp_path / "a.onnx", outputs=1)
     assert "one of u2net (" in complaint(path)
     assert resolve(str(path), contract="u2net").canvas == 320
 
 
-def test_what_no_family_is_like_may_be_any_of_them(tmp_path: Path) -> None:
+def test_for_an_unknown_signature_all_contracts_are_possible(tmp_path: Path) -> None:
     path = onnx_files.birefnet(tmp_path / "a.onnx", side=768)
     assert f"one of {', '.join(CONTRACTS)} (" in complaint(path)
     assert resolve(str(path), contract="birefnet").canvas == 768
 
 
-def test_birefnet_of_high_resolution_is_known(tmp_path: Path) -> None:
+def test_birefnet_of_2048_pixels_is_detected(tmp_path: Path) -> None:
     entry = resolve(str(onnx_files.birefnet(tmp_path / "a.onnx", side=2048)))
     assert (entry.contract, entry.canvas) == ("birefnet", 2048)
 
@@ -79,11 +81,11 @@ def test_our_own_weights_need_no_contract() -> None:
         resolve("nano", contract="u2net")
 
 
-# Files that are none.
+# Invalid files.
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_a_file_that_is_cut_short_is_noticed_wherever_that_is(tmp_path: Path, kept: float) -> None:
+def test_a_file_truncated_anywhere_is_refused(tmp_path: Path, kept: float) -> None:
     path = onnx_files.u2net(tmp_path / "a.onnx")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
@@ -91,13 +93,13 @@ def test_a_file_that_is_cut_short_is_noticed_wherever_that_is(tmp_path: Path, ke
 
 
 @pytest.mark.parametrize("content", [b"Dear all", b"\x08", b"\xff" * 40, b"<html>", bytes(100)])
-def test_a_file_of_that_name_which_is_none_is_noticed(tmp_path: Path, content: bytes) -> None:
+def test_a_file_named_onnx_with_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.onnx"
     path.write_bytes(content)
     assert "is not a complete ONNX file" in complaint(path)
 
 
-def test_a_file_of_any_other_kind_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"Dear all")
     assert "is not a model" in complaint(tmp_path / "a.txt")
 
@@ -113,7 +115,7 @@ def test_a_file_of_any_other_kind_is_refused(tmp_path: Path) -> None:
         (lambda: two_inputs(), "has 2 inputs (x, z)"),
     ],
 )
-def test_a_graph_that_is_no_matting_model_is_refused(
+def test_a_graph_that_is_not_a_matting_model_is_refused(
     tmp_path: Path, write: Callable[[], onnx.ModelProto], wanted: str
 ) -> None:
     onnx.save(write(), str(tmp_path / "a.onnx"))
@@ -133,7 +135,7 @@ def two_inputs() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("opset", [5000, 99])
-def test_an_operation_set_that_is_not_known_is_refused_at_start(tmp_path: Path, opset: int) -> None:
+def test_an_unknown_operator_set_is_refused_at_start(tmp_path: Path, opset: int) -> None:
     model = onnx.load(str(onnx_files.isnet(tmp_path / "a.onnx")))
     model.opset_import[0].version = opset
     onnx.save(model, str(tmp_path / "a.onnx"))
@@ -141,7 +143,7 @@ def test_an_operation_set_that_is_not_known_is_refused_at_start(tmp_path: Path, 
         Engine(EngineOptions(model=str(tmp_path / "a.onnx"))).start()
 
 
-def test_an_operation_that_is_not_known_is_refused_at_start(tmp_path: Path) -> None:
+def test_an_unknown_operator_is_refused_at_start(tmp_path: Path) -> None:
     model = onnx.load(str(onnx_files.isnet(tmp_path / "a.onnx")))
     model.graph.node[0].op_type = "Sliced"
     onnx.save(model, str(tmp_path / "a.onnx"))
@@ -149,7 +151,7 @@ def test_an_operation_that_is_not_known_is_refused_at_start(tmp_path: Path) -> N
         Engine(EngineOptions(model=str(tmp_path / "a.onnx"))).start()
 
 
-def test_shapes_that_do_not_go_together_are_noticed_at_the_warm_up(tmp_path: Path) -> None:
+def test_inconsistent_shapes_are_found_in_the_warm_up(tmp_path: Path) -> None:
     graph = Graph()
     graph.add("Reshape", "x", graph.constant([1, 1, 7, 7], np.int64), output="y")
     path = graph.save(tmp_path / "a.onnx", ("x", (1, 3, 64, 64)), [("y", (1, 1, "h", "w"))])
@@ -157,11 +159,11 @@ def test_shapes_that_do_not_go_together_are_noticed_at_the_warm_up(tmp_path: Pat
         Engine(EngineOptions(model=str(path), contract="isnet")).start()
 
 
-# Weights outside of the file.
+# External weights.
 
 
-def spread(folder: Path, location: str = "weights.bin", value: float = 0.5) -> Path:
-    """An ONNX file whose weights lie beside it."""
+def with_external_weights(folder: Path, location: str = "weights.bin", value: float = 0.5) -> Path:
+    """Write an ONNX file whose weights are in a separate file."""
     graph = Graph()
     graph.add("Sigmoid", graph.affine(graph.red("img"), value, value), output="mask")
     path = graph.save(folder / "a.onnx", ("img", (1, 3, 1024, 1024)), [("mask", (1, 1, 1024, 1024))])
@@ -175,31 +177,33 @@ def spread(folder: Path, location: str = "weights.bin", value: float = 0.5) -> P
     return path
 
 
-def test_weights_beside_the_file_are_used_and_part_of_its_digest(tmp_path: Path) -> None:
-    path = spread(tmp_path, value=0.5)
+def test_external_weights_are_used_and_part_of_the_digest(tmp_path: Path) -> None:
+    path = with_external_weights(tmp_path, value=0.5)
     assert [file.name for file in read_onnx(path).external] == ["weights.bin"]
     one = resolve(str(path), contract="isnet")
     with Engine(EngineOptions(model=str(path), contract="isnet")) as engine:
         grey = Picture(np.full((20, 20, 3), 128, np.uint8))  # 0 for the model, so that the constant is left
         assert engine.submit(grey).result().pixels[0, 0, 3] in (158, 159, 160)
-    (tmp_path / "weights.bin").unlink()  # or it is added to
-    spread(tmp_path, value=0.25)
+    (tmp_path / "weights.bin").unlink()  # onnx would append to it
+    with_external_weights(tmp_path, value=0.25)
     assert resolve(str(path), contract="isnet").digest != one.digest
 
 
-def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
-    path = spread(tmp_path)
+def test_missing_external_weights_are_named(tmp_path: Path) -> None:
+    path = with_external_weights(tmp_path)
     (tmp_path / "weights.bin").unlink()
     assert "has weights in weights.bin, which is missing" in complaint(path, "isnet")
 
 
-@pytest.mark.parametrize("location", ["/etc/passwd", "../weights0"])  # as long as the name that is written
-def test_weights_elsewhere_are_refused(tmp_path: Path, location: str) -> None:
-    assert f"has weights in '{location}', outside of its folder" in complaint(spread(tmp_path, location), "isnet")
+@pytest.mark.parametrize("location", ["/etc/passwd", "../weights0"])  # as long as the name that they replace
+def test_external_weights_in_other_folders_are_refused(tmp_path: Path, location: str) -> None:
+    assert f"has weights in '{location}', outside of its folder" in complaint(
+        with_external_weights(tmp_path, location), "isnet"
+    )
 
 
-def test_weights_that_are_cut_short_are_noticed_at_start(tmp_path: Path) -> None:
-    path = spread(tmp_path)
+def test_truncated_external_weights_are_found_at_start(tmp_path: Path) -> None:
+    path = with_external_weights(tmp_path)
     (tmp_path / "weights.bin").write_bytes(b"")
     with pytest.raises(ModelError, match="cannot be used"):
         Engine(EngineOptions(model=str(path), contract="isnet")).start()
@@ -208,8 +212,8 @@ def test_weights_that_are_cut_short_are_noticed_at_start(tmp_path: Path) -> None
 # Names.
 
 
-def test_a_model_of_rembgs_is_found_by_its_name(tmp_path: Path) -> None:
-    onnx_files.isnet(tmp_path / "isnet-general-use.onnx", outputs=1)  # which the file alone would not tell
+def test_a_rembg_model_is_found_by_its_name(tmp_path: Path) -> None:
+    onnx_files.isnet(tmp_path / "isnet-general-use.onnx", outputs=1)  # the file alone would not determine the contract
     entry = resolve("isnet-general-use", folder=tmp_path)
     assert (entry.name, entry.contract, entry.path) == (
         "isnet-general-use",
@@ -218,26 +222,32 @@ def test_a_model_of_rembgs_is_found_by_its_name(tmp_path: Path) -> None:
     )
 
 
-def test_one_that_is_not_there_says_where_it_would_be(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=f"{tmp_path}/silueta.onnx is not there"):
+def test_a_missing_rembg_model_says_where_it_should_be(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"{tmp_path}/silueta.onnx does not exist"):
         resolve("silueta", folder=tmp_path)
 
 
-def test_an_unknown_name_lists_rembgs(tmp_path: Path) -> None:
+def test_an_unknown_name_lists_rembg_models(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="birefnet-general-lite"):
         resolve("isnet-anime", folder=tmp_path)
-    assert "isnet-anime" not in REMBG  # it is normalised in a way of its own
+    assert "isnet-anime" not in REMBG  # it needs another normalisation
 
 
-# From one process to another.
+# Other processes.
 
 
-def test_an_entry_travels(tmp_path: Path) -> None:
-    for entry in (resolve("fake"), resolve("nano"), resolve(str(onnx_files.u2net(tmp_path / "a.onnx")))):
-        assert ModelEntry.from_dict(entry.to_dict()) == entry
+ODD = b"caf\xe9.onnx".decode("utf-8", "surrogateescape")
+"""A file's name that is not valid UTF-8."""
 
 
-def test_a_file_that_was_replaced_is_noticed(tmp_path: Path) -> None:
+def test_an_entry_is_the_same_in_another_process(tmp_path: Path) -> None:
+    adapter = TypeAdapter(ModelEntry)
+    for entry in (resolve("fake"), resolve("nano"), resolve(str(onnx_files.u2net(tmp_path / ODD)))):
+        text = json.dumps(adapter.dump_python(entry, mode="json"))
+        assert adapter.validate_python(json.loads(text)) == entry
+
+
+def test_a_replaced_file_is_detected(tmp_path: Path) -> None:
     entry = resolve(str(onnx_files.u2net(tmp_path / "a.onnx")))
     verify(entry)
     onnx_files.u2net(tmp_path / "a.onnx", batch="b")

@@ -1,4 +1,4 @@
-"""TorchScript and torch.export: they run, and nothing in a file is ever unpickled or executed by Python."""
+"""TorchScript and torch.export archives run, and Python never unpickles or executes anything in a file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Red(torch.nn.Module):
 
 
 class Trap:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -61,7 +61,7 @@ def export(path: Path, dynamic: bool = False) -> Path:
 
 
 def change(path: Path, name: str, content: bytes | Callable[[Any], Any]) -> Path:
-    """The archive with one file of it replaced, or its JSON changed, or a file added."""
+    """Replace or add a file in an archive, or change its JSON."""
     with zipfile.ZipFile(path) as archive:
         files = {entry: archive.read(entry) for entry in archive.namelist()}
     folder = next(iter(files)).partition("/")[0]
@@ -96,11 +96,11 @@ def test_an_archive_of_either_kind_gives_the_right_alpha(
     with Engine(
         EngineOptions(model=str(path), contract="isnet", canvas=None if batch or entry.fixed[1] else SIDE)
     ) as engine:
-        for promise in [engine.submit(Picture(pixels)) for _ in range(3)]:
-            assert np.abs(promise.result().pixels[..., 3].astype(int) - pixels[..., 0]).max() <= 2
+        for future in [engine.submit(Picture(pixels)) for _ in range(3)]:
+            assert np.abs(future.result().pixels[..., 3].astype(int) - pixels[..., 0]).max() <= 2
 
 
-def test_neither_kind_says_what_family_it_is_of(tmp_path: Path) -> None:
+def test_neither_kind_determines_its_contract(tmp_path: Path) -> None:
     for path in (script(tmp_path / "a.pt"), export(tmp_path / "a.pt2")):
         with pytest.raises(ModelError, match="choose it with --model-contract"):
             resolve(str(path))
@@ -111,18 +111,18 @@ def test_neither_kind_says_what_family_it_is_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.pt", "a.pth", "a.pt2", "a.onnx", "a.ckpt"])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_what_torch_save_writes_is_refused_and_never_unpickled(tmp_path: Path, name: str, zipped: bool) -> None:
+def test_files_of_torch_save_are_refused_and_never_unpickled(tmp_path: Path, name: str, zipped: bool) -> None:
     trap = tmp_path / "sprung"
     torch.save({"model": Trap(trap)}, tmp_path / name, _use_new_zipfile_serialization=zipped)
     with pytest.raises(ModelError, match="is a pickle"):
         resolve(str(tmp_path / name), contract="isnet")
     assert not trap.exists()
     pickle.loads(pickle.dumps(Trap(trap)))
-    assert trap.exists(), "else the trap proves nothing"
+    assert trap.exists(), "otherwise the trap proves nothing"
 
 
-def test_a_pickle_in_torchscripts_place_ends_in_torchs_own_reader(tmp_path: Path) -> None:
-    """Which makes tensors and types of TorchScript, and knows no other."""
+def test_a_pickle_in_a_torchscript_archive_fails_in_torchs_own_reader(tmp_path: Path) -> None:
+    """That reader creates only tensors and TorchScript types."""
     trap = tmp_path / "sprung"
     change(script(tmp_path / "a.pt"), "data.pkl", pickle.dumps(Trap(trap), protocol=2))
     with pytest.raises(ModelError, match="cannot be used"):
@@ -140,7 +140,7 @@ def test_a_pickle_in_torchscripts_place_ends_in_torchs_own_reader(tmp_path: Path
         "x = torch.from_file(NAME, True, 9)",
     ],
 )
-def test_torchscript_that_reaches_for_files_is_not_run(tmp_path: Path, call: str) -> None:
+def test_torchscript_that_accesses_files_is_not_run(tmp_path: Path, call: str) -> None:
     path, trap = script(tmp_path / "a.pt"), tmp_path / "sprung"
     name, code = next((n, c) for n, c in contents(path).items() if n.endswith(".py") and b"def forward" in c)
     body = "Tensor:\n    " + call.replace("NAME", f'"{trap}"') + "\n    return x\n"
@@ -150,7 +150,7 @@ def test_torchscript_that_reaches_for_files_is_not_run(tmp_path: Path, call: str
     assert not trap.exists()
 
 
-def test_torchscript_that_runs_while_it_is_loaded_is_refused(tmp_path: Path) -> None:
+def test_torchscript_that_runs_code_while_loading_is_refused(tmp_path: Path) -> None:
     code = b"def __setstate__(self, x: Tensor) -> None:\n  pass\n"
     with pytest.raises(ModelError, match="runs while loading"):
         checked_torchscript(change(script(tmp_path / "b.pt"), "code/__torch__/more.py", code))
@@ -160,12 +160,12 @@ def test_torchscript_that_runs_while_it_is_loaded_is_refused(tmp_path: Path) -> 
 
 
 def bait(path: Path) -> str:
-    """An expression that makes a file."""
+    """An expression that creates a file."""
     return f"__import__('pathlib').Path('{path}').touch() or 1"
 
 
 def first_size(program: Any, text: str) -> Any:
-    """Put an expression for sympy into the place of a size."""
+    """Replace a size by an expression for sympy."""
     tensors = program["graph_module"]["graph"]["tensor_values"]
     tensors["x"]["sizes"][0] = {"as_expr": {"expr_str": text, "hint": {"as_int": 2}}}
     return program
@@ -204,7 +204,7 @@ ENUM = (
         lambda program, trap: rename_input(program, f"x=({bait(trap)})"),
     ],
 )
-def test_a_program_that_holds_code_is_not_loaded(tmp_path: Path, spoil: Callable[[Any, Path], Any]) -> None:
+def test_a_program_that_contains_code_is_not_loaded(tmp_path: Path, spoil: Callable[[Any, Path], Any]) -> None:
     path, trap = export(tmp_path / "a.pt2"), tmp_path / "sprung"
     change(path, "models/model.json", lambda program: spoil(program, trap))
     with pytest.raises(ModelError, match=r"not loaded|only ATen operations"):
@@ -212,7 +212,7 @@ def test_a_program_that_holds_code_is_not_loaded(tmp_path: Path, spoil: Callable
     assert not trap.exists()
 
 
-def test_guards_and_sample_inputs_are_left_out(tmp_path: Path) -> None:
+def test_guards_and_sample_inputs_are_removed(tmp_path: Path) -> None:
     path, trap = export(tmp_path / "a.pt2"), tmp_path / "sprung"
     pickled = io.BytesIO()
     torch.save(Trap(trap), pickled)
@@ -250,14 +250,14 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.9])
-def test_an_archive_that_is_cut_short_is_noticed(tmp_path: Path, kept: float) -> None:
+def test_a_truncated_archive_is_refused(tmp_path: Path, kept: float) -> None:
     path = script(tmp_path / "a.pt")
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(ModelError, match="is truncated"):
         resolve(str(path), contract="isnet")
 
 
-def test_an_archive_whose_bytes_have_changed_is_noticed(tmp_path: Path) -> None:
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     path = script(tmp_path / "a.pt")
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\3\4", 100) + 80] ^= 255
@@ -266,8 +266,8 @@ def test_an_archive_whose_bytes_have_changed_is_noticed(tmp_path: Path) -> None:
         start(path)
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    """Different readers may take different ones."""
+def test_two_files_with_the_same_name_are_refused(tmp_path: Path) -> None:
+    """Zip readers disagree about which one to use."""
     path = script(tmp_path / "a.pt")
     with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
         warnings.simplefilter("ignore", UserWarning)

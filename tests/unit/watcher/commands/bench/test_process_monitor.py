@@ -63,7 +63,7 @@ def test_cpu_time_between_two_samples_is_interpolated():
 
 
 def test_an_image_is_finished_at_the_time_in_its_line_which_is_written_later(tmp_path: Path):
-    line = "json.dumps({'event': 'image', 'ended': time.time() - 5})"
+    line = "json.dumps({'event': 'image', 'finished_at': time.time() - 5})"
     record = run(f"import json, sys, time; print({line}, file=sys.stderr)", tmp_path)
     [(at, _)] = record.lines("image")
     assert 4.5 < record.samples[-1][0] - at < 60

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from watcher.aws.clients import AwsOptions
 from watcher.core.counts import Counts
-from watcher.queues.background import Heartbeat
-from watcher.queues.brokers.sqs import BATCH, BATCH_BYTES, batches, in_time
+from watcher.queues.brokers.sqs import BATCH, BATCH_BYTES, batches, with_short_timeouts
+from watcher.queues.lease_extender import LeaseExtender
 from watcher.testing import MemoryBroker
 
 
@@ -34,14 +34,14 @@ def test_a_body_that_is_too_long_goes_by_itself() -> None:
 
 
 @pytest.mark.parametrize("visibility", [20.0, 60.0, 600.0])
-def test_a_heartbeat_that_stalls_to_its_end_leaves_time_for_another(visibility: float) -> None:
-    heart = Heartbeat(MemoryBroker(visibility), list, lambda held: False, Counts())
-    heart.close()
-    timed = in_time(AwsOptions(), visibility)
+def test_an_extension_that_times_out_leaves_time_for_another(visibility: float) -> None:
+    extender = LeaseExtender(MemoryBroker(visibility), list, lambda held: False, Counts())
+    extender.close()
+    timed = with_short_timeouts(AwsOptions(), visibility)
     stalled = timed.attempts * max(timed.read_timeout, timed.connect_timeout)
-    assert heart.every + stalled + heart.every / 5 < visibility
+    assert extender.interval + stalled + extender.interval / 5 < visibility
 
 
-def test_who_has_less_patience_keeps_it() -> None:
-    timed = in_time(AwsOptions(connect_timeout=0.5, attempts=1), 60.0)
+def test_shorter_timeouts_are_kept() -> None:
+    timed = with_short_timeouts(AwsOptions(connect_timeout=0.5, attempts=1), 60.0)
     assert (timed.connect_timeout, timed.attempts) == (0.5, 1)

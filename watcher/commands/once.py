@@ -1,0 +1,136 @@
+"""`alphadrop once`: cut out every image that is there now, with a progress bar and a summary."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from watcher.commands.command import Command, ExitCode, prepare, require_torch
+from watcher.commands.terminal import OUTCOMES, make_table, shorten
+from watcher.config.flags import add_settings_arguments
+from watcher.config.settings import Group
+from watcher.core.errors import ConfigurationError
+from watcher.core.jobs import Job, Mode, Outcome, Rejection
+from watcher.queues.base import QueueStats
+from watcher.telemetry.run_summary import EXAMPLES, RunSummary
+
+
+def once(args: argparse.Namespace) -> ExitCode:
+    """Work until every image is cut out or rejected, and print what became of them."""
+    from watcher.supervisor import Supervisor  # with the web server, which other commands do not need
+
+    settings = prepare(args, Mode.ONCE, quiet=True)
+    if settings.queue:
+        raise ConfigurationError(
+            "`once` uses a queue of its own: leave --queue out, or use `alphadrop work` to empty a message queue."
+        )
+    require_torch(Mode.ONCE)
+    with Progress(sys.stderr) as progress:
+        supervisor = Supervisor(settings, progress.show, mode=Mode.ONCE)
+        finished = supervisor.run()
+    rejected = supervisor.rejected()
+    if finished or supervisor.run_summary.outcomes or rejected:
+        Console().print(summary_table(supervisor.run_summary, rejected))
+    if not finished:
+        why = supervisor.why or "It was stopped; the same command goes on from there."
+        Console(stderr=True).print(f"alphadrop: could not finish. {why}", markup=False)
+        return ExitCode.UNFINISHED
+    return ExitCode.REJECTED if rejected else ExitCode.OK
+
+
+class Progress:
+    """The progress bar; prints nothing where the stream is not a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pace]}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Bar(*columns, console=Console(file=stream), disable=not stream.isatty(), transient=True)
+        self._task = self._bar.add_task("starting", total=None, pace="")
+
+    def show(self, run: RunSummary, stats: QueueStats) -> None:
+        """Update the bar with what is finished and what is left in the queue."""
+        finished = run.outcomes.total()
+        task = self._bar.tasks[0]
+        self._bar.update(
+            self._task,
+            completed=finished,
+            total=finished + stats.open,
+            description="cutting out" if finished else "warming up",
+            pace=f"{task.speed * 3600:,.0f} an hour" if task.speed else "",
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+def summary_table(run: RunSummary, rejected: Sequence[tuple[Job, Rejection]]) -> Table:
+    """Images of this run by outcome, and every rejected image of the source by reason."""
+    table = make_table("outcome", "images", "meaning")
+    for outcome in Outcome:
+        count = len(rejected) if outcome is Outcome.REJECTED else run.outcomes[outcome]
+        if count:
+            table.add_row(outcome, f"{count:,}", OUTCOMES[outcome])
+        if outcome is Outcome.WRITTEN and run.empty:
+            names = shorten(run.first_empty, run.empty)
+            table.add_row("  empty", f"{run.empty:,}", Text(f"show hardly anything: {names}"))
+    reasons: dict[str, list[Job]] = {}
+    for job, rejection in rejected:
+        reasons.setdefault(rejection.reason, []).append(job)
+    for reason, jobs in sorted(reasons.items()):
+        keys = [job.ref.key for job in jobs[:EXAMPLES]]
+        table.add_row(f"  {reason}", f"{len(jobs):,}", Text(shorten(keys, len(jobs))))
+    if not table.row_count:
+        table.add_row("nothing to do", "0", "every image of the source has its output")
+    return table
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    groups = [group for group in Group if group is not Group.OPERATION]
+    add_settings_arguments(parser, *groups, "drain", "log_format", "log_level")
+
+
+COMMAND = Command(
+    "once",
+    "cut out every image that is in a folder or bucket now, then exit",
+    """\
+Each image becomes a PNG with an alpha channel, at the same path below the sink.
+An image whose output is already there is skipped, so the same command
+continues where a stopped one left off.""",
+    """\
+examples:
+  alphadrop once photos cutouts
+  alphadrop once s3://shop/in s3://shop/out
+  alphadrop once photos cutouts --model mine.onnx --model-contract modnet
+  alphadrop once photos cutouts --output-name '{dir}{name}.png'
+                                          x.jpg and x.webp get an output each
+
+Exit code:
+  0  every image has its output
+  2  wrong usage or configuration
+  3  finished, but some images were rejected; the summary says why
+  4  could not finish""",
+    _add_arguments,
+    once,
+    "SOURCE SINK",
+)

@@ -1,0 +1,69 @@
+"""Turns arrivals into jobs in the queue, unless they are known to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from watcher.core.errors import Unavailable
+from watcher.core.jobs import Job, Recipe
+from watcher.queues.base import EmbeddedQueue, Queue
+from watcher.sources.base import Arrival, DiscoveredVia
+from watcher.stores.base import Store, is_output_of
+from watcher.stores.error_records import delete_error_record
+
+_REQUESTS = 16
+"""Concurrent requests to the sink."""
+
+
+@dataclass(frozen=True)
+class Enqueuer:
+    """Enqueues arrivals as jobs. What is done is decided by the outputs in the sink."""
+
+    recipe: Recipe
+    source: Store
+    sink: Store
+    queue: Queue
+    embedded: EmbeddedQueue | None
+    """The same queue if it is embedded: it knows which jobs are done."""
+
+    def accept(self, arrivals: Sequence[Arrival]) -> int:
+        """Enqueue the images that are not known yet; returns how many jobs became pending.
+
+        Raises Unavailable: then call it with the same arrivals again.
+        """
+        jobs = [self.recipe.job(arrival.ref) for arrival in arrivals]
+        if self.embedded is None:
+            from_listing = arrivals[0].discovered_via is DiscoveredVia.SCAN
+            return self.queue.put(_without_output(self.sink, jobs) if from_listing else jobs)
+        lost = self._done_without_output(jobs, self.embedded)
+        return self.embedded.put(jobs) + (self.embedded.reopen(lost) if lost else 0)
+
+    def forget_vanished(self) -> int:
+        """Remove the rejected images that were deleted from the source, with their error records; returns how many."""
+        if self.embedded is None:
+            return 0
+        vanished = [job for job, _ in self.embedded.rejected(1_000_000) if self.source.stat(job.ref.key) is None]
+        for job in vanished:
+            delete_error_record(self.sink, job)
+            self.embedded.forget_key(job.ref.key)
+        return len(vanished)
+
+    def _done_without_output(self, jobs: Sequence[Job], queue: EmbeddedQueue) -> list[str]:
+        """Ids of the jobs that the queue has as done although the sink has no output of theirs."""
+        states = queue.known([job.id for job in jobs])
+        try:
+            lost = _without_output(self.sink, [job for job in jobs if states.get(job.id) == "done"])
+        except Unavailable:
+            return []  # unknown is no reason to do it again
+        return [job.id for job in lost]
+
+
+def _without_output(sink: Store, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that have no output in the sink. Raises Unavailable."""
+    if not jobs:
+        return []
+    with ThreadPoolExecutor(min(_REQUESTS, len(jobs)), thread_name_prefix="output-info") as pool:
+        outputs = pool.map(lambda job: sink.output_info(job.output), jobs)
+        return [job for job, output in zip(jobs, outputs, strict=True) if not is_output_of(output, job)]
