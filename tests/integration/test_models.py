@@ -105,6 +105,7 @@ def test_the_doctor_tries_a_model(call: Call, tmp_path: Path) -> None:
 
 def test_models_lists_what_rembg_has_fetched(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("U2NET_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "400")  # the path of this folder may be long, and must not break a line
     onnx_files.isnet(tmp_path / "isnet-general-use.onnx")
     (tmp_path / "silueta.onnx").write_bytes(b"Dear all")
     listed = call("models").out
