@@ -47,7 +47,7 @@ class WorkerLoop:
             while not self._stopping():
                 leases = self._lease()
                 for lease in leases:
-                    self._start(pool, lease)
+                    self._start(pool, lease, may_release=leases.waited)
                 if not leases.waited:
                     self._wait()
         if self._error:
@@ -104,8 +104,9 @@ class WorkerLoop:
         """Whether to finish what is in flight first, since a suspect would wait for as long as there is other work."""
         return time.monotonic() - self._idle_at > SUSPECT_WAIT and self.queue.suspects() > 0
 
-    def _start(self, pool: ThreadPoolExecutor, lease: Lease) -> None:
-        if self._stopping():  # told to drain while the queue was asked
+    def _start(self, pool: ThreadPoolExecutor, lease: Lease, may_release: bool) -> None:
+        """Start an image; with `may_release`, one that was leased after the drain began goes back to the queue."""
+        if may_release and self._stopping():
             lease.release()
             return
         with self._changed:
