@@ -32,7 +32,7 @@ Bytes = NDArray[np.uint8]
 
 
 class Matting(Protocol):
-    """Whoever can be asked for a matte."""
+    """A model that makes a matte of a photograph."""
 
     def matte(self, photograph: Image.Image) -> Bytes:
         """SIDE x SIDE alpha of an RGB photograph."""

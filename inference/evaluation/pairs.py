@@ -27,7 +27,7 @@ SIXTEEN_BITS = 257
 """What 255 is, times this, in 16 bits."""
 
 Complain = Callable[[str, str], None]
-"""Is told of what was left out, and why."""
+"""Called with the name of each file that was left out, and the reason."""
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,6 @@ def batches(
 
 
 def be_nice(_worker: int) -> None:
-    """Leave the cores to whoever waits for them: a training runs for hours beside other work."""
+    """Lower the priority of a loader process: a training runs for hours beside other work."""
     os.nice(5)
     torch.set_num_threads(1)
