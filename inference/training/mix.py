@@ -48,6 +48,8 @@ class Shares:
     """Of the photographed objects: textured models instead, whose mattes are exact."""
     photographed_grounds: float = 0.65
     """Of the composed pictures' grounds."""
+    things_behind: float = 0.25
+    """Of the composed pictures: those with smaller things, out of focus, that belong to the ground."""
 
 
 SHARES = Shares()
@@ -76,8 +78,13 @@ class ComposedStream(SampleStream):
 
     def _ground(self, height: int, width: int) -> Float:
         if chance(self._rng, self._shares.photographed_grounds):
-            return photographed_ground(self._rng, self._corpus, height, width)
-        return super()._ground(height, width)
+            ground = photographed_ground(self._rng, self._corpus, height, width)
+        else:
+            ground = super()._ground(height, width)
+        if not chance(self._rng, self._shares.things_behind):
+            return ground
+        things = [self._object(height, width) for _ in range(int(self._rng.integers(1, 4)))]
+        return with_things_behind(self._rng, ground, things)
 
 
 class MixedStream:
@@ -167,15 +174,22 @@ def cropped(rng: Rng, source: Photograph, height: int, width: int) -> tuple[Byte
     return warp(source.rgb, matrix, height, width, zoom), alpha
 
 
-def warp(picture: Bytes, matrix: NDArray[np.float64], height: int, width: int, scale: float) -> Bytes:
-    """An affine warp (source to target) that does not alias; mirrored beyond the border."""
+def warp(
+    picture: Bytes,
+    matrix: NDArray[np.float64],
+    height: int,
+    width: int,
+    scale: float,
+    border: int = cv2.BORDER_REFLECT_101,
+) -> Bytes:
+    """An affine warp (source to target) that does not alias; `border` is OpenCV's mode, by default a mirror."""
     if scale < 0.6:
         rows, columns = picture.shape[:2]
         size = (max(2, round(columns * scale)), max(2, round(rows * scale)))
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
         back = np.diag([columns / size[0], rows / size[1], 1.0])
         matrix = matrix @ back
-    return np.asarray(cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+    return np.asarray(cv2.warpAffine(picture, matrix, (width, height), borderMode=border), np.uint8)
 
 
 def photographed_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Float:
@@ -290,6 +304,24 @@ def with_shadow(rng: Rng, ground: Float, cutout: DrawnObject) -> Float:
         return ground
     shadow = layers[0].shadow if layers[0].shadow is not None else cast_shadow(rng, layers[0])
     return multiply(ground, 1 - np.float32(between(rng, 0.2, 0.7)) * shadow)
+
+
+def with_things_behind(rng: Rng, ground: Float, things: Sequence[DrawnObject]) -> Float:
+    """Put things into the ground: small, anywhere, also across the border, and out of focus.
+
+    From these the network learns to drop a second thing that stands out beside the object.
+    """
+    height, width = ground.shape[:2]
+    for thing in things:
+        rows, columns = thing.alpha.shape
+        scale = between(rng, 0.12, 0.42) * min(height / rows, width / columns)
+        linear = np.diag([scale if chance(rng, 0.5) else -scale, scale])
+        shift = rng.uniform(-0.05, 1.05, 2) * (width, height) - linear @ np.array([columns, rows]) / 2
+        matrix = np.concatenate((linear, shift[:, None]), axis=1)
+        picture = warp(thing.rgb, matrix, height, width, scale, cv2.BORDER_REPLICATE)
+        matte = warp(thing.alpha, matrix, height, width, scale, cv2.BORDER_CONSTANT)
+        ground = mix(ground, to_floats(picture), to_floats(matte))
+    return blur(ground, max(height, width) * between(rng, 0.003, 0.014))
 
 
 def _point(values: NDArray[np.floating]) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from inference.training.mix import (
     whole_photograph,
     with_lines,
     with_shadow,
+    with_things_behind,
 )
 
 
@@ -103,3 +104,14 @@ def test_lines_and_tiles_cover_the_frame() -> None:
     plain = np.full((64, 96, 3), 0.3, np.float32)
     assert (with_lines(rng, plain) != plain).any()
     assert tiled(rng, corpus().surfaces[0], 64, 96).shape == (64, 96, 3)
+
+
+def test_things_behind_are_out_of_focus_and_belong_to_the_ground() -> None:
+    plain, block = np.full((96, 96, 3), 0.5, np.float32), corpus().objects[0]
+    for seed in range(6):
+        ground = with_things_behind(np.random.default_rng(seed), plain, [block] * 3)
+        assert ground.shape == plain.shape and np.abs(ground - plain).max() > 0.1
+        assert 0.3 < (np.abs(ground - plain).max(axis=2) < 0.02).mean() < 0.99
+    shares = Shares(whole=0, composed=1, drawn=0, empty=0, things_behind=1)
+    sizes = [(MixedStream(seed, corpus(), shares).next(96, 96).alpha > 127).mean() for seed in range(12)]
+    assert 0 < np.mean(sizes) < 0.6
