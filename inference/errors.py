@@ -6,7 +6,9 @@
     │   ├── TruncatedPicture            'truncated'
     │   ├── UnsupportedPicture          'unsupported'
     │   ├── PictureTooLarge             'too_large'
+    │   ├── OutputDoesNotFit            'output_does_not_fit'
     │   └── PictureTooLargeForDevice    'device_memory'   (also an EngineError)
+    ├── BackgroundUnreadable            the background picture of an output cannot be read; a setting is wrong
     └── EngineError                     the engine is at fault; the picture may work elsewhere or later
         ├── EngineClosed
         ├── DeviceLost
@@ -52,6 +54,16 @@ class PictureTooLarge(PictureError):
     """The picture's header states more pixels than the limit allows."""
 
     reason = "too_large"
+
+
+class OutputDoesNotFit(PictureError):
+    """The output has more pixels than its format allows, or more bytes than its settings allow."""
+
+    reason = "output_does_not_fit"
+
+
+class BackgroundUnreadable(InferenceError):
+    """The picture that an output has behind its object is missing or not readable: correct the output's settings."""
 
 
 class EngineError(InferenceError):

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     OUTPUT_OUTSIDE = "output_outside", "put", "A symlink leads from the output's folder out of the sink."
     OUTPUT_IS_DIRECTORY = "output_is_directory", "put", "A directory is where the output must go."
     OUTPUT_BLOCKED = "output_blocked", "put", "A file is where one of the output's folders must go."
+    OUTPUT_DOES_NOT_FIT = "output_does_not_fit", "encode", "The output exceeds what its format or max_bytes allows."
     OTHER = "other", "other", "The image was rejected by a version of alphadrop that has other reasons."
 
     @classmethod
