@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -110,6 +111,31 @@ class OutputSpec(BaseModel):
         Equal specs give equal changes, and the plain PNG gives none: they may enter a job's id.
         """
         return self.model_dump(mode="json", exclude_defaults=True)
+
+    def most_pixels(self, width: int, height: int) -> int:
+        """Most pixels that the output of a picture of this size can have, wherever its object is.
+
+        >>> OutputSpec(canvas="2000x2000").most_pixels(640, 480)
+        4000000
+        >>> OutputSpec(trim=True, margin="10px").most_pixels(640, 480)
+        330000
+        """
+        sides = self._largest_frame(width, height)
+        longest = max(sides)
+        shrunk = min(1.0, (self.max_side or longest) / longest)
+        return math.ceil(sides[0] * shrunk) * math.ceil(sides[1] * shrunk)
+
+    def _largest_frame(self, width: int, height: int) -> tuple[float, float]:
+        if self.canvas and "x" in self.canvas:
+            across, down = map(int, self.canvas.split("x"))
+            return across, down
+        around = float(self.margin.rstrip("px%"))
+        around *= max(width, height) / 100 if self.margin.endswith("%") else 1
+        wide, high, share = width + 2 * around, height + 2 * around, self.share or 1.0
+        if self.canvas:
+            across, down = map(int, self.canvas.split(":"))
+            wide, high = max(wide, high * across / down), max(high, wide * down / across)
+        return wide / share, high / share
 
 
 _Rule = tuple[Callable[[OutputSpec], bool], str]
