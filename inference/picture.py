@@ -12,6 +12,10 @@ Trigger = Literal["full", "idle", "timeout", "closed"]
 within `max_wait`; the engine was being closed."""
 
 
+VISIBLE = 13
+"""The least alpha, 5 %, that counts as a part of the object: what is fainter is not seen on white."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A decoded photo: H x W x 3 uint8, sRGB, C-contiguous, upright."""
@@ -29,6 +33,26 @@ class Picture:
     def height(self) -> int:
         """Height in pixels."""
         return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels; right and bottom are exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return self.bottom - self.top
 
 
 @dataclass(frozen=True)
@@ -75,3 +99,14 @@ class Cutout:
         words = np.ascontiguousarray(self.pixels).view("<u4")  # four times as fast as every fourth byte
         rows = (words >> 24).sum(axis=(1, 2), dtype=np.uint32)
         return int(rows.sum(dtype=np.uint64)) / (255 * words.size)
+
+    @cached_property
+    def box(self) -> Box | None:
+        """The object's bounding box: every pixel with an alpha of at least VISIBLE; None if there is none."""
+        words = np.ascontiguousarray(self.pixels).view("<u4")[..., 0]  # alpha is the highest byte of a word
+        rows = np.flatnonzero(words.max(axis=1) >= VISIBLE << 24)
+        if not rows.size:
+            return None
+        top, bottom = int(rows[0]), int(rows[-1]) + 1
+        columns = np.flatnonzero(words[top:bottom].max(axis=0) >= VISIBLE << 24)
+        return Box(int(columns[0]), top, int(columns[-1]) + 1, bottom)

@@ -141,9 +141,15 @@ def to_xyz_d50(primaries: Primaries) -> Matrix:
     white = _xyz(primaries.white)
     columns = _columns(primaries)
     rgb_to_xyz = columns * np.linalg.solve(columns, white)
-    scale = (_BRADFORD @ _D50) / (_BRADFORD @ white)
-    adapted: Matrix = np.linalg.inv(_BRADFORD) @ np.diag(scale) @ _BRADFORD @ rgb_to_xyz
+    adapted: Matrix = _adaptation(white) @ rgb_to_xyz
     return adapted
+
+
+def _adaptation(white: Matrix) -> Matrix:
+    """Return the 3 x 3 matrix that adapts CIE XYZ from this white to D50."""
+    scale = (_BRADFORD @ _D50) / (_BRADFORD @ white)
+    adaptation: Matrix = np.linalg.inv(_BRADFORD) @ np.diag(scale) @ _BRADFORD
+    return adaptation
 
 
 @lru_cache(maxsize=64)
@@ -156,10 +162,28 @@ def icc_profile(space: ColourSpace) -> bytes:
         raise UnsupportedPicture(
             f"this is an HDR picture ({space.transfer.value}, ITU-R BT.2100), which is not supported; export it as SDR"
         )
+    return _profile(_tags(space))
+
+
+def srgb_profile() -> bytes:
+    """Build the sRGB profile that outputs embed, with all tags that ICC.1:2022 asks of a display profile."""
+    adaptation = b"".join(_fixed(float(value)) for value in _adaptation(_xyz(_D65)).reshape(-1))
+    described = {b"desc": _text("sRGB"), b"cprt": _text("CC0"), b"chad": b"sf32\0\0\0\0" + adaptation}
+    return _profile(described | _tags(SRGB))
+
+
+def _tags(space: ColourSpace) -> dict[bytes, bytes]:
+    assert not isinstance(space.transfer, Curve) or space.transfer is Curve.SRGB
     curve = _curve(space.transfer)
     red, green, blue = to_xyz_d50(space.primaries).T
     tags = {b"wtpt": _xyz_tag(_D50), b"rXYZ": _xyz_tag(red), b"gXYZ": _xyz_tag(green), b"bXYZ": _xyz_tag(blue)}
-    return _profile(tags | {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
+    return tags | {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
+
+
+def _text(value: str) -> bytes:
+    """Encode a multiLocalizedUnicodeType with one English text."""
+    data = value.encode("utf-16-be")
+    return struct.pack(">4s4xII2s2sII", b"mluc", 1, 12, b"en", b"US", len(data), 28) + data
 
 
 def _curve(transfer: Curve | float) -> bytes:

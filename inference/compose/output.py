@@ -1,28 +1,18 @@
-"""Compose one output of a cut-out: place it, fill the ground, encode it."""
+"""Compose one output of a cut-out: lay it out, paint it, encode it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inference.codec import encode
+from inference.compose.encoding import write
+from inference.compose.frame import Frame, lay_out
+from inference.compose.metadata import output_metadata
+from inference.compose.painting import paint
 from inference.compose.source import SourceMetadata
 from inference.compose.spec import OutputSpec
-from inference.picture import Cutout
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle in pixels; right and bottom are exclusive."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-
-Text = Mapping[str, str] | Callable[[Box | None], Mapping[str, str]]
-"""What a file records, by keyword; or what makes that of the object's box."""
+from inference.picture import Box, Cutout
 
 
 @dataclass(frozen=True)
@@ -37,15 +27,29 @@ class Composed:
     """The object's bounding box in the output; None if nothing is visible."""
 
 
-def compose(cutout: Cutout, spec: OutputSpec, source: SourceMetadata, text: Text, *, png_level: int = 1) -> Composed:
+def compose(
+    cutout: Cutout, spec: OutputSpec, source: SourceMetadata, text: Mapping[str, str], *, png_level: int = 1
+) -> Composed:
     """Make the output that `spec` describes. `text` is recorded in the file, by keyword; `read_text` reads it.
 
-    A text that states the object's box is a function: it is called once with the box that `Composed` will have.
-
-    Identical input gives identical bytes. Raises OutputDoesNotFit if the output exceeds what its format or `max_bytes`
-    allows, BackgroundUnreadable for the background picture, ValueError for text that is too long.
+    Identical input gives identical bytes, and the plain PNG those of `codec.encode`. Raises OutputDoesNotFit if the
+    output exceeds what its format or `max_bytes` allows, BackgroundUnreadable for the background picture, and
+    ValueError for text that is too long or, outside of a PNG, has a keyword other than `alphadrop:NAME`.
     """
+    frame = _frame(cutout, spec)
+    box = frame.project(cutout.box) if cutout.box else None
+    if spec.is_plain:
+        return Composed(encode(cutout, text=text, level=png_level), frame.width, frame.height, box)
+    pixels = paint(cutout, spec, frame, box)
+    data = write(pixels, spec, output_metadata(spec, source, text), png_level)
+    return Composed(data, frame.width, frame.height, box)
+
+
+def output_box(cutout: Cutout, spec: OutputSpec) -> Box | None:
+    """Return the object's bounding box in an output before it is made; None if nothing is visible."""
+    return _frame(cutout, spec).project(cutout.box) if cutout.box else None
+
+
+def _frame(cutout: Cutout, spec: OutputSpec) -> Frame:
     height, width = cutout.pixels.shape[:2]
-    box = None
-    recorded = text(box) if callable(text) else text
-    return Composed(encode(cutout, text=recorded, level=png_level), width, height, box)
+    return lay_out(spec, (width, height), cutout.box)

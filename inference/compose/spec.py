@@ -96,6 +96,33 @@ class OutputSpec(BaseModel):
         return None if self.colour or self.background == NO_BACKGROUND else Path(self.background)
 
     @property
+    def canvas_size(self) -> tuple[int, int] | None:
+        """Width and height of a canvas of fixed size, scaled down to `max_side`; None for a ratio or no canvas."""
+        if self.canvas is None or "x" not in self.canvas:
+            return None
+        width, height = map(int, self.canvas.split("x"))
+        scale = min(1.0, (self.max_side or LONGEST_SIDE) / max(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+    @property
+    def canvas_ratio(self) -> tuple[int, int]:
+        """Width and height of the canvas's ratio; 1:1 if there is none."""
+        width, _, height = (self.canvas or "1:1").replace("x", ":").partition(":")
+        return int(width), int(height)
+
+    @property
+    def margin_parts(self) -> tuple[int, float]:
+        """The margin as pixels of the output, and as a part of the object's longer side; one of them is 0."""
+        if self.margin.endswith("%"):
+            return 0, float(self.margin[:-1]) / 100
+        return int(self.margin[:-2]), 0.0
+
+    def margin_of(self, longer: int) -> int:
+        """Return the margin in pixels around an object with this longer side."""
+        pixels, part = self.margin_parts
+        return pixels + round(part * longer)
+
+    @property
     def is_opaque(self) -> bool:
         """Whether no pixel of the output is transparent."""
         return self.content == "mask" or self.background != NO_BACKGROUND
@@ -171,6 +198,10 @@ _RULES: tuple[_Rule, ...] = (
     (
         lambda s: s.margin != "0px" and not s.trim,
         "margin is the room around a trimmed object: add trim = true",
+    ),
+    (
+        lambda s: 2 * s.margin_parts[0] >= min(s.canvas_size or (s.max_side or LONGEST_SIDE * 2,)),
+        "the margin on both sides leaves no room for the object: set a smaller margin, or a larger canvas or max_side",
     ),
     (
         lambda s: s.share is not None and s.canvas is None,

@@ -1,0 +1,159 @@
+"""Write an output's pixels in the format that its spec asks for, with its metadata."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference.codec.png import chunk, encode_png_of_any_depth
+from inference.compose.metadata import OutputMetadata
+from inference.compose.spec import OutputSpec
+from inference.compose.tiff import encode_tiff
+from inference.compose.values import Format
+from inference.errors import OutputDoesNotFit
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+QUALITIES = MappingProxyType({Format.JPEG: 92, Format.WEBP: 85, Format.AVIF: 75})
+"""Quality of each lossy format where the spec has none."""
+LEAST_QUALITY = 20
+"""`max_bytes` lowers the quality no further: below, a product photo is no use to a shop."""
+_METRES_PER_INCH = 0.0254
+_DOTS_PER_INCH = 1
+
+
+def write(pixels: Pixels, spec: OutputSpec, metadata: OutputMetadata, png_level: int) -> bytes:
+    """Encode H x W x 1, 3 or 4. Raises OutputDoesNotFit if the file exceeds what the format or `max_bytes` allows."""
+    _require_size(pixels, spec)
+    if not spec.is_lossy:
+        return _require_bytes(_lossless(pixels, spec, metadata, png_level), spec)
+    encode = _LOSSY[spec.format]
+    best = spec.quality or QUALITIES[spec.format]
+    data = encode(pixels, best, metadata)
+    if spec.max_bytes is None or len(data) <= spec.max_bytes:
+        return data
+    return _smaller(lambda quality: encode(pixels, quality, metadata), best, spec)
+
+
+def _require_size(pixels: Pixels, spec: OutputSpec) -> None:
+    height, width = pixels.shape[:2]
+    limit = spec.format.longest_side
+    if max(width, height) > limit:
+        raise OutputDoesNotFit(
+            f"the output has {width} x {height} pixels and {spec.format.value.upper()} holds {limit} a side; "
+            f"set max_side = {limit} or less, or choose another format"
+        )
+
+
+def _require_bytes(data: bytes, spec: OutputSpec) -> bytes:
+    if spec.max_bytes is not None and len(data) > spec.max_bytes:
+        raise OutputDoesNotFit(
+            f"the output has {len(data):,} bytes without loss, the limit is {spec.max_bytes:,}; "
+            "choose jpeg, webp or avif, or set a smaller max_side or a larger max_bytes"
+        )
+    return data
+
+
+def _smaller(encode: Callable[[int], bytes], best: int, spec: OutputSpec) -> bytes:
+    """Find the highest quality below `best` whose file fits. File sizes grow with the quality, so halving finds it."""
+    low, high = min(LEAST_QUALITY, best), best
+    fitting = encode(low)
+    if spec.max_bytes is not None and len(fitting) > spec.max_bytes:
+        raise OutputDoesNotFit(
+            f"the output has {len(fitting):,} bytes at quality {low}, the limit is {spec.max_bytes:,}; "
+            "set a smaller max_side or canvas, or a larger max_bytes"
+        )
+    while high - low > 1:
+        middle = (low + high) // 2
+        data = encode(middle)
+        if spec.max_bytes is None or len(data) <= spec.max_bytes:
+            low, fitting = middle, data
+        else:
+            high = middle
+    return fitting
+
+
+def _lossless(pixels: Pixels, spec: OutputSpec, metadata: OutputMetadata, png_level: int) -> bytes:
+    shown = _without_hidden_colour(pixels)
+    if spec.format is Format.WEBP:
+        return _pillow(shown, "WEBP", metadata, lossless=True, quality=_LOSSLESS_EFFORT, method=_LOSSLESS_METHOD)
+    if spec.format is Format.TIFF:
+        return encode_tiff(shown, metadata, level=png_level)
+    return encode_png_of_any_depth(shown, text=metadata.text, level=png_level, chunks=_png_chunks(metadata))
+
+
+_LOSSLESS_EFFORT, _LOSSLESS_METHOD = 20, 1
+
+
+def _without_hidden_colour(pixels: Pixels) -> Pixels:
+    """Return the pixels with black fully transparent ones; the input is not changed."""
+    if pixels.shape[2] < 4:
+        return pixels
+    return np.where(pixels[..., 3:] > 0, pixels, pixels.dtype.type(0))
+
+
+def _png_chunks(metadata: OutputMetadata) -> list[bytes]:
+    """Return the chunks of resolution and EXIF; the writer itself says that the colours are sRGB."""
+    chunks = []
+    if metadata.dpi:
+        across, down = (round(dots / _METRES_PER_INCH) for dots in metadata.dpi)
+        chunks.append(chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
+    exif = metadata.exif(with_resolution=False).removeprefix(b"Exif\0\0")
+    return [*chunks, chunk(b"eXIf", exif)] if exif else chunks
+
+
+def _jpeg(pixels: Pixels, quality: int, metadata: OutputMetadata) -> bytes:
+    """Encode by libjpeg-turbo without chroma subsampling, which blurs coloured edges into the ground."""
+    grey = pixels.shape[2] == 1
+    colours = ("GRAY", "Gray") if grey else ("RGB", "444")
+    bare = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, *colours, fastdct=False)
+    after_jfif = 4 + int.from_bytes(bare[4:6], "big")
+    segments = [_jfif(metadata.dpi)]
+    if metadata.xmp:
+        segments.append(_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + metadata.xmp))
+    exif = metadata.exif(with_resolution=False)
+    if exif:
+        segments.append(_segment(0xE1, exif))
+    if metadata.icc and not grey:
+        segments.append(_segment(0xE2, b"ICC_PROFILE\0\x01\x01" + metadata.icc))
+    return b"".join((bare[:2], *segments, bare[after_jfif:]))
+
+
+def _jfif(dpi: tuple[float, float] | None) -> bytes:
+    """Build the JFIF segment (ITU-T T.871, 10.1); without a resolution the pixels are stated to be square."""
+    across, down = (min(65_535, max(1, round(dots))) for dots in dpi) if dpi else (1, 1)
+    return _segment(0xE0, struct.pack(">5sHBHHBB", b"JFIF\0", 0x0101, _DOTS_PER_INCH if dpi else 0, across, down, 0, 0))
+
+
+def _segment(kind: int, payload: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, kind, len(payload) + 2) + payload
+
+
+def _webp(pixels: Pixels, quality: int, metadata: OutputMetadata) -> bytes:
+    return _pillow(_without_hidden_colour(pixels), "WEBP", metadata, quality=quality, method=4)
+
+
+def _avif(pixels: Pixels, quality: int, metadata: OutputMetadata) -> bytes:
+    """Encode on one thread: several give other bytes, and the worker's cores are shared."""
+    options: dict[str, Any] = {"quality": quality, "speed": 8, "max_threads": 1, "subsampling": "4:4:4"}
+    return _pillow(_without_hidden_colour(pixels), "AVIF", metadata, **options)
+
+
+def _pillow(pixels: Pixels, format: str, metadata: OutputMetadata, **options: Any) -> bytes:
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    blobs = {"exif": metadata.exif(with_resolution=True), "xmp": metadata.xmp, "icc_profile": metadata.icc}
+    file = io.BytesIO()
+    image.save(file, format, **options, **{name: blob for name, blob in blobs.items() if blob})
+    return file.getvalue()
+
+
+_LOSSY: MappingProxyType[Format, Callable[[Pixels, int, OutputMetadata], bytes]] = MappingProxyType(
+    {Format.JPEG: _jpeg, Format.WEBP: _webp, Format.AVIF: _avif}
+)
