@@ -212,9 +212,21 @@ def test_every_pod_is_closed_but_for_prometheus_names_and_stores(name: str):
         [ingress] = [rule for policy in policies for rule in policy.get("ingress", [])]
         assert ingress["ports"] == [{"protocol": "TCP", "port": pods.container["ports"][0]["name"]}]
         assert all(ingress["from"])
-        open_ports = {port["port"] for policy in policies for rule in policy["egress"] for port in rule["ports"]}
-        assert _ports_of(pods) <= open_ports
-        assert bool(open_ports - {53}) is bool(_ports_of(pods))
+        rules = [rule for policy in policies for rule in policy["egress"]]
+        to_anywhere = {port["port"] for rule in rules if "to" not in rule for port in rule["ports"]}
+        assert _ports_of(pods) <= to_anywhere
+        assert bool(to_anywhere) is bool(_ports_of(pods))
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_names_traces_and_credentials_of_the_node_get_through(name: str):
+    rules = [rule for policy in kind(overlay(name), "NetworkPolicy") for rule in policy["spec"]["egress"]]
+    found = {(str(to), port["port"]) for rule in rules for to in rule.get("to", []) for port in rule["ports"]}
+    node_local_dns = (str({"ipBlock": {"cidr": "169.254.20.10/32"}}), 53)
+    pod_identity = (str({"ipBlock": {"cidr": "169.254.170.23/32"}}), 80)
+    assert node_local_dns in found
+    assert any("monitoring" in to and port == 4318 for to, port in found)
+    assert (pod_identity in found) is (name == "aws-sqs")
 
 
 # The tests' own questions.
