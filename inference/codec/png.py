@@ -67,7 +67,7 @@ def encode_png_of_any_depth(
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] not in _COLOUR_TYPES:
         raise ValueError(f"expected H x W x 1, 3 or 4 pixels of uint8 or uint16, not {pixels.shape} {pixels.dtype}")
     head = _head(pixels, text)
-    stored = pixels if pixels.dtype == np.uint8 else np.ascontiguousarray(pixels, ">u2").view(np.uint8)
+    stored = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8)
     return b"".join((head, *chunks, *_image_data(stored, level, keep_hidden=True), END))
 
 

@@ -19,14 +19,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inference.compose.output import Box, Composed, compose
+    from inference.compose.output import Composed, compose
     from inference.compose.presets import PRESETS, Preset
     from inference.compose.source import NO_METADATA, SourceMetadata, read_source
     from inference.compose.spec import PLAIN, OutputSpec
     from inference.compose.text import TEXT_BYTES, read_text
 
 _MODULES = {
-    "Box": "output",
     "Composed": "output",
     "NO_METADATA": "source",
     "OutputSpec": "spec",
@@ -44,7 +43,6 @@ __all__ = [
     "PLAIN",
     "PRESETS",
     "TEXT_BYTES",
-    "Box",
     "Composed",
     "OutputSpec",
     "Preset",

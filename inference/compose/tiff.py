@@ -1,4 +1,4 @@
-"""A TIFF writer (TIFF 6.0): deflated strips, metadata in front of the pixels, 8 or 16 bits, identical bytes every time."""
+"""A TIFF writer (TIFF 6.0): deflated strips, metadata in front of the pixels, 8 or 16 bits."""
 
 from __future__ import annotations
 
@@ -53,9 +53,8 @@ def _described(pixels: NDArray[np.uint8] | NDArray[np.uint16], metadata: OutputM
     if channels == 4:
         tags[_EXTRA] = _STRAIGHT_ALPHA
     blobs = {_XMP: metadata.xmp, _ICC: metadata.icc if channels > 1 else b""}
-    return (
-        tags | dict(metadata.tags) | resolution_tags(metadata.dpi) | {tag: blob for tag, blob in blobs.items() if blob}
-    )
+    stored = {tag: blob for tag, blob in blobs.items() if blob}
+    return tags | dict(metadata.tags) | resolution_tags(metadata.dpi) | stored
 
 
 def _strips(pixels: NDArray[np.uint8] | NDArray[np.uint16], rows: int, level: int) -> Iterator[bytes]:
