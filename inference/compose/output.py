@@ -14,7 +14,6 @@ from inference.compose.source import SourceMetadata
 from inference.compose.spec import OutputSpec
 from inference.picture import Box, Cutout
 
-
 Text = Mapping[str, str] | Callable[[Box | None], Mapping[str, str]]
 """What a file records, by keyword; or what makes that of the object's box."""
 
