@@ -89,13 +89,13 @@ def _size(format: str, content: bytes) -> tuple[int, int]:
     size = {"JPEG": jpeg_size, "PNG": png_size}[format](content) if format in ("JPEG", "PNG") else None
     if size:
         return size
-    image = _reader(format)(io.BytesIO(content))
+    image = reader_of(format)(io.BytesIO(content))
     if isinstance(image, TiffImageFile):
         seek_main_page(image)
     return image.size
 
 
-def _reader(format: str) -> Callable[[io.BytesIO], ImageFile]:
+def reader_of(format: str) -> Callable[[io.BytesIO], ImageFile]:
     """Return Pillow's reader for a format. Raises UnsupportedPicture for HEIC if its package is not installed."""
     if format != "HEIC":
         return _READERS[format]
@@ -120,16 +120,16 @@ def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture
     content = bytes(data)
     format = identify(content)
     with _decoder_errors(format, content):
-        source = _open(format, content, max_pixels)
+        source = open_picture(format, content, max_pixels)
         image, icc = source.image, source.profile()
         pixels = _jpeg_pixels(image, content, icc) if format == "JPEG" else to_srgb(image, icc)
         # After loading: Pillow applies the orientation of some formats itself, and then removes the tag.
-        orientation = _orientation(image)
-        rgba = None if pixels.rgba is None else _upright(pixels.rgba, source.crop, orientation)
-        return Picture(_upright(pixels.rgb, source.crop, orientation), rgba)
+        orientation = orientation_of(image)
+        rgba = None if pixels.rgba is None else upright(pixels.rgba, source.crop, orientation)
+        return Picture(upright(pixels.rgb, source.crop, orientation), rgba)
 
 
-def _upright(pixels: NDArray[np.uint8], crop: Crop | None, orientation: int) -> NDArray[np.uint8]:
+def upright(pixels: NDArray[np.uint8], crop: Crop | None, orientation: int) -> NDArray[np.uint8]:
     """Crop H x W x C and apply the EXIF orientation."""
     if crop is not None:
         pixels = np.ascontiguousarray(pixels[crop.top : crop.bottom, crop.left : crop.right])
@@ -137,7 +137,7 @@ def _upright(pixels: NDArray[np.uint8], crop: Crop | None, orientation: int) -> 
 
 
 @dataclass(frozen=True)
-class _Opened:
+class OpenedPicture:
     """A picture whose header has been read, with what its container states about it."""
 
     image: ImageFile
@@ -158,7 +158,7 @@ class _Opened:
         return None if space is None or space.is_srgb else icc_profile(space)
 
 
-def _open(format: str, content: bytes, max_pixels: int) -> _Opened:
+def open_picture(format: str, content: bytes, max_pixels: int) -> OpenedPicture:
     """Read the header and check size, tiles and completeness, before any pixel is decoded."""
     if format == "WEBP":
         _check_size(*webp_size(content), max_pixels)
@@ -172,15 +172,15 @@ def _open(format: str, content: bytes, max_pixels: int) -> _Opened:
         require_few_scans(content)
     require_end(format, content)
     if png:
-        return _Opened(image, png.icc, png.space)
+        return OpenedPicture(image, png.icc, png.space)
     item = primary_item(content) if format in ("AVIF", "HEIC") else PrimaryItem()
     crop = item.crop(*image.size) if format == "AVIF" else None  # libheif has cropped a HEIC by itself
-    return _Opened(image, image.info.get("icc_profile"), item.space, crop)
+    return OpenedPicture(image, image.info.get("icc_profile"), item.space, crop)
 
 
 def _read_header(format: str, content: bytes) -> ImageFile:
     """Open a picture; a JPEG with metadata that Pillow rejects is opened without it."""
-    reader = _reader(format)
+    reader = reader_of(format)
     try:
         return reader(io.BytesIO(content))
     except MemoryError:
@@ -241,7 +241,7 @@ def _fast_jpeg(content: bytes, space: str) -> NDArray[np.uint8] | None:
         return None
 
 
-def _orientation(image: ImageFile) -> int:
+def orientation_of(image: ImageFile) -> int:
     """Return the EXIF orientation, 1 (upright) to 8; 1 if the EXIF data is damaged."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)

@@ -59,6 +59,15 @@ def read_chunks(data: bytes) -> PngFile:
     return PngFile(_joined(data, kept), _icc(stated.get(b"iCCP")), _space(stated))
 
 
+def described_chunks(data: bytes) -> dict[bytes, bytes]:
+    """Return the payloads of a PNG's resolution (pHYs) and EXIF (eXIf), as far as they are valid."""
+    found: dict[bytes, bytes] = {}
+    for kind, start, end in _chunks(data):
+        if kind in (b"pHYs", b"eXIf") and end <= len(data) and _has_valid_checksum(data, start, end):
+            found.setdefault(kind, data[start + 8 : end - 4])
+    return found
+
+
 def png_size(data: bytes) -> tuple[int, int] | None:
     """Return width and height of a PNG; None if the file does not start with a header chunk."""
     if len(data) < 24 or data[12:16] != b"IHDR":

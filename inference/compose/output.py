@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from inference.codec import encode
-from inference.compose.encoding import write
+from inference.compose.deep_painting import paint_deep
+from inference.compose.encoding import Pixels, write
 from inference.compose.frame import lay_out
 from inference.compose.metadata import output_metadata
 from inference.compose.painting import paint
@@ -45,6 +46,10 @@ def compose(cutout: Cutout, spec: OutputSpec, source: SourceMetadata, text: Text
     recorded = text(box) if callable(text) else text
     if spec.is_plain:
         return Composed(encode(cutout, text=recorded, level=png_level), frame.width, frame.height, box)
-    pixels = paint(cutout, spec, frame, box)
+    pixels: Pixels
+    if spec.depth == 16 and source.deep is not None:
+        pixels = paint_deep(cutout, source.deep, spec, frame, box)
+    else:
+        pixels = paint(cutout, spec, frame, box)
     data = write(pixels, spec, output_metadata(spec, source, recorded), png_level)
     return Composed(data, frame.width, frame.height, box)
