@@ -127,6 +127,20 @@ class ReadyReport(Message):
     """The device's, where it has one."""
 
 
+class OutputReport(Message):
+    """One output was written."""
+
+    name: str
+    """Its name in the settings."""
+    key: str
+    format: str
+    bytes: int
+    width: int
+    height: int
+    box: tuple[int, int, int, int] | None = None
+    """Where the object is: left, top, right and bottom in pixels, the last two exclusive; None if it is empty."""
+
+
 class ImageReport(Message):
     """One image is finished."""
 
@@ -135,6 +149,9 @@ class ImageReport(Message):
     job: str
     outcome: Outcome
     output: str = ""
+    """The key of its output, or that of `Job.output` if there are several."""
+    outputs: list[OutputReport] = []
+    """The outputs that were written, which may be fewer than the image has."""
     reason: str = ""
     """Why it was rejected, else empty."""
     detail: str = ""

@@ -13,7 +13,7 @@ import numpy as np
 
 from inference.picture import Cutout, Picture
 from watcher.core.errors import Conflict, Gone, Stale, WatcherError
-from watcher.core.jobs import Facts, ImageRef, Job, Outcome, Rejection
+from watcher.core.jobs import Facts, ImageRef, Job, Outcome, Output, Rejection
 from watcher.queues.brokers.memory import MemoryBroker
 from watcher.queues.memory import MemoryQueue
 from watcher.stores.base import OutputInfo
@@ -97,14 +97,14 @@ class MemoryStore:
         self._fail("output_info")
         return self._output_info(key)
 
-    def put(self, job: Job, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
+    def put(self, output: Output, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
         """See `Store.put`."""
         self._fail("put")
-        present = self._output_info(job.output)
+        present = self._output_info(output.key)
         if (over and over.version) != (present and present.version):
-            raise Conflict(f"{job.output} has changed since it was looked at")
-        self.write(job.output, data)
-        self.facts[job.output] = facts
+            raise Conflict(f"{output.key} has changed since it was looked at")
+        self.write(output.key, data)
+        self.facts[output.key] = facts
 
     def put_record(self, key: str, data: bytes) -> None:
         """See `Store.put_record`."""

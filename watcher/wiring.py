@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from inference.compose.values import Format
 from inference.errors import ModelError
 from inference.models.entry import ModelEntry
 from inference.models.registry import PIPELINE, resolve
 from watcher.aws.clients import AwsOptions
+from watcher.config.outputs import OutputSettings
 from watcher.config.preflight import key_inside, moved_to
-from watcher.config.settings import Settings
+from watcher.config.settings import DecidesOutput, Settings, settings_that_decide
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
-from watcher.core.jobs import Job, Mode, Recipe
+from watcher.core.jobs import Job, Mode, OutputRecipe, Recipe
 from watcher.queues import open_queue
 from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.queues.brokers.base import Broker
@@ -73,14 +76,10 @@ class Wiring:
     @cached_property
     def recipe(self) -> Recipe:
         """All that decides an output besides the image."""
-        settings = self.settings
-        options = {
-            "pipeline": PIPELINE,
-            **self.model.options,
-            "input_alpha": settings.input_alpha,
-            "png_level": settings.png_level,
-        }
-        return Recipe(self.source, self.model.digest, options, settings.output_name)
+        own = {name: getattr(self.settings, name) for name in settings_that_decide(DecidesOutput.CUTOUT)}
+        options = {"pipeline": PIPELINE, **self.model.options, **own}
+        outputs = tuple(_output_recipe(output, self.settings.png_level) for output in self.settings.outputs)
+        return Recipe(self.source, self.model.digest, options, outputs)
 
     @property
     def shared(self) -> bool:
@@ -182,6 +181,27 @@ class Wiring:
         from watcher.queues.brokers import open_broker
 
         return open_broker(address, aws=self.sqs, visibility=self.settings.visibility, prefetch=prefetch, counts=counts)
+
+
+def _output_recipe(output: OutputSettings, png_level: int) -> OutputRecipe:
+    """How an output is made. Raises ConfigurationError where its background cannot be read."""
+    spec = output.spec
+    # The plain PNG has no option but this one: its ids are those of the time when it was the only output there was.
+    level = {"png_level": png_level} if spec.format is Format.PNG else {}
+    look = {} if spec.is_plain else {"output": spec.changes()}
+    return OutputRecipe(output.name, output.pattern, {**level, **look, **_background(output)})
+
+
+def _background(output: OutputSettings) -> dict[str, str]:
+    """The digest of the picture behind the object, if there is one: another picture is another output."""
+    path = output.spec.background_path
+    if path is None:
+        return {}
+    try:
+        return {"background": hashlib.sha256(path.read_bytes()).hexdigest()}
+    except OSError as error:
+        problem = f"{path} cannot be read ({error.strerror}); name a colour, or a picture that every worker can read"
+        raise ConfigurationError(f'output "{output.name}": background: {problem}.') from error
 
 
 def _excluded(settings: Settings) -> Iterator[str]:

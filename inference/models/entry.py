@@ -30,6 +30,11 @@ class ModelEntry:
     """Batch size, height and width for which a third-party file was exported; 0 where any will do."""
 
     @property
+    def title(self) -> str:
+        """The name for people, without the folder of a file."""
+        return Path(self.name).name
+
+    @property
     def options(self) -> dict[str, str | int]:
         """Everything besides the weights that decides an output; part of each job's id."""
         canvas: dict[str, str | int] = {"canvas": self.canvas}

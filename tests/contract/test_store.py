@@ -13,11 +13,11 @@ import pytest
 from inference.codec import encode_png, read_text
 from tests.equipment.moto import moto_server, use_credentials
 from watcher.core.errors import Conflict, Gone, Stale
-from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.jobs import Facts, ImageRef, Output
 from watcher.stores import open_store
 from watcher.stores.base import OutputInfo, Store
 from watcher.stores.local import LocalStore
-from watcher.stores.output_metadata import png_text, recorded_source
+from watcher.stores.output_metadata import output_text, recorded_source
 from watcher.testing import MemoryStore
 
 KEYS = [
@@ -80,16 +80,16 @@ def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return STORES[request.param](tmp_path)
 
 
-def job(output: str = "x.png", key: str = "x.jpg", version: str = "1") -> Job:
-    words = f"{output} {key} {version}".encode()
-    return Job(hashlib.sha256(words).hexdigest(), ImageRef(key, version, 1), output)
+def an_output(key: str = "x.png", source: str = "x.jpg", version: str = "1") -> Output:
+    words = f"{key} {source} {version}".encode()
+    return Output(hashlib.sha256(words).hexdigest(), ImageRef(source, version, 1), key)
 
 
-def png_of(made: Job, facts: Facts | None = None) -> bytes:
-    return encode_png(np.zeros((4, 5, 4), np.uint8), text=png_text(made, facts))
+def png_of(made: Output, facts: Facts | None = None) -> bytes:
+    return encode_png(np.zeros((4, 5, 4), np.uint8), text=output_text(made, facts))
 
 
-def put(store: Store, made: Job, over: OutputInfo | None = None) -> None:
+def put(store: Store, made: Output, over: OutputInfo | None = None) -> None:
     store.put(made, png_of(made), over)
 
 
@@ -102,7 +102,7 @@ def present(store: Store, key: str) -> ImageRef:
 def said_of(store: Store, key: str) -> tuple[str | None, str | None]:
     held = store.output_info(key)
     assert held is not None
-    return held.job, held.source_key
+    return held.id, held.source_key
 
 
 class TestAnyKey:
@@ -116,7 +116,7 @@ class TestAnyKey:
 
     @pytest.mark.parametrize("key", KEYS)
     def test_may_belong_to_an_output_or_a_source(self, store: Store, key: str) -> None:
-        made = job(output=key, key=key)
+        made = an_output(key=key, source=key)
         put(store, made)
         assert said_of(store, key) == (made.id, recorded_source(key))
 
@@ -183,66 +183,66 @@ class TestVersions:
 
 class TestOutputInfo:
     def test_names_the_other_job_after_a_replacement(self, store: Store) -> None:
-        put(store, job(version="1"))
-        put(store, job(version="2"), store.output_info("x.png"))
-        assert said_of(store, "x.png") == (job(version="2").id, "x.jpg")
+        put(store, an_output(version="1"))
+        put(store, an_output(version="2"), store.output_info("x.png"))
+        assert said_of(store, "x.png") == (an_output(version="2").id, "x.jpg")
 
     def test_is_empty_for_files_of_other_programs(self, store: Store) -> None:
         store.put_record("x.png", b"GIF89a and more")
         assert said_of(store, "x.png") == (None, None)
 
     def test_recognises_an_output_that_was_copied_here(self, store: Store) -> None:
-        store.put_record("x.png", png_of(job()))
-        assert said_of(store, "x.png") == (job().id, "x.jpg")
+        store.put_record("x.png", png_of(an_output()))
+        assert said_of(store, "x.png") == (an_output().id, "x.jpg")
 
     def test_names_no_job_before_its_output_is_complete(self, store: Store) -> None:
-        store.put_record("x.png", png_of(job())[:-1])
+        store.put_record("x.png", png_of(an_output())[:-1])
         held = store.output_info("x.png")
-        assert held is None or held.job is None
+        assert held is None or held.id is None
 
     def test_works_for_source_keys_of_any_length(self, store: Store) -> None:
-        made = job(key="ä/" * 2000 + "x.jpg")
+        made = an_output(source="ä/" * 2000 + "x.jpg")
         put(store, made)
         assert said_of(store, "x.png") == (made.id, recorded_source(made.ref.key))
 
 
 class TestPut:
     def test_stores_the_bytes_unchanged(self, store: Store) -> None:
-        put(store, job("a/b/x.png"))
-        assert store.read(present(store, "a/b/x.png")) == png_of(job("a/b/x.png"))
+        put(store, an_output("a/b/x.png"))
+        assert store.read(present(store, "a/b/x.png")) == png_of(an_output("a/b/x.png"))
 
     def test_keeps_the_facts_of_the_output(self, store: Store) -> None:
-        store.put(job(), png_of(job(), Facts(1 / 3)), None, Facts(1 / 3))
+        store.put(an_output(), png_of(an_output(), Facts(1 / 3)), None, Facts(1 / 3))
         assert read_text(store.read(present(store, "x.png")))["alphadrop:matte_coverage"] == "0.3333"
-        assert said_of(store, "x.png") == (job().id, "x.jpg")
+        assert said_of(store, "x.png") == (an_output().id, "x.jpg")
 
     def test_replaces_a_file_that_the_caller_has_seen(self, store: Store) -> None:
         store.put_record("x.png", b"GIF89a and more")
-        put(store, job(), store.output_info("x.png"))
-        assert said_of(store, "x.png") == (job().id, "x.jpg")
+        put(store, an_output(), store.output_info("x.png"))
+        assert said_of(store, "x.png") == (an_output().id, "x.jpg")
 
 
 class TestConditionalPut:
     def test_of_a_new_output_conflicts_with_an_existing_one(self, guarded: Store) -> None:
-        put(guarded, job(version="1"))
+        put(guarded, an_output(version="1"))
         with pytest.raises(Conflict):
-            put(guarded, job(version="2"))
-        assert said_of(guarded, "x.png") == (job(version="1").id, "x.jpg")
+            put(guarded, an_output(version="2"))
+        assert said_of(guarded, "x.png") == (an_output(version="1").id, "x.jpg")
 
     def test_over_an_output_conflicts_with_a_newer_one(self, guarded: Store) -> None:
-        put(guarded, job(version="1"))
+        put(guarded, an_output(version="1"))
         seen = guarded.output_info("x.png")
-        put(guarded, job(version="3"), seen)
+        put(guarded, an_output(version="3"), seen)
         with pytest.raises(Conflict):
-            put(guarded, job(version="2"), seen)
-        assert said_of(guarded, "x.png") == (job(version="3").id, "x.jpg")
+            put(guarded, an_output(version="2"), seen)
+        assert said_of(guarded, "x.png") == (an_output(version="3").id, "x.jpg")
 
     def test_over_an_output_conflicts_if_it_was_deleted(self, guarded: Store) -> None:
-        put(guarded, job(version="1"))
+        put(guarded, an_output(version="1"))
         seen = guarded.output_info("x.png")
         guarded.delete("x.png")
         with pytest.raises(Conflict):
-            put(guarded, job(version="2"), seen)
+            put(guarded, an_output(version="2"), seen)
         assert guarded.output_info("x.png") is None
 
 
@@ -250,7 +250,7 @@ class TestRecords:
     def test_are_found_below_failed(self, store: Store) -> None:
         for key in KEYS:
             store.put_record(f"_failed/{key}.json", b"{}")
-        put(store, job())
+        put(store, an_output())
         found = [ref.key for ref in store.list("_failed/")]
         assert found == sorted((f"_failed/{key}.json" for key in KEYS), key=str.encode)
 
@@ -274,17 +274,17 @@ class TestRecords:
 
 
 def test_a_store_can_be_used_from_several_threads(store: Store) -> None:
-    made = [job(f"{number}/x.png", f"{number}/x.jpg") for number in range(16)]
+    made = [an_output(f"{number}/x.png", f"{number}/x.jpg") for number in range(16)]
     threads = [threading.Thread(target=put, args=(store, each)) for each in made]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [said_of(store, each.output) for each in made] == [(each.id, each.ref.key) for each in made]
+    assert [said_of(store, each.key) for each in made] == [(each.id, each.ref.key) for each in made]
 
 
 def test_there_is_nothing_to_sweep_after_clean_writers(store: Store) -> None:
-    put(store, job())
+    put(store, an_output())
     assert store.sweep() == 0
     assert len(list(store.list())) == 1
 

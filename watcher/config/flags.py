@@ -88,6 +88,8 @@ def _add_argument(section: argparse._ActionsContainer, name: str, info: FieldInf
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(info)}
     if info.annotation in (bool, bool | None):
         options["action"] = argparse.BooleanOptionalAction
+    elif name == "output":
+        options |= {"action": "append", "metavar": _placeholder(name, info)}
     else:
         options["metavar"] = _placeholder(name, info)
     if info.is_required():

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from watcher.config.flags import CONFIG_FILE, PUBLIC, Parser, add_settings_arguments, flag_of
+from watcher.config.outputs import OutputProblems, conflicts
 from watcher.config.settings import PREFIX, Settings
 from watcher.core.errors import ConfigurationError
 
@@ -81,7 +82,9 @@ def load_settings(
         details = error.errors()
         absent = [str(detail["loc"][0]) for detail in details if detail["type"] == "missing"]
         missing = [_missing(name) for name in absent if name not in _inside_tables(layers[-1].values)]
-        problems += [_problem(detail, layers) for detail in details if detail["type"] != "missing"]
+        problems += [text for detail in details if detail["type"] != "missing" for text in _problems(detail, layers)]
+    else:
+        problems += conflicts(settings.outputs)
     if problems:
         raise ConfigurationError("\n".join(problems + missing))
     if missing:
@@ -194,10 +197,14 @@ def _missing(name: str) -> str:
     return f"{flag_of(name)} is missing: give {what} as the {order} argument, or set {PREFIX}{name.upper()}."
 
 
-def _problem(detail: ErrorDetails, layers: Sequence[_Layer]) -> str:
+def _problems(detail: ErrorDetails, layers: Sequence[_Layer]) -> Iterator[str]:
     name = str(detail["loc"][0])
     label = next(layer.label(name) for layer in layers if name in layer.values)
-    return f"{label}: {_reason(detail, secret=not Settings.model_fields[name].repr)}."
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, OutputProblems):
+        yield from (f"{label} {where}".rstrip() + f": {what}." for where, what in error.problems)
+    else:
+        yield f"{label}: {_reason(detail, secret=not Settings.model_fields[name].repr)}."
 
 
 def _reason(detail: ErrorDetails, *, secret: bool) -> str:

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from inference.models.thirdparty.contracts import CONTRACTS
 from watcher.config import validators
+from watcher.config.outputs import OutputSettings, all_outputs, parse_outputs, parse_presets
+from watcher.core.jobs import DEFAULT_PATTERN
 
 PREFIX = "ALPHADROP_"
 """What the name of every variable begins with."""
@@ -28,6 +31,7 @@ class Group(StrEnum):
     """A heading in the help. The help shows the groups in this order; a field without one is hidden from it."""
 
     PLACES = "Source and sink"
+    OUTPUTS = "Outputs"
     EVENTS = "Events and queue"
     S3 = "S3"
     MODEL = "Devices and model"
@@ -42,9 +46,15 @@ class Placeholder:
     text: str
 
 
-@dataclass(frozen=True)
-class DecidesOutput:
-    """Marks a setting that decides what an output looks like or where it goes, and so is part of every job's id."""
+class DecidesOutput(StrEnum):
+    """Marks a setting that decides what outputs look like or where they go, and says by what it enters their ids."""
+
+    MODEL = "model"
+    """By the model that is found with it."""
+    CUTOUT = "cutout"
+    """As an option of the cut-out, and so of every output."""
+    OUTPUT = "output"
+    """By the recipe of the outputs that it concerns."""
 
 
 Integer = Annotated[int, BeforeValidator(validators.integer)]
@@ -65,6 +75,8 @@ Endpoint = Annotated[str, AfterValidator(validators.endpoint), Placeholder("URL"
 Tags = Annotated[str, AfterValidator(validators.tags), Placeholder("NAME=VALUE,...")]
 Devices = Annotated[str, AfterValidator(validators.devices), Placeholder("LIST")]
 OutputName = Annotated[str, AfterValidator(validators.output_name), Placeholder("PATTERN")]
+Presets = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_presets), Placeholder("NAME,...")]
+Outputs = Annotated[tuple[OutputSettings, ...], NoDecode, BeforeValidator(parse_outputs), Placeholder("OUTPUT")]
 Http = Annotated[str, AfterValidator(validators.http), Placeholder("HOST:PORT")]
 Canvas = Annotated[int | None, Field(ge=64, multiple_of=64), BeforeValidator(validators.integer), Placeholder("PIXELS")]
 Contract = Annotated[str, AfterValidator(validators.contract), Placeholder("|".join(CONTRACTS))]
@@ -82,9 +94,15 @@ class Settings(BaseSettings):
     """folder or s3://BUCKET/PREFIX with the images to cut out, subfolders included"""
     sink: Annotated[Place, Group.PLACES]
     """folder or s3://BUCKET/PREFIX for the cut-outs; a missing folder is created"""
-    output_name: Annotated[OutputName, Group.PLACES, DecidesOutput()] = "{dir}{stem}.png"
-    """path of an output below the sink: {dir} is the image's folder with its trailing slash, {stem} the file name
+    output_name: Annotated[OutputName, Group.PLACES, DecidesOutput.OUTPUT] = DEFAULT_PATTERN
+    """path of a cut-out below the sink: {dir} is the image's folder with its trailing slash, {stem} the file name
     without its extension, {ext} the extension, {name} the whole file name"""
+    preset: Annotated[Presets, Group.OUTPUTS, DecidesOutput.OUTPUT] = ()
+    """outputs by the rules of marketplaces, such as amazon-main,shopify, each in a folder of its own below the sink;
+    the preset `cutout` is the PNG that is made where no output is asked for"""
+    output: Annotated[Outputs, Group.OUTPUTS, DecidesOutput.OUTPUT] = ()
+    """one more output: a preset or format, and what to change in it, such as webp,quality=85 or
+    shopify,shadow=0.4,name=web; may be given several times. A TOML file has a table [[output]] for each"""
     exclude_sink: Annotated[Switch, Group.PLACES] = False
     """allow a sink inside the source, and ignore the images in it"""
     after: Annotated[After, Group.PLACES] = "keep"
@@ -132,15 +150,15 @@ class Settings(BaseSettings):
     devices: Annotated[Devices, Group.MODEL] = "auto"
     """`auto` uses every GPU, or else the CPU with one worker for each core and 2 GiB of memory (one worker in all for
     a third-party model); or a list: cuda:0,cuda:1 runs a worker on each, cpu:2 two workers that share the cores"""
-    model: Annotated[str, Field(min_length=1), Group.MODEL, Placeholder("NAME|FILE"), DecidesOutput()] = "nano"
+    model: Annotated[str, Field(min_length=1), Group.MODEL, Placeholder("NAME|FILE"), DecidesOutput.MODEL] = "nano"
     """a model that `alphadrop models` lists, such as nano or isnet-general-use, or a file: .safetensors from
     alphadrop's training, .onnx, .pt2 or TorchScript"""
-    model_contract: Annotated[Contract, Group.MODEL, DecidesOutput()] = ""
+    model_contract: Annotated[Contract, Group.MODEL, DecidesOutput.MODEL] = ""
     """preprocessing contract of a third-party model; needed only where alphadrop cannot detect it from the file"""
-    canvas: Annotated[Canvas, Group.MODEL, DecidesOutput()] = None
+    canvas: Annotated[Canvas, Group.MODEL, DecidesOutput.MODEL] = None
     """longer side of the image that the model sees, a multiple of 64: larger finds finer detail and takes longer
     (default: the model's own)"""
-    input_alpha: Annotated[Literal["multiply", "ignore", "trust"], Group.MODEL, DecidesOutput()] = "multiply"
+    input_alpha: Annotated[Literal["multiply", "ignore", "trust"], Group.MODEL, DecidesOutput.CUTOUT] = "multiply"
     """what to do with an image's own transparency: `multiply` it with the matte; `ignore` it, as if the image stood on
     white; `trust` it as the matte, without running the model"""
     batch: Annotated[Count, Group.MODEL] = 0
@@ -160,7 +178,7 @@ class Settings(BaseSettings):
     """most decoded megapixels that a worker holds in memory at the same time"""
     max_pixels: Annotated[Integer, Field(gt=0), Group.LIMITS, Placeholder("N")] = 178_000_000
     """reject images with more pixels than this"""
-    png_level: Annotated[Integer, Field(ge=0, le=3), Group.LIMITS, Placeholder("0-3"), DecidesOutput()] = 1
+    png_level: Annotated[Integer, Field(ge=0, le=3), Group.LIMITS, Placeholder("0-3"), DecidesOutput.OUTPUT] = 1
     """PNG compression: higher is smaller and slower"""
     rescan: Annotated[Interval | None, Group.LIMITS, Placeholder("SECONDS")] = None
     """seconds between full listings, which find what events have missed (default: 60, or 900 for a bucket with
@@ -196,6 +214,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read no source: `load_settings` asks them one by one, so that an error can name the one that is wrong."""
         return (init_settings,)
+
+    @property
+    def outputs(self) -> tuple[OutputSettings, ...]:
+        """The outputs to make of each image: those of `preset` and `output`, or else the cut-out as it is."""
+        return all_outputs(self.preset, self.output, self.output_name)
 
     @property
     def source_uri(self) -> str:
@@ -250,5 +273,14 @@ def rembg_path() -> Path:
     return validators.folder_path(home)
 
 
-OUTPUT_SETTINGS = tuple(name for name, info in Settings.model_fields.items() if DecidesOutput() in info.metadata)
+def settings_that_decide(*by: DecidesOutput) -> tuple[str, ...]:
+    """The names of the settings that decide outputs in one of these ways."""
+    return tuple(name for name, info in Settings.model_fields.items() if set(by) & _marks(info))
+
+
+def _marks(info: FieldInfo) -> set[DecidesOutput]:
+    return {mark for mark in info.metadata if isinstance(mark, DecidesOutput)}
+
+
+OUTPUT_SETTINGS = settings_that_decide(*DecidesOutput)
 """The settings that every command takes which computes job ids."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import string
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -165,15 +166,22 @@ def endpoint(value: str) -> str:
 
 
 def output_name(value: str) -> str:
-    """A pattern for `jobs.output_key`."""
+    """The pattern of a cut-out's keys."""
+    return key_pattern(value, ("png",))
+
+
+def key_pattern(value: str, extensions: Sequence[str], *, more: Sequence[str] = ()) -> str:
+    """A pattern for `jobs.output_key` that ends in one of `extensions`; `more` are placeholders to name in messages."""
     names = _placeholders(value)
     unknown = [name for name in names if name not in _PLACEHOLDERS]
     if unknown:
-        raise ValueError(f"takes {{dir}}, {{stem}}, {{ext}} and {{name}}, not {{{unknown[0]}}}")
+        known = [f"{{{name}}}" for name in (*_PLACEHOLDERS, *more)]
+        raise ValueError(f"takes {', '.join(known[:-1])} and {known[-1]}, not {{{unknown[0]}}}")
     if "stem" not in names and "name" not in names:
         raise ValueError("must contain {stem} or {name}, or all images of a folder would share one output")
-    if not value.endswith(".png"):
-        raise ValueError(f"must end in .png, the format of every output, not {value!r}")
+    if not value.endswith(tuple(f".{extension}" for extension in extensions)):
+        wanted = " or ".join(f".{extension}" for extension in extensions)
+        raise ValueError(f"must end in {wanted}, as the output's format is {extensions[-1].upper()}, not {value!r}")
     if value.startswith("/") or ".." in value:
         raise ValueError(f"must stay inside the sink, without a leading slash and without '..', not {value!r}")
     return value

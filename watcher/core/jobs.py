@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from functools import cached_property
+from typing import Protocol, TypeAlias
 
 from watcher.core.reasons import Reason
+
+DEFAULT_PATTERN = "{dir}{stem}.png"
+"""Of the keys of cut-outs, unless `--output-name` says another."""
+PLAIN = "cutout"
+"""The name of the output that is the cut-out as it is: a PNG of the image's size with an alpha channel."""
+
+JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
 
 class Outcome(StrEnum):
@@ -67,20 +75,40 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One output to make from one image. Jobs with the same id have the same output, which is made once."""
+    """The outputs to make from one version of an image. Jobs with the same id have the same outputs, made once."""
 
     id: str
     ref: ImageRef
     output: str
-    """The output's key in the sink."""
+    """The output's key in the sink; of several outputs, the key that the fewest images have to themselves. Two jobs
+    with the same one are never in flight together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a job. Outputs with the same id have the same contents, whichever job made them."""
+
+    id: str
+    ref: ImageRef
+    key: str
+    """Its key in the sink."""
+    job: str = ""
+    """The id of the job; empty if that is `id`, because the job has no other output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an output records besides its job. Not part of the job's id, because it is known only afterwards."""
+    """What an output records besides what it is. Not part of its id: some of it is known only afterwards."""
 
     matte_coverage: float
-    """Mean alpha, from 0 (everything was removed) to 1 (nothing was removed)."""
+    """Mean alpha of the cut-out, from 0 (everything was removed) to 1 (nothing was removed)."""
+    box: tuple[int, int, int, int] | None = None
+    """Where the object is in the output: left, top, right and bottom in pixels, the last two exclusive; None if it is
+    empty."""
+    model: str = ""
+    """The model's name, and the start of its digest."""
+    options: str = ""
+    """Every option that decided the output, as JSON."""
 
     @property
     def matte_coverage_text(self) -> str:
@@ -91,27 +119,97 @@ class Facts:
         """
         return f"{self.matte_coverage:.4f}"
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """As outputs record them, by name; without those that are not known.
 
-@dataclass(frozen=True, slots=True)
+        >>> Facts(0.5, (1, 2, 30, 40)).texts
+        {'matte_coverage': '0.5000', 'box': '1,2,30,40'}
+        """
+        box = ",".join(map(str, self.box)) if self.box else ""
+        texts = {"matte_coverage": self.matte_coverage_text, "box": box, "model": self.model, "options": self.options}
+        return {name: text for name, text in texts.items() if text}
+
+
+@dataclass(frozen=True)
+class OutputRecipe:
+    """Everything that determines one output of every image, besides the image and the cut-out."""
+
+    name: str = PLAIN
+    """Its name in settings, logs and metrics."""
+    pattern: str = DEFAULT_PATTERN
+    """Of its keys; see `output_key`."""
+    options: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Every option that changes the bytes of this output alone."""
+
+    @property
+    def folder(self) -> str:
+        """The folder that every key begins with; "" or ending in a slash.
+
+        >>> OutputRecipe(pattern="shop/{dir}{stem}.jpg").folder
+        'shop/'
+        """
+        fixed = self.pattern.partition("{")[0]
+        return fixed[: fixed.rfind("/") + 1].replace("}}", "}")
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Everything that determines an output besides the image. The supervisor computes it once, without torch."""
+    """Everything that determines the outputs besides the image. The supervisor computes it once, without torch."""
 
     source: str
     """The source's URI."""
     model: str
     """Digest of the model's weights."""
     options: Mapping[str, str | int | float | bool]
-    """Every option that changes an output's bytes."""
-    output_name: str = "{dir}{stem}.png"
+    """Every option that changes the cut-out, and so the bytes of every output."""
+    outputs: tuple[OutputRecipe, ...] = (OutputRecipe(),)
+    """At least one; their names differ, and so do their patterns."""
 
     def job(self, ref: ImageRef) -> Job:
-        """The job that makes the output of an image."""
-        return Job(self.job_id(ref), ref, output_key(self.output_name, ref.key))
+        """The job that makes the outputs of an image."""
+        return Job(self.job_id(ref), ref, output_key(self._claimed, ref.key))
 
     def job_id(self, ref: ImageRef) -> str:
-        """SHA-256 over source, key, version, model, options and output name, as 64 hex digits."""
-        words = [self.source, ref.key, ref.version, self.model, dict(self.options), self.output_name]
-        return hashlib.sha256(json.dumps(words, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+        """64 hex digits: the id of the only output, or a SHA-256 over those of all outputs in any order."""
+        ids = [self._output_id(output, ref) for output in self.outputs]
+        return ids[0] if len(ids) == 1 else _digest(sorted(ids))
+
+    def outputs_of(self, ref: ImageRef) -> tuple[Output, ...]:
+        """The outputs of an image, in the order of `outputs`."""
+        job = self.job_id(ref) if len(self.outputs) > 1 else ""
+        return tuple(
+            Output(self._output_id(output, ref), ref, output_key(output.pattern, ref.key), job)
+            for output in self.outputs
+        )
+
+    def _output_id(self, output: OutputRecipe, ref: ImageRef) -> str:
+        """SHA-256 over source, key, version, model, options and the pattern of the output's key, as 64 hex digits."""
+        options = {**self.options, **output.options}
+        return _digest([self.source, ref.key, ref.version, self.model, options, output.pattern])
+
+    @cached_property
+    def _claimed(self) -> str:
+        """The pattern of `Job.output`: two images that share any output must share this key."""
+        patterns = [output.pattern for output in self.outputs]
+        common = frozenset.intersection(*(distinguished_by(pattern) for pattern in patterns))
+        written = {"folder": "{dir}", "extension": ".{ext}"}
+        shared = written["folder"] * ("folder" in common) + "{stem}" + written["extension"] * ("extension" in common)
+        return next((pattern for pattern in patterns if distinguished_by(pattern) == common), shared)
+
+
+def _digest(value: JsonValue) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def distinguished_by(pattern: str) -> frozenset[str]:
+    """What makes two images of one stem different in their outputs' keys: `folder`, `extension`, both or neither.
+
+    >>> sorted(distinguished_by("{dir}{name}.png"))
+    ['extension', 'folder']
+    """
+    parts = {"folder": ("{dir}",), "extension": ("{ext}", "{name}")}
+    return frozenset(part for part, fields in parts.items() if any(field in pattern for field in fields))
 
 
 def output_key(pattern: str, key: str) -> str:

@@ -10,7 +10,7 @@ from watcher.core.errors import Unavailable
 from watcher.core.jobs import Job, Recipe
 from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.sources.base import Arrival, DiscoveredVia
-from watcher.stores.base import Store, is_output_of
+from watcher.stores.base import Store, is_output
 from watcher.stores.error_records import delete_error_record
 
 _REQUESTS = 16
@@ -36,8 +36,8 @@ class Enqueuer:
         jobs = [self.recipe.job(arrival.ref) for arrival in arrivals]
         if self.embedded is None:
             from_listing = arrivals[0].discovered_via is DiscoveredVia.SCAN
-            return self.queue.put(_without_output(self.sink, jobs) if from_listing else jobs)
-        lost = self._done_without_output(jobs, self.embedded)
+            return self.queue.put(self._without_outputs(jobs) if from_listing else jobs)
+        lost = self._done_without_outputs(jobs, self.embedded)
         return self.embedded.put(jobs) + (self.embedded.reopen(lost) if lost else 0)
 
     def forget_vanished(self) -> int:
@@ -50,20 +50,22 @@ class Enqueuer:
             self.embedded.forget_key(job.ref.key)
         return len(vanished)
 
-    def _done_without_output(self, jobs: Sequence[Job], queue: EmbeddedQueue) -> list[str]:
-        """Ids of the jobs that the queue has as done although the sink has no output of theirs."""
+    def _done_without_outputs(self, jobs: Sequence[Job], queue: EmbeddedQueue) -> list[str]:
+        """Ids of the jobs that the queue has as done although the sink lacks an output of theirs."""
         states = queue.known([job.id for job in jobs])
         try:
-            lost = _without_output(self.sink, [job for job in jobs if states.get(job.id) == "done"])
+            lost = self._without_outputs([job for job in jobs if states.get(job.id) == "done"])
         except Unavailable:
             return []  # unknown is no reason to do it again
         return [job.id for job in lost]
 
+    def _without_outputs(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs of which the sink lacks an output. Raises Unavailable."""
+        if not jobs:
+            return []
+        with ThreadPoolExecutor(min(_REQUESTS, len(jobs)), thread_name_prefix="output-info") as pool:
+            finished = pool.map(self._has_outputs, jobs)
+            return [job for job, done in zip(jobs, finished, strict=True) if not done]
 
-def _without_output(sink: Store, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs that have no output in the sink. Raises Unavailable."""
-    if not jobs:
-        return []
-    with ThreadPoolExecutor(min(_REQUESTS, len(jobs)), thread_name_prefix="output-info") as pool:
-        outputs = pool.map(lambda job: sink.output_info(job.output), jobs)
-        return [job for job, output in zip(jobs, outputs, strict=True) if not is_output_of(output, job)]
+    def _has_outputs(self, job: Job) -> bool:
+        return all(is_output(self.sink.output_info(output.key), output) for output in self.recipe.outputs_of(job.ref))

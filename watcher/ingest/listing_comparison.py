@@ -8,16 +8,16 @@ made it. A deep comparison asks every output.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from watcher.core.batches import in_batches
-from watcher.core.jobs import ImageRef, Job, Recipe
+from watcher.core.jobs import ImageRef, Job, Output, Recipe
 from watcher.sources.base import Stop
 from watcher.sources.source_filter import SourceFilter
-from watcher.stores.base import FAILED_PREFIX, Store, is_output_of
+from watcher.stores.base import FAILED_PREFIX, Store, is_output
 from watcher.stores.error_records import record_key
 
 CHUNK = 1000
@@ -57,14 +57,14 @@ class RecentImages:
 
 
 class OutputState(StrEnum):
-    """What the sink holds for an image."""
+    """What the sink holds for an image: of several outputs, the worst of their states."""
 
     DONE = "done"
     REJECTED = "rejected"
     """An error record that is younger than the image."""
     MISSING = "missing"
     OUTDATED = "outdated"
-    """An output of an older version, or made with another model or option."""
+    """An output of an older version, or made with another model, option or preset."""
 
 
 OUTSTANDING = (OutputState.MISSING, OutputState.OUTDATED)
@@ -92,48 +92,63 @@ class ListingComparison:
 
     def outstanding(self, stop: Stop) -> Iterator[tuple[ImageRef, OutputState]]:
         """The images to process, in the order of their keys; ends early on `stop`. Raises Unavailable."""
-        outputs = ListingCursor(self.sink.list(), self.sink.stat)
-        records = ListingCursor(self.sink.list(FAILED_PREFIX), self.sink.stat)
+        # Each its own listing: the keys of two outputs have different orders, or stand in different folders.
+        outputs = [self._cursor(output.folder) for output in self.recipe.outputs]
+        records = self._cursor(FAILED_PREFIX)
         with ThreadPoolExecutor(self.requests, thread_name_prefix="compare") as pool:
             for chunk in in_batches(self._images(), CHUNK):
                 if stop.is_set():
                     return
                 jobs = [self.recipe.job(ref) for ref in chunk]
-                states = {job: self._state_by_listing(job, outputs.find(job.output), records) for job in jobs}
+                states = {job: self._state_by_listing(job, outputs, records) for job in jobs}
                 for unclear in in_batches([job for job, state in states.items() if state is None], REQUEST_BATCH):
                     if stop.is_set():
                         return
                     states.update(zip(unclear, pool.map(self._state_by_request, unclear), strict=True))
                 yield from self._count(states)
 
+    def _cursor(self, below: str) -> ListingCursor:
+        return ListingCursor(self.sink.list(below), self.sink.stat)
+
     def _images(self) -> Iterator[ImageRef]:
         return (ref for ref in self.source.list() if self.names.accepts(ref.key))
 
     def _count(self, states: Mapping[Job, OutputState | None]) -> Iterator[tuple[ImageRef, OutputState]]:
         for job, state in states.items():
-            assert state is not None, "every unclear output was asked"
+            assert state is not None, "every unclear job's outputs were asked"
             self.found[state] += 1
             if state in OUTSTANDING:
                 yield job.ref, state
 
-    def _state_by_listing(self, job: Job, output: ImageRef | None, records: ListingCursor) -> OutputState | None:
-        """Return the output's state as far as the two listings can tell; None if the output itself must be read."""
+    def _state_by_listing(
+        self, job: Job, outputs: Sequence[ListingCursor], records: ListingCursor
+    ) -> OutputState | None:
+        """Return the job's state as far as the listings can tell; None if the outputs themselves must be read."""
         record = records.find(self.sink.record_location(record_key(job.ref.key))) if self.records else None
+        found = [cursor.find(output.key) for cursor, output in zip(outputs, self._outputs_of(job), strict=True)]
         if record is not None and record.modified >= job.ref.modified:
             return OutputState.REJECTED
+        states = [self._state_of_output(job.ref, output) for output in found]
+        worst = next((state for state in OUTSTANDING if state in states), OutputState.DONE)
+        return None if worst is OutputState.DONE and None in states else worst
+
+    def _state_of_output(self, ref: ImageRef, output: ImageRef | None) -> OutputState | None:
         if output is None:
             return OutputState.MISSING
-        if self.deep or not (self._is_clear(job.ref, output) or job.ref in self.verified):
+        if self.deep or not (self._is_clear(ref, output) or ref in self.verified):
             return None
-        is_older = output.modified < job.ref.modified - self.clock_tolerance
+        is_older = output.modified < ref.modified - self.clock_tolerance
         return OutputState.OUTDATED if is_older else OutputState.DONE
+
+    def _outputs_of(self, job: Job) -> Sequence[Output]:
+        return self.recipe.outputs_of(job.ref)
 
     def _is_clear(self, ref: ImageRef, output: ImageRef) -> bool:
         """Whether the times show which is younger. S3 dates a multipart upload, whose ETag has a dash, to its start."""
         return abs(output.modified - ref.modified) > self.clock_tolerance and "-" not in ref.version
 
     def _state_by_request(self, job: Job) -> OutputState:
-        if not is_output_of(self.sink.output_info(job.output), job):
+        if not all(is_output(self.sink.output_info(output.key), output) for output in self._outputs_of(job)):
             return OutputState.OUTDATED
         self.verified.add(job.ref)
         return OutputState.DONE

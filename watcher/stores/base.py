@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.jobs import Facts, ImageRef, Output
 from watcher.stores.s3_config import ConditionalWrites
 
 FAILED_PREFIX = "_failed/"
@@ -20,18 +20,19 @@ MAX_IMAGE_BYTES = 512 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class OutputInfo:
-    """Which job and which image made an output. Both are None if alphadrop did not write the file."""
+    """Which output a file is, and of which image. Both are None if alphadrop did not write the file."""
 
-    job: str | None
+    id: str | None
+    """The `Output.id` that it records."""
     source_key: str | None
     """As `output_metadata.recorded_source` writes it."""
     version: str = field(default="", compare=False)
     """The output's version, for a conditional write; "" if the store has none."""
 
 
-def is_output_of(info: OutputInfo | None, job: Job) -> bool:
-    """Whether this job made the output that `info` describes; None is no output."""
-    return info is not None and info.job == job.id
+def is_output(info: OutputInfo | None, output: Output) -> bool:
+    """Whether the file that `info` describes is this output; None is no file."""
+    return info is not None and info.id == output.id
 
 
 class Store(Protocol):
@@ -58,11 +59,11 @@ class Store(Protocol):
         ...
 
     def output_info(self, key: str) -> OutputInfo | None:
-        """Which job made the output at `key`; None if there is no complete output."""
+        """Which output is at `key`; None if there is no complete one."""
         ...
 
-    def put(self, job: Job, data: bytes, over: OutputInfo | None, facts: Facts | None = None) -> None:
-        """Make `data`, which holds the job's id and the facts, the output of the job: durable, and atomically.
+    def put(self, output: Output, data: bytes, over: OutputInfo | None, facts: Facts | None = None) -> None:
+        """Make `data`, which records the output's id and the facts, the file at the output's key: durably, atomically.
 
         `over` is what `output_info` returned. Raises Conflict if the output has changed since, where the store enforces
         conditional writes: then ask again. A store that has metadata keeps `facts` there, too.

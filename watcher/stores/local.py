@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from inference.codec import HEAD_BYTES
 from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
-from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.jobs import Facts, ImageRef, Output
 from watcher.core.reasons import Reason
 from watcher.stores import atomic
 from watcher.stores.base import FAILED_PREFIX, MAX_IMAGE_BYTES, OutputInfo
@@ -95,7 +95,7 @@ class LocalStore:
         return data
 
     def output_info(self, key: str) -> OutputInfo | None:
-        """Which job made the output at `key`; None if there is no complete output. Raises Unavailable."""
+        """Which output is at `key`; None if there is no complete one. Raises Unavailable."""
         try:
             with open(self._open(key), "rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
@@ -109,14 +109,14 @@ class LocalStore:
             why = f"{error.strerror}; let this user read the outputs"
             raise Unavailable(f"{self._top + key}: {why}", public=why) from error
 
-    def put(self, job: Job, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
-        """Make `data` the output of the job. Raises Rejected if no file can have its key, or Unavailable.
+    def put(self, output: Output, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
+        """Make `data` the file of the output. Raises Rejected if no file can have its key, or Unavailable.
 
-        `over` is ignored, because a folder has only one writer. The facts are only in the PNG.
+        `over` is ignored, because a folder has only one writer. The facts are only in the file.
         """
-        if not _is_key(job.output):
-            raise Rejected(Reason.BAD_NAME, f"{job.output!r} cannot be a path below {self.root}; rename the image")
-        self._write(self._top + job.output, data)
+        if not _is_key(output.key):
+            raise Rejected(Reason.BAD_NAME, f"{output.key!r} cannot be a path below {self.root}; rename the image")
+        self._write(self._top + output.key, data)
 
     def put_record(self, key: str, data: bytes) -> None:
         """Write a small file at `record_location(key)`. Raises ValueError for a key that is no path, or Unavailable."""

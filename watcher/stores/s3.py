@@ -17,7 +17,7 @@ from inference.codec import HEAD_BYTES
 from watcher.aws.clients import translate_errors
 from watcher.aws.errors import code_of, status_of
 from watcher.core.errors import Conflict, Denied, Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
-from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.jobs import Facts, ImageRef, Output
 from watcher.core.reasons import Reason
 from watcher.stores.base import MAX_IMAGE_BYTES, OutputInfo
 from watcher.stores.output_metadata import (
@@ -111,7 +111,7 @@ class S3Store:
         raise AssertionError("unreachable")
 
     def output_info(self, key: str) -> OutputInfo | None:
-        """Which job made the output, from its metadata or else from the PNG. Raises Unavailable.
+        """Which output the object is, from its metadata or else from the file. Raises Unavailable.
 
         An incomplete PNG is not None, as in a folder: a put must know which version it replaces. A missing bucket is
         None: the put will report it.
@@ -121,19 +121,19 @@ class S3Store:
             return None
         return read_object_metadata(head.get("Metadata", {}), etag_of(head)) or self._read_png(key, head)
 
-    def put(self, job: Job, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
-        """Make `data` the output of the job, in one request. Raises Conflict, Rejected (its key) or Unavailable.
+    def put(self, output: Output, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
+        """Make `data` the object of the output, in one request. Raises Conflict, Rejected (its key) or Unavailable.
 
         If the answer to a put is lost, boto3 repeats it, and the second one conflicts with the first: `output_info`
-        then names this job.
+        then names this output.
         """
-        reason = key_problem(self._prefix + job.output)
+        reason = key_problem(self._prefix + output.key)
         if reason:
-            raise Rejected(reason, f"{job.output!r} cannot be a key below {self.uri}; rename the image")
+            raise Rejected(reason, f"{output.key!r} cannot be a key below {self.uri}; rename the image")
         conditions = self._conditional_writes
         condition = conditions.for_version(over.version) if over else conditions.for_new_object()
-        arguments = {"ContentType": "image/png", "Metadata": object_metadata(job, facts)} | self.options.for_output()
-        self._write(job.output, data, arguments, condition)
+        arguments = {"ContentType": "image/png", "Metadata": object_metadata(output, facts)} | self.options.for_output()
+        self._write(output.key, data, arguments, condition)
 
     def put_record(self, key: str, data: bytes) -> None:
         """Write a small object at `record_location(key)`. Raises Unavailable."""
@@ -279,7 +279,7 @@ class S3Store:
         found = read_png_text(start, end[-TAIL_BYTES:])
         if found is None:  # an incomplete PNG, which may still name its source
             return OutputInfo(None, read_png_source(start), version)
-        return OutputInfo(found.job, found.source_key, version)
+        return OutputInfo(found.id, found.source_key, version)
 
     def _read_range(self, key: str, version: str, span: str) -> bytes:
         answer = self._get(ImageRef(key, version, 0), Range=span)

@@ -8,32 +8,32 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from inference.codec import decode, encode, probe
+from inference.codec import decode, probe
+from inference.compose import SourceMetadata
 from inference.errors import PictureError
 from inference.picture import Cutout, Picture
 from watcher.config.settings import Settings
-from watcher.core.errors import ConfigurationError, Conflict, Gone, Rejected, Stale, Unavailable, WatcherError
-from watcher.core.jobs import Facts, ImageRef, Job, Lease, Outcome, Rejection
+from watcher.core.errors import ConfigurationError, Gone, Rejected, Stale, Unavailable, WatcherError
+from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Output, Rejection
 from watcher.core.reasons import Reason
-from watcher.protocol import ImageReport, Report, UnavailableReport
-from watcher.stores.base import OutputInfo, Store, is_output_of
+from watcher.protocol import ImageReport, OutputReport, Report, UnavailableReport
+from watcher.stores.base import OutputInfo, Store
 from watcher.stores.error_records import delete_error_record, write_error_record
-from watcher.stores.output_metadata import png_text, recorded_source
 from watcher.worker.crash_markers import CrashMarker, CrashMarkers
+from watcher.worker.output_maker import EncodedOutput, OutputMaker, PlannedOutput, needed_of_source, pixels_in_memory
+from watcher.worker.output_writer import OutputWriter
 from watcher.worker.stage_timer import Occupancy, StageTimer
 
 WHOLE_BUDGET = sys.maxsize
 """More pixels than any budget has."""
 RETRY_DELAY = 5.0
 """Seconds before an image is tried again after a transient error."""
-_PUT_ATTEMPTS = 5
-"""How often a put may lose against another writer of the same output before it counts as a transient error."""
 
 
 class Submit(Protocol):
@@ -92,6 +92,7 @@ class ImagePath:
     engine: ImageEngine
     budget: PixelBudget
     crash_markers: CrashMarkers
+    outputs: OutputMaker
     settings: Settings
     report: Callable[[Report], None]
     on_success: Callable[[ImageRef], None] = lambda ref: None
@@ -103,6 +104,10 @@ class ImagePath:
     overwritten meanwhile, or nothing else keeps an old version from replacing the output of a newer one."""
     occupancy: Occupancy = field(default_factory=Occupancy)
     """Counts the images in each stage."""
+
+    @property
+    def _writer(self) -> OutputWriter:
+        return OutputWriter(self.source, self.sink, self.recheck)
 
     def process(self, lease: Lease) -> None:
         """Make the output, or find out why there can be none, and end the lease.
@@ -117,7 +122,7 @@ class ImagePath:
 
     def _process(self, lease: Lease, timer: StageTimer) -> None:
         try:
-            outcome = self._make_output(lease, timer)
+            outcome = self._make_outputs(lease, timer)
         except Gone:
             outcome = Outcome.GONE
         except Stale:
@@ -130,75 +135,68 @@ class ImagePath:
             return
         self._finish(lease, outcome, timer)
 
-    def _make_output(self, lease: Lease, timer: StageTimer) -> Outcome:
-        job = lease.job
-        present = self.sink.output_info(job.output)
-        if is_output_of(present, job):  # an earlier worker put it, and died before the acknowledgement
+    def _make_outputs(self, lease: Lease, timer: StageTimer) -> Outcome:
+        job, plans = lease.job, self.outputs.plan(lease.job.ref)
+        outdated = self._writer.outdated([plan.output for plan in plans])
+        if not outdated:  # an earlier worker put them, and died before the acknowledgement
             return Outcome.ALREADY_DONE
-        self._require_own(job, present)
+        plans = [plan for plan in plans if plan.output in outdated]
         marker = self.crash_markers.read(job) if lease.suspect else None
         with timer.timed("read"):
             data = self.source.read(job.ref)
         timer.bytes_in = len(data)
         timer.enter("decode")
-        with self._memory_for(data, marker):
-            cutout = self._cut_out(data, job, timer)
+        with self._memory_for(data, plans, marker):
+            cutout, carried = self._cut_out(data, job, plans, timer)
             del data
             with self.engine.core_lock, timer.timed("encode"):
-                facts = Facts(cutout.coverage)
-                png = encode(cutout, text=png_text(job, facts), level=self.settings.png_level)
-            timer.coverage, timer.bytes_out = facts.matte_coverage, len(png)
-            del cutout
+                encoded = self.outputs.encode(plans, cutout, carried)
+            timer.coverage = cutout.coverage
+            del cutout, carried
         with timer.timed("put"):
-            return self._put(job, png, facts, present)
+            return self._put(encoded, outdated, timer)
 
     @contextmanager
-    def _memory_for(self, data: bytes, marker: CrashMarker | None) -> Iterator[None]:
-        """Wait until the picture may be in memory; a crash suspect gets the whole budget, so that it runs alone."""
+    def _memory_for(self, data: bytes, plans: Sequence[PlannedOutput], marker: CrashMarker | None) -> Iterator[None]:
+        """Wait until the picture and what is composed of it may be in memory.
+
+        A crash suspect gets the whole budget, so that it runs alone.
+        """
         if marker:
             with self.budget.hold(WHOLE_BUDGET), self.crash_markers.guard(marker):
                 probe(data)
                 yield
         else:
             info = probe(data)
-            with self.budget.hold(info.width * info.height):
+            with self.budget.hold(pixels_in_memory(plans, info.width, info.height)):
                 yield
 
-    def _put(self, job: Job, png: bytes, facts: Facts, present: OutputInfo | None) -> Outcome:
-        """Write the output over the present one, unless another writer was faster with this job or a newer version."""
-        for _ in range(_PUT_ATTEMPTS):
-            try:
-                self.sink.put(job, png, present, facts)
-                if self.recheck:
-                    with contextlib.suppress(Gone):
-                        self._require_current(job.ref)
-                return Outcome.WRITTEN
-            except Conflict:
-                present = self.sink.output_info(job.output)
-                if is_output_of(present, job):  # by another worker, or by this one, and the answer was lost
-                    return Outcome.ALREADY_DONE
-                self._require_own(job, present)
-                self._require_current(job.ref)
-        raise Unavailable(f"{job.output} was changed by another writer {_PUT_ATTEMPTS} times during this put")
+    def _put(
+        self, encoded: Sequence[EncodedOutput], outdated: Mapping[Output, OutputInfo | None], timer: StageTimer
+    ) -> Outcome:
+        """Write the outputs one after the other; what is in the sink stays there if a later one fails."""
+        outcome = Outcome.ALREADY_DONE
+        for made in encoded:
+            output = made.plan.output
+            if self._writer.put(output, made.data, made.facts, outdated[output]) is Outcome.WRITTEN:
+                outcome = Outcome.WRITTEN
+                timer.bytes_out += len(made.data)
+                timer.outputs.append(_report_of(made))
+        return outcome
 
-    def _require_current(self, ref: ImageRef) -> None:
-        """Raise Gone or Stale unless the source still holds this version."""
-        now = self.source.stat(ref.key)
-        if now is None:
-            raise Gone(f"{ref.key} is not there any more")
-        if now.version != ref.version:
-            raise Stale(f"{ref.key} has changed since it was read")
-
-    def _cut_out(self, data: bytes, job: Job, timer: StageTimer) -> Cutout:
-        """Decode and infer."""
+    def _cut_out(
+        self, data: bytes, job: Job, plans: Sequence[PlannedOutput], timer: StageTimer
+    ) -> tuple[Cutout, SourceMetadata]:
+        """Decode and infer; with what the outputs carry over from the file."""
         with self.engine.announce() as submit:
             self._crash_if_told(job)
             with self.engine.core_lock, timer.timed("decode"):
                 picture = decode(data, max_pixels=self.settings.max_pixels)
+                carried = needed_of_source(data, plans)
             timer.pixels = picture.width * picture.height
             rgba = None if self.settings.input_alpha == "ignore" else picture.rgba
             if rgba is not None and self.settings.input_alpha == "trust":
-                return Cutout(rgba)
+                return Cutout(rgba), carried
             with timer.timed("infer"):
                 future = submit(picture)
                 del picture, data
@@ -207,24 +205,7 @@ class ImagePath:
                 cutout = cutout.multiplied(rgba)
         if cutout.stats:
             timer.split("infer", "batch_wait", cutout.stats.infer_seconds)
-        return cutout
-
-    def _require_own(self, job: Job, present: OutputInfo | None) -> None:
-        """Raise Rejected where the output was made from another image that still exists, or not by alphadrop."""
-        if present is None or present.source_key == recorded_source(job.ref.key):
-            return
-        if present.source_key is None:
-            raise Rejected(
-                Reason.OUTPUT_EXISTS,
-                f"{job.output} in the sink was not made by alphadrop; move it away, or "
-                "choose other names with --output-name, for example '{dir}{stem}.cutout.png'.",
-            )
-        if self.source.stat(present.source_key) is not None:
-            raise Rejected(
-                Reason.OUTPUT_TAKEN,
-                f"{job.output} is made from {present.source_key} already; --output-name "
-                "'{dir}{name}.png' gives each its own output.",
-            )
+        return cutout, carried
 
     def _finish(self, lease: Lease, outcome: Outcome, timer: StageTimer) -> None:
         if outcome is Outcome.STALE:  # its new version may fail for the same reason, so the error record stays
@@ -275,6 +256,7 @@ class ImagePath:
                 job=job.id,
                 outcome=outcome,
                 output=job.output,
+                outputs=timer.outputs,
                 reason=rejection.reason if rejection else "",
                 detail=rejection.detail if rejection else "",
                 bytes_in=timer.bytes_in,
@@ -291,3 +273,16 @@ class ImagePath:
         hook = self.settings.test_hook
         if hook.startswith("kill:") and hook[5:] in job.ref.key:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _report_of(made: EncodedOutput) -> OutputReport:
+    plan = made.plan
+    return OutputReport(
+        name=plan.recipe.name,
+        key=plan.output.key,
+        format=plan.spec.format,
+        bytes=len(made.data),
+        width=made.width,
+        height=made.height,
+        box=made.facts.box,
+    )

@@ -47,6 +47,7 @@ from watcher.worker.after_success import success_action
 from watcher.worker.crash_markers import CrashMarkers
 from watcher.worker.image_path import ImagePath, PixelBudget
 from watcher.worker.loop import WorkerLoop
+from watcher.worker.output_maker import OutputMaker
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +98,7 @@ def make_path(wiring: Wiring, engine: Engine, queue: Queue, counts: Counts, repo
         engine,
         PixelBudget(int(settings.megapixels_in_flight * 1e6)),
         CrashMarkers(sink),
+        OutputMaker.of(settings, wiring.recipe, wiring.model),
         settings,
         report,
         on_success=success_action(settings.after, source),

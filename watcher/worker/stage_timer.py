@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self, TypedDict
 
+from watcher.protocol import OutputReport
+
 
 class Times(TypedDict):
     """The fields of a report that say how long its image took; all to the microsecond."""
@@ -60,6 +62,8 @@ class StageTimer:
         """The last stage that was entered."""
         self.bytes_in = self.bytes_out = self.pixels = 0
         self.coverage = 0.0
+        self.outputs: list[OutputReport] = []
+        """What was written."""
 
     def now(self) -> float:
         """The present Unix time."""

@@ -9,6 +9,7 @@ import pytest
 
 from watcher.aws.clients import AwsOptions
 from watcher.config.settings import OUTPUT_SETTINGS, Settings
+from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import ImageRef
 from watcher.protocol import WorkerStart, decode_start, encode
 from watcher.stores import ConditionalWrites, PutOptions, S3Config
@@ -60,7 +61,42 @@ def test_a_worker_computes_the_same_jobs() -> None:
     ref = ImageRef("a b.jpg", "etag", 5)
     assert in_a_worker(WIRING).recipe.job(ref) == WIRING.recipe.job(ref)
     assert WIRING.recipe.job(ref).output == "a b.jpg.png"
-    assert dict(WIRING.recipe.options)["png_level"] == 3
+    assert WIRING.recipe.outputs[0].options == {"png_level": 3}
+
+
+def test_the_job_of_the_default_settings_is_the_same_in_every_release() -> None:
+    """Existing outputs record it: if it changes, an upgrade makes every one of them again."""
+    wiring = Wiring.of(Settings(source="s3://in", sink="s3://out", model="fake"))
+    job = wiring.recipe.job(ImageRef("a/x.jpg", "1", 2))
+    assert (job.id, job.output) == ("9e97c8d095c0e05937ad482caf834b4239d90a3745c760c1389554948700a7c2", "a/x.png")
+
+
+def test_an_output_keeps_its_id_when_others_come_and_go() -> None:
+    ref = ImageRef("a/x.jpg", "1", 2)
+    alone = Wiring.of(Settings(source="s3://in", sink="s3://out", model="fake"))
+    among = Wiring.of(
+        Settings.model_validate(
+            alone.settings.model_dump() | {"preset": "cutout", "output": ["webp", "jpeg,background=white"]}
+        )
+    )
+    plain, webp, jpeg = among.recipe.outputs_of(ref)
+    assert (plain.id, plain.key) == (alone.recipe.job(ref).id, "a/x.png")
+    assert (webp.key, jpeg.key) == ("webp/a/x.webp", "jpeg/a/x.jpg")
+    assert plain.job == webp.job == jpeg.job == among.recipe.job(ref).id
+    assert len({plain.id, webp.id, jpeg.id, plain.job}) == 4
+
+
+def test_another_background_picture_is_another_output(tmp_path: Path) -> None:
+    picture = tmp_path / "ground.png"
+    ids = []
+    for content in (b"one", b"two"):
+        picture.write_bytes(content)
+        settings = Settings.model_validate(SETTINGS.model_dump() | {"output": [f"webp,background={picture}"]})
+        ids.append(Wiring.of(settings).recipe.job_id(ImageRef("a.jpg", "1", 2)))
+    assert ids[0] != ids[1]
+    picture.unlink()
+    with pytest.raises(ConfigurationError, match=r'output "webp": background: .*ground.png cannot be read'):
+        _ = Wiring.of(settings).recipe
 
 
 def test_a_path_that_is_no_valid_text_reaches_the_worker(tmp_path: Path) -> None:
@@ -110,6 +146,7 @@ OTHER_VALUES = {
     "canvas": 192,
     "input_alpha": "trust",
     "png_level": 0,
+    "output": ["webp,quality=80"],
     "batch": 3,
     "devices": "cpu:2",
     "max_pixels": 1,
@@ -126,4 +163,4 @@ def test_a_job_depends_on_the_settings_that_are_marked_as_deciding_the_output_an
 
 
 def test_every_setting_that_decides_the_output_is_tried() -> None:
-    assert set(OUTPUT_SETTINGS) - set(OTHER_VALUES) == {"model_contract"}, "which needs a third-party model's file"
+    assert set(OUTPUT_SETTINGS) - set(OTHER_VALUES) == {"model_contract", "preset"}, "which need more than a value"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.core.jobs import ImageRef, Recipe, output_key
+from watcher.core.jobs import ImageRef, OutputRecipe, Recipe, output_key
 
 REF = ImageRef("shoes/a.jpg", "10-20-30", 10)
 RECIPE = Recipe("file:///photos", "digest", {"canvas": 320, "png_level": 1})
@@ -65,7 +65,7 @@ def test_the_size_is_a_part_of_the_version_and_does_not_count_again() -> None:
         replace(RECIPE, options={"canvas": 384, "png_level": 1}),
         replace(RECIPE, options={"canvas": 320, "png_level": 2}),
         replace(RECIPE, options={"canvas": 320, "png_level": 1, "pipeline": 2}),
-        replace(RECIPE, output_name="{dir}{name}.png"),
+        replace(RECIPE, outputs=(OutputRecipe(pattern="{dir}{name}.png"),)),
     ],
 )
 def test_another_ingredient_is_another_job(other: Recipe) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from inference.codec import encode
 from inference.picture import Cutout
-from watcher.core.jobs import ImageRef, Job, Recipe, Rejection
+from watcher.core.jobs import ImageRef, Job, OutputRecipe, Recipe, Rejection
 from watcher.core.reasons import Reason
 from watcher.ingest.listing_comparison import (
     OTHER_CLOCK_TOLERANCE,
@@ -27,7 +27,7 @@ from watcher.ingest.listing_comparison import (
 from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import OutputInfo
 from watcher.stores.error_records import write_error_record
-from watcher.stores.output_metadata import png_text
+from watcher.stores.output_metadata import output_text
 from watcher.testing import MemoryStore
 
 RECIPE = Recipe("memory://source", "digest", {})
@@ -63,9 +63,10 @@ def sink() -> Counting:
     return Counting("memory://sink")
 
 
-def make_output(sink: Counting, job: Job) -> None:
+def make_output(sink: Counting, job: Job, recipe: Recipe = RECIPE) -> None:
     """What a worker would have put there."""
-    sink.write(job.output, encode(Cutout(np.zeros((2, 2, 4), np.uint8)), text=png_text(job)))
+    for output in recipe.outputs_of(job.ref):
+        sink.write(output.key, encode(Cutout(np.zeros((2, 2, 4), np.uint8)), text=output_text(output)))
 
 
 def compare(
@@ -140,7 +141,7 @@ def test_a_deep_comparison_asks_every_output_which_job_made_it(source: Counting,
         make_output(sink, RECIPE.job(source.write(key, b"x")))
     source.write("c.jpg", b"x")
     other = replace(RECIPE, model="another")
-    make_output(sink, other.job(ImageRef("b.jpg", "2", 1)))
+    make_output(sink, other.job(ImageRef("b.jpg", "2", 1)), other)
     sink.asked.clear()
     assert compare(source, sink, recipe=other)[0] == {"c.jpg": OutputState.MISSING}
     assert compare(source, sink, recipe=other, deep=True)[0] == {
@@ -193,13 +194,13 @@ def test_images_whose_outputs_have_another_order_are_found(source: Counting, sin
 def test_any_names_and_patterns_give_the_result_of_single_requests(stems: set[str], data: st.DataObject) -> None:
     source, sink = Counting("memory://source"), Counting("memory://sink")
     pattern = data.draw(st.sampled_from(["{dir}{stem}.png", "{stem}.png", "x/{ext}/{name}.png"]))
-    recipe = replace(RECIPE, output_name=pattern)
+    recipe = replace(RECIPE, outputs=(OutputRecipe(pattern=pattern),))
     endings = data.draw(st.lists(st.sampled_from(["jpg", "png", "webp"]), min_size=len(stems), max_size=len(stems)))
     jobs = [recipe.job(source.write(f"{stem}.{end}", b"x")) for stem, end in zip(sorted(stems), endings, strict=True)]
     accepted = [job for job in jobs if SourceFilter().accepts(job.ref.key)]
     for job in accepted:
         if data.draw(st.booleans()):
-            make_output(sink, job)
+            make_output(sink, job, recipe)
     there = {ref.key for ref in sink.list()}
     outstanding, found = compare(source, sink, recipe=recipe)
     wanted = {job.ref.key for job in accepted if job.output not in there and not job.ref.key.startswith("cutouts/")}

@@ -16,7 +16,7 @@ from inference.codec import encode
 from inference.picture import Cutout
 from tests.equipment.support import Clock
 from watcher.core.errors import Unavailable
-from watcher.core.jobs import ImageRef, Job, Outcome, Recipe
+from watcher.core.jobs import ImageRef, Job, Outcome, Output, Recipe
 from watcher.ingest.enqueue import Enqueuer
 from watcher.ingest.listing_comparison import MAX_RECENT, RecentImages
 from watcher.ingest.reconcile import RESEND, Reconciler
@@ -25,7 +25,7 @@ from watcher.queues.sqlite import SqliteQueue
 from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import INTERNAL_PREFIX
-from watcher.stores.output_metadata import png_text
+from watcher.stores.output_metadata import output_text
 from watcher.testing import MemoryStore
 
 RECIPE = Recipe("memory://source", "digest", {})
@@ -84,7 +84,8 @@ def queue(tmp_path: Path) -> Iterator[SqliteQueue]:
 
 
 def write_output(sink: MemoryStore, job: Job) -> None:
-    sink.write(job.output, encode(Cutout(np.zeros((2, 2, 4), np.uint8)), text=png_text(job)))
+    text = output_text(Output(job.id, job.ref, job.output))
+    sink.write(job.output, encode(Cutout(np.zeros((2, 2, 4), np.uint8)), text=text))
 
 
 def arrivals(discovered_via: DiscoveredVia, *refs: ImageRef) -> list[Arrival]:

@@ -16,11 +16,11 @@ from structlog.testing import capture_logs
 
 from inference.codec import encode_png
 from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable
-from watcher.core.jobs import ImageRef, Job
+from watcher.core.jobs import ImageRef, Output
 from watcher.stores import atomic, listing
 from watcher.stores.base import MAX_IMAGE_BYTES, OutputInfo
 from watcher.stores.local import LocalStore
-from watcher.stores.output_metadata import png_text, recorded_source
+from watcher.stores.output_metadata import output_text, recorded_source
 
 NAMES = ["new\nline.jpg", "quo\"te'.jpg", "grüße 🦊.jpg", "a b+c%20|d.jpg", "-rf.jpg", "*?.jpg", "x" * 251 + ".jpg"]
 
@@ -30,12 +30,12 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
 
 
-def job(output: str, key: str = "a.jpg") -> Job:
-    return Job(hashlib.sha256(output.encode()).hexdigest(), ImageRef(key, "1-1-1", 1), output)
+def an_output(key: str, source: str = "a.jpg") -> Output:
+    return Output(hashlib.sha256(key.encode()).hexdigest(), ImageRef(source, "1-1-1", 1), key)
 
 
-def png_of(made: Job) -> bytes:
-    return encode_png(np.zeros((4, 5, 4), np.uint8), text=png_text(made))
+def png_of(made: Output) -> bytes:
+    return encode_png(np.zeros((4, 5, 4), np.uint8), text=output_text(made))
 
 
 def keys(store: LocalStore) -> set[str]:
@@ -307,20 +307,20 @@ class TestRead:
 class TestPut:
     @pytest.mark.parametrize("name", [name.replace(".jpg", ".png") for name in NAMES])
     def test_then_output_info_names_the_job(self, store: LocalStore, tmp_path: Path, name: str) -> None:
-        made = job(f"a/b/{name}", key=f"ä/{name}")
+        made = an_output(f"a/b/{name}", source=f"ä/{name}")
         store.put(made, png_of(made))
-        assert store.output_info(made.output) == OutputInfo(made.id, made.ref.key)
+        assert store.output_info(made.key) == OutputInfo(made.id, made.ref.key)
         assert names_below(tmp_path) == {"a", "a/b", f"a/b/{name}"}
 
     def test_replaces_an_earlier_output(self, store: LocalStore, tmp_path: Path) -> None:
-        store.put(job("x.png"), b"old")
-        store.put(job("x.png"), b"new")
+        store.put(an_output("x.png"), b"old")
+        store.put(an_output("x.png"), b"new")
         assert (tmp_path / "x.png").read_bytes() == b"new"
 
     def test_follows_the_umask(self, store: LocalStore, tmp_path: Path) -> None:
         before = os.umask(0o027)
         try:
-            store.put(job("x.png"), b"")
+            store.put(an_output("x.png"), b"")
         finally:
             os.umask(before)
         assert stat.S_IMODE((tmp_path / "x.png").stat().st_mode) == 0o640
@@ -341,12 +341,12 @@ class TestPut:
 
         monkeypatch.setattr(os, "fsync", noted_fsync)
         monkeypatch.setattr(os, "replace", noted_replace)
-        store.put(job("a/b/x.png"), b"1")
+        store.put(an_output("a/b/x.png"), b"1")
         assert done[:2] == ["sync a", "sync ."]
         assert done[2].startswith("sync a/b/.x.png.")
         assert done[3:] == ["replace", "sync a/b"]
         done.clear()
-        store.put(job("a/b/y.png"), b"1")
+        store.put(an_output("a/b/y.png"), b"1")
         assert [step.split(".")[0] for step in done] == ["sync a/b/", "replace", "sync a/b"]
 
     @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])
@@ -358,14 +358,14 @@ class TestPut:
         with monkeypatch.context() as patch:
             refuse(patch, function, code, ".part" if function == "open" else "")
             with pytest.raises(Unavailable, match=r"x\.png: .+; .+"):
-                store.put(job("x.png"), b"new")
+                store.put(an_output("x.png"), b"new")
         assert names_below(tmp_path) == {"x.png"}
         assert (tmp_path / "x.png").read_bytes() == b"old"
 
     def test_rejects_when_a_directory_is_in_the_way(self, store: LocalStore, tmp_path: Path) -> None:
         (tmp_path / "x.png").mkdir()
         with pytest.raises(Rejected) as caught:
-            store.put(job("x.png"), b"")
+            store.put(an_output("x.png"), b"")
         assert caught.value.rejection.reason == "output_is_directory"
         assert names_below(tmp_path) == {"x.png"}
 
@@ -373,12 +373,12 @@ class TestPut:
     def test_rejects_when_a_file_is_in_the_way(self, store: LocalStore, tmp_path: Path, output: str) -> None:
         write(tmp_path / "x.png")
         with pytest.raises(Rejected) as caught:
-            store.put(job(output), b"")
+            store.put(an_output(output), b"")
         assert caught.value.rejection.reason == "output_blocked"
 
     @pytest.mark.parametrize("output", ["../x.png", "/x.png", "a/../../x.png", "a//x.png", "", "a\0.png", "\udcff.png"])
     def test_rejects_a_key_that_is_no_path_below_the_root(self, store: LocalStore, output: str) -> None:
-        made = Job("id", ImageRef("a.jpg", "1-1-1", 1), output)
+        made = Output("id", ImageRef("a.jpg", "1-1-1", 1), output)
         with pytest.raises(Rejected):
             store.put(made, b"")
         assert store.output_info(output) is None
@@ -389,18 +389,18 @@ class TestPut:
         (tmp_path / "out" / "a").symlink_to(tmp_path)
         for output in ("a/x.png", "a/b/x.png"):
             with pytest.raises(Rejected) as caught:
-                LocalStore(tmp_path / "out").put(job(output), b"")
+                LocalStore(tmp_path / "out").put(an_output(output), b"")
             assert caught.value.rejection.reason == "output_outside"
         assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing is made there either"
 
     def test_rejects_a_name_that_is_too_long(self, store: LocalStore) -> None:
         with pytest.raises(Rejected) as caught:
-            store.put(job("x" * 256 + ".png"), b"")
+            store.put(an_output("x" * 256 + ".png"), b"")
         assert caught.value.rejection.reason == "name_too_long"
 
     def test_never_creates_the_root(self, tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="mount or create it"):
-            LocalStore(tmp_path / "out").put(job("x.png"), b"")
+            LocalStore(tmp_path / "out").put(an_output("x.png"), b"")
         assert not (tmp_path / "out").exists()
 
     def test_tries_again_when_its_directory_is_deleted_meanwhile(
@@ -423,7 +423,7 @@ class TestPut:
 class TestOutputInfo:
     @pytest.mark.parametrize("size", [0, 5, 8, 100, -12, -1])
     def test_is_none_for_an_incomplete_png(self, store: LocalStore, tmp_path: Path, size: int) -> None:
-        made = job("x.png")
+        made = an_output("x.png")
         write(tmp_path / "x.png", png_of(made)[:size])
         assert store.output_info("x.png") is None
 
@@ -438,7 +438,7 @@ class TestOutputInfo:
         assert store.output_info("x.png") == OutputInfo(None, None)
 
     def test_works_for_keys_that_do_not_fit_into_the_head(self, store: LocalStore) -> None:
-        made = job("x.png", key="ä/" * 2000 + "x.jpg")
+        made = an_output("x.png", source="ä/" * 2000 + "x.jpg")
         store.put(made, png_of(made))
         assert store.output_info("x.png") == OutputInfo(made.id, recorded_source(made.ref.key))
 

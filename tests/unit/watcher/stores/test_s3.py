@@ -27,10 +27,10 @@ from watcher.core.errors import (
     Throttled,
     Unavailable,
 )
-from watcher.core.jobs import Facts, ImageRef, Job
+from watcher.core.jobs import Facts, ImageRef, Output
 from watcher.stores import open_store, s3
 from watcher.stores.base import MAX_IMAGE_BYTES, OutputInfo
-from watcher.stores.output_metadata import png_text
+from watcher.stores.output_metadata import output_text
 from watcher.stores.s3 import S3Store
 from watcher.stores.s3_config import NO_CONDITIONAL_WRITES, ConditionalWrites, PutOptions, S3Config
 
@@ -82,12 +82,12 @@ def behind(front: Front, front_client: Any, bucket: str) -> S3Store:
     return S3Store(f"s3://{bucket}/in/", front_client)
 
 
-def job(output: str = "x.png", key: str = "x.jpg", version: str = "1") -> Job:
-    return Job(hashlib.sha256(f"{output}{key}{version}".encode()).hexdigest(), ImageRef(key, version, 1), output)
+def an_output(key: str = "x.png", source: str = "x.jpg", version: str = "1") -> Output:
+    return Output(hashlib.sha256(f"{key}{source}{version}".encode()).hexdigest(), ImageRef(source, version, 1), key)
 
 
-def png_of(made: Job) -> bytes:
-    return encode_png(np.zeros((4, 5, 4), np.uint8), text=png_text(made))
+def png_of(made: Output) -> bytes:
+    return encode_png(np.zeros((4, 5, 4), np.uint8), text=output_text(made))
 
 
 def written(store: S3Store, key: str = "x.jpg", data: bytes = b"bytes") -> ImageRef:
@@ -265,7 +265,7 @@ class TestRead:
 
 class TestOutputInfo:
     def test_needs_only_the_metadata(self, behind: S3Store, front: Front) -> None:
-        made = job(key="ä b|+%.jpg")
+        made = an_output(source="ä b|+%.jpg")
         behind.put(made, png_of(made))
         front.seen.clear()
         held = behind.output_info("x.png")
@@ -277,9 +277,9 @@ class TestOutputInfo:
         assert front.methods() == ["HEAD"]
 
     def test_reads_only_head_and_tail_of_a_copied_output(self, behind: S3Store, front: Front) -> None:
-        made = job()
+        made = an_output()
         noise = np.random.default_rng(0).integers(0, 255, (200, 200, 4), np.uint8)
-        data = encode_png(noise, text=png_text(made))
+        data = encode_png(noise, text=output_text(made))
         version = written(behind, "x.png", data).version
         front.seen.clear()
         sizes: list[int] = []
@@ -295,19 +295,19 @@ class TestOutputInfo:
 
     @pytest.mark.parametrize("size", [0, 5, -12, -1])
     def test_of_an_incomplete_png_names_no_job_but_its_version(self, store: S3Store, size: int) -> None:
-        version = written(store, "x.png", png_of(job())[:size]).version
+        version = written(store, "x.png", png_of(an_output())[:size]).version
         held = store.output_info("x.png")
         assert held is not None
-        assert (held.job, held.version) == (None, version)
+        assert (held.id, held.version) == (None, version)
         assert held.source_key == ("x.jpg" if size < 0 else None)
 
     def test_of_an_object_deleted_meanwhile_is_none(self, behind: S3Store, front: Front) -> None:
-        written(behind, "x.png", png_of(job()))
+        written(behind, "x.png", png_of(an_output()))
         front.instead = times(1, refusal(404, "NoSuchKey"), "GET")
         assert behind.output_info("x.png") is None
 
     def test_of_an_object_changed_meanwhile_is_unavailable(self, behind: S3Store, front: Front) -> None:
-        written(behind, "x.png", png_of(job()))
+        written(behind, "x.png", png_of(an_output()))
         front.instead = times(1, refusal(412, "PreconditionFailed"), "GET")
         with pytest.raises(Unavailable, match="changed"):
             behind.output_info("x.png")
@@ -315,7 +315,7 @@ class TestOutputInfo:
 
 class TestPut:
     def test_writes_job_and_source_into_the_metadata(self, store: S3Store, client: Any) -> None:
-        made = job(key="日本/a b.jpg", version="abc-2")
+        made = an_output(source="日本/a b.jpg", version="abc-2")
         store.put(made, png_of(made))
         found = client.head_object(**store.place("x.png"))
         assert found["ContentType"] == "image/png"
@@ -326,24 +326,24 @@ class TestPut:
         }
 
     def test_writes_the_matte_coverage_into_the_metadata_if_known(self, store: S3Store, client: Any) -> None:
-        store.put(job(), png_of(job()), facts=Facts(0.25))
+        store.put(an_output(), png_of(an_output()), facts=Facts(0.25))
         said = client.head_object(**store.place("x.png"))["Metadata"]
         assert said["alphadrop-matte-coverage"] == "0.2500"
-        assert store.output_info("x.png") == OutputInfo(job().id, "x.jpg")
+        assert store.output_info("x.png") == OutputInfo(an_output().id, "x.jpg")
 
     def test_leaves_a_source_key_that_is_too_long_to_the_png(self, store: S3Store, client: Any) -> None:
-        made = job(key="日" * 300 + ".jpg")
+        made = an_output(source="日" * 300 + ".jpg")
         store.put(made, png_of(made))
         said = client.head_object(**store.place("x.png"))["Metadata"]
         assert "alphadrop-source" not in said
         assert sum(len(name) + len(value) for name, value in said.items()) < 2048
         held = store.output_info("x.png")
-        assert held is not None and (held.job, held.source_key) == (made.id, made.ref.key)
+        assert held is not None and (held.id, held.source_key) == (made.id, made.ref.key)
 
     def test_stores_outputs_and_records_with_the_options(self, bucket: str, client: Any) -> None:
         options = PutOptions("STANDARD_IA", "the-key", "team=shop + co,kind=cut-out", "bucket-owner-full-control")
         store = moto_server().store(f"s3://{bucket}", options)
-        store.put(job(), png_of(job()))
+        store.put(an_output(), png_of(an_output()))
         store.put_record("_failed/x.jpg.json", b"{}")
         output = client.head_object(Bucket=bucket, Key="x.png")
         assert (output["StorageClass"], output["SSEKMSKeyId"]) == ("STANDARD_IA", "the-key")
@@ -359,22 +359,22 @@ class TestPut:
         lost = [Answer(500)]
         front.changed = lambda method, answer: lost.pop() if lost and method == "PUT" else answer
         with pytest.raises(Conflict):
-            patient.put(job(), png_of(job()))
+            patient.put(an_output(), png_of(an_output()))
         held = patient.output_info("x.png")
-        assert held is not None and held.job == job().id
+        assert held is not None and held.id == an_output().id
 
     @pytest.mark.parametrize("status", [409, 412])
     def test_over_a_newer_output_conflicts(self, behind: S3Store, front: Front, status: int) -> None:
         front.instead = times(1, refusal(status, "ConditionalRequestConflict"), "PUT")
         with pytest.raises(Conflict):
-            behind.put(job(), b"")
+            behind.put(an_output(), b"")
 
     def test_is_won_by_one_of_many(self, store: S3Store) -> None:
         start = threading.Barrier(8)
         results: list[str] = []
 
         def race(number: int) -> None:
-            made = job(version=str(number))
+            made = an_output(version=str(number))
             start.wait()
             try:
                 store.put(made, png_of(made))
@@ -390,12 +390,12 @@ class TestPut:
         assert len(results) == 8
         held = store.output_info("x.png")
         # moto looks and writes in two steps, so more than one may get through: the last of them is held.
-        assert held is not None and held.job in results
+        assert held is not None and held.id in results
 
     def test_of_a_missing_bucket_is_unavailable(self) -> None:
         store = moto_server().store("s3://nobody-has-this")
         with pytest.raises(Unavailable, match="does not exist") as caught:
-            store.put(job(), b"")
+            store.put(an_output(), b"")
         assert not isinstance(caught.value, SourceMissing)
 
     @pytest.mark.parametrize(
@@ -403,21 +403,21 @@ class TestPut:
     )
     def test_rejects_an_invalid_key(self, store: S3Store, output: str, reason: str) -> None:
         with pytest.raises(Rejected) as caught:
-            store.put(Job("id", ImageRef("x.jpg", "1", 1), output), b"")
+            store.put(Output("id", ImageRef("x.jpg", "1", 1), output), b"")
         assert caught.value.rejection.reason == reason
 
     def test_rejects_a_key_that_is_too_long_for_the_store(self, behind: S3Store, front: Front) -> None:
         front.instead = times(1, refusal(400, "KeyTooLongError"), "PUT")
         with pytest.raises(Rejected, match="rename the image"):
-            behind.put(job(), b"")
+            behind.put(an_output(), b"")
 
     def test_without_conditional_writes_replaces_any_object(self, bucket: str) -> None:
         store = moto_server().store(f"s3://{bucket}", conditional_writes=NO_CONDITIONAL_WRITES)
-        store.put(job(version="1"), png_of(job(version="1")))
-        store.put(job(version="2"), png_of(job(version="2")))
-        store.put(job(version="3"), png_of(job(version="3")), OutputInfo(None, None, "wrong"))
+        store.put(an_output(version="1"), png_of(an_output(version="1")))
+        store.put(an_output(version="2"), png_of(an_output(version="2")))
+        store.put(an_output(version="3"), png_of(an_output(version="3")), OutputInfo(None, None, "wrong"))
         held = store.output_info("x.png")
-        assert held is not None and held.job == job(version="3").id
+        assert held is not None and held.id == an_output(version="3").id
 
 
 class TestErrors:
@@ -430,7 +430,7 @@ class TestErrors:
             lambda: store.stat(key),
             lambda: store.output_info(key),
             lambda: store.read(ref),
-            lambda: store.put(Job("id", ref, key), b""),
+            lambda: store.put(Output("id", ref, key), b""),
             lambda: store.delete(key),
             lambda: store.put_record(f"_failed/{key}.json", b"{}"),
             lambda: store.tag(ref, "alphadrop", "done"),
@@ -654,10 +654,10 @@ class TestProbe:
     ) -> None:
         front.headers = headers
         store = S3Store(behind.uri, front_client, conditional_writes=behind.probe_conditional_writes())
-        store.put(job(version="1"), png_of(job(version="1")))
-        store.put(job(version="2"), png_of(job(version="2")), store.output_info("x.png"))
+        store.put(an_output(version="1"), png_of(an_output(version="1")))
+        store.put(an_output(version="2"), png_of(an_output(version="2")), store.output_info("x.png"))
         held = store.output_info("x.png")
-        assert held is not None and held.job == job(version="2").id
+        assert held is not None and held.id == an_output(version="2").id
 
     def test_does_without_conditions_that_are_refused(self, behind: S3Store, front: Front, bucket: str) -> None:
         seen = front.seen
@@ -706,8 +706,8 @@ class TestProbe:
 class TestConfig:
     def test_without_a_probe_trusts_only_amazon(self, bucket: str) -> None:
         ours = open_store(f"s3://{bucket}", S3Config(AwsOptions(moto_server().endpoint)))
-        ours.put(job(version="1"), png_of(job(version="1")), None)
-        ours.put(job(version="2"), png_of(job(version="2")), None)  # nothing is enforced that was not tried
+        ours.put(an_output(version="1"), png_of(an_output(version="1")), None)
+        ours.put(an_output(version="2"), png_of(an_output(version="2")), None)  # nothing is enforced that was not tried
         amazons = open_store("s3://bucket", S3Config(AwsOptions(region="eu-central-1")))
         assert isinstance(amazons, S3Store)
         assert amazons._conditional_writes == ConditionalWrites()

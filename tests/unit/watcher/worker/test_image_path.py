@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.codec import decode, encode, read_text
+from inference.compose import OutputSpec
 from inference.errors import DeviceLost, PictureTooLargeForDevice
 from inference.picture import Cutout, Picture
 from tests.equipment.pictures import cut_short, photo, png_that_claims
@@ -32,15 +33,25 @@ from watcher.core.errors import (
     Unavailable,
     WatcherError,
 )
-from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, Facts, ImageRef, Job, Outcome, Recipe, Rejection
+from watcher.core.jobs import (
+    DEATHS_TO_QUARANTINE,
+    KILLS_WORKER,
+    ImageRef,
+    Job,
+    Outcome,
+    Output,
+    Recipe,
+    Rejection,
+)
 from watcher.core.reasons import Reason
 from watcher.protocol import ImageReport, Report, UnavailableReport
 from watcher.stores.base import OutputInfo
 from watcher.stores.error_records import record_key
-from watcher.stores.output_metadata import png_text
+from watcher.stores.output_metadata import output_text
 from watcher.testing import FakeEngine, FakeLease, MemoryStore, keep_all
 from watcher.worker.crash_markers import CrashMarkers, marker_key
 from watcher.worker.image_path import RETRY_DELAY, ImagePath, PixelBudget
+from watcher.worker.output_maker import OutputMaker
 
 KEY, OUTPUT, RECORD = "shoes/a.png", "shoes/a.png", record_key("shoes/a.png")
 PHOTO = photo(KEY)
@@ -84,6 +95,7 @@ class Bench:
             self.engine,
             budget,
             CrashMarkers(self.sink),
+            OutputMaker(RECIPE, [OutputSpec()], 1, "model"),
             Settings(source="in", sink="out", max_pixels=self.max_pixels, input_alpha=self.input_alpha),
             self.reports.append,
             on_success=self.after,
@@ -109,6 +121,12 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def only(job: Job) -> Output:
+    """The only output of a job."""
+    (output,) = RECIPE.outputs_of(job.ref)
+    return output
 
 
 def rejection(lease: FakeLease) -> Rejection:
@@ -174,13 +192,14 @@ def test_an_output_states_its_matte_coverage(bench: Bench, alpha: int, said: str
     made = bench.sink.content(OUTPUT)
     assert made is not None
     assert read_text(made)["alphadrop:matte_coverage"] == said
-    assert bench.sink.facts == {OUTPUT: Facts(float(said))}
+    facts = bench.sink.facts[OUTPUT]
+    assert facts is not None and facts.matte_coverage == float(said)
     assert bench.report.coverage == float(said)
 
 
 def test_an_output_without_a_matte_coverage_is_not_made_again(bench: Bench) -> None:
     job = bench.given()
-    bench.sink.write(OUTPUT, encode(keep_all(decode(PHOTO)), text=png_text(job)))
+    bench.sink.write(OUTPUT, encode(keep_all(decode(PHOTO)), text=output_text(only(job))))
     assert bench.process(job).end is Outcome.ALREADY_DONE
 
 
@@ -450,7 +469,7 @@ def test_the_output_of_a_newer_version_is_not_replaced(bench: Bench) -> None:
 def test_the_output_of_an_older_version_that_appears_meanwhile_is_replaced(bench: Bench) -> None:
     old = Job("0" * 64, ImageRef(KEY, "0", 1), OUTPUT)
     job = bench.given()
-    made = encode(Cutout(np.zeros((4, 4, 4), np.uint8)), text=png_text(old))
+    made = encode(Cutout(np.zeros((4, 4, 4), np.uint8)), text=output_text(only(old)))
     meanwhile(bench, lambda: bench.sink.write(OUTPUT, made))
     assert bench.process(job).end is Outcome.WRITTEN
     assert bench.sink.output_info(OUTPUT) == OutputInfo(job.id, KEY)
