@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from inference.compose import NO_METADATA, Box, OutputSpec, SourceMetadata, compose, read_source
+from inference.compose import NO_METADATA, OutputSpec, SourceMetadata, compose, read_source
 from inference.models.entry import ModelEntry
-from inference.picture import Cutout
+from inference.picture import Box, Cutout
 from watcher.config.settings import Settings
 from watcher.core.jobs import Facts, ImageRef, Output, OutputRecipe, Recipe
 from watcher.stores.output_metadata import output_text
