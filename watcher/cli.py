@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from rich.console import Console
 
-from watcher.commands import compare, doctor, evaluate, models, once, reconcile, retry, run, status
+from watcher.commands import compare, doctor, evaluate, inspect, models, once, reconcile, retry, run, status
 from watcher.commands.bench import arguments as bench
 from watcher.commands.command import Command, ExitCode
 from watcher.config.flags import Parser
@@ -23,6 +23,7 @@ COMMANDS = (
     status.COMMAND,
     retry.COMMAND,
     reconcile.COMMAND,
+    inspect.COMMAND,
     doctor.COMMAND,
     models.COMMAND,
     evaluate.COMMAND,

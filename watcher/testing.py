@@ -17,7 +17,7 @@ from watcher.core.jobs import Facts, ImageRef, Job, Outcome, Output, Rejection
 from watcher.queues.brokers.memory import MemoryBroker
 from watcher.queues.memory import MemoryQueue
 from watcher.stores.base import OutputInfo
-from watcher.stores.output_metadata import TAIL_BYTES, read_png_text
+from watcher.stores.output_metadata import read_output_info
 
 __all__ = ["FakeEngine", "FakeLease", "MemoryBroker", "MemoryQueue", "MemoryStore", "keep_all"]
 
@@ -129,8 +129,11 @@ class MemoryStore:
 
     def _output_info(self, key: str) -> OutputInfo | None:
         found = self._objects.get(key)
-        info = read_png_text(found[1], found[1][-TAIL_BYTES:]) if found else None
-        return replace(info, version=found[0].version) if found and info else None
+        if found is None:
+            return None
+        ref, data = found
+        info = read_output_info(lambda offset, length: data[offset : offset + length], len(data))
+        return replace(info, version=ref.version) if info else None
 
     def _fail(self, method: str) -> None:
         if method in self.failing:

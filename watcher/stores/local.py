@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from inference.codec import HEAD_BYTES
 from watcher.core.errors import Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Output
 from watcher.core.reasons import Reason
@@ -26,7 +25,7 @@ from watcher.stores.listing import (
     linked_status,
     version_of,
 )
-from watcher.stores.output_metadata import TAIL_BYTES, read_png_text
+from watcher.stores.output_metadata import read_output_info
 
 # O_NONBLOCK: a pipe in the place of a file must not block the reader.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -98,10 +97,8 @@ class LocalStore:
         """Which output is at `key`; None if there is no complete one. Raises Unavailable."""
         try:
             with open(self._open(key), "rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                head = os.pread(file.fileno(), HEAD_BYTES, 0)
-                tail = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
-                return read_png_text(head, tail)
+                fd = file.fileno()
+                return read_output_info(lambda offset, length: os.pread(fd, length, offset), os.fstat(fd).st_size)
         except OSError as error:
             if error.errno in NOT_FOUND or error.errno == errno.EISDIR:
                 self._require_root()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote, unquote
 
-from inference.codec import HEAD_BYTES, is_complete_png, read_text
-from inference.codec.png import SIGNATURE
+from inference.codec import HEAD_BYTES
+from inference.codec import read_text as read_png_text
+from inference.codec.png import END, SIGNATURE
+from inference.compose import TEXT_BYTES, read_text
 from watcher.core.jobs import Facts, Output
 from watcher.stores.base import OutputInfo
-
-TAIL_BYTES = 12
-"""Length of the PNG's last chunk, which shows that the file is complete."""
 
 KEYWORD = "alphadrop:"
 """What the keyword of each text in a file begins with."""
@@ -53,19 +52,52 @@ def read_output_text(text: Mapping[str, str]) -> OutputInfo:
     return OutputInfo(text.get(KEYWORD + _OUTPUT) or text.get(KEYWORD + _JOB), text.get(KEYWORD + _SOURCE))
 
 
-def read_png_text(head: bytes, tail: bytes) -> OutputInfo | None:
-    """Read which output a PNG is from its first HEAD_BYTES and its last TAIL_BYTES bytes.
+def read_output_info(read: Callable[[int, int], bytes], size: int) -> OutputInfo | None:
+    """Read which output a file of `size` bytes is; `read(offset, length)` returns a part of it.
 
-    None if the file is empty or the PNG is incomplete; OutputInfo(None, None) if alphadrop did not write the file.
+    None if the file is empty or incomplete; OutputInfo(None, None) if alphadrop did not write it.
     """
-    if SIGNATURE.startswith(head[: len(SIGNATURE)]) and not is_complete_png(tail):
+    head = read(0, min(HEAD_BYTES, size)) if size else b""
+    if SIGNATURE.startswith(head[: len(SIGNATURE)]):
+        return read_output_text(read_png_text(head)) if _ends_with(read, size, END) else None
+    if not _is_complete(head, read, size):
         return None
-    return read_output_text(read_text(head))
+    return read_output_text(_text_of(read, size))
 
 
-def read_png_source(head: bytes) -> str | None:
-    """The source key that a PNG records, even if the file is incomplete; None if it records none."""
-    return read_output_text(read_text(head)).source_key
+def read_source_key(read: Callable[[int, int], bytes], size: int) -> str | None:
+    """The source key that a file records, even if it is incomplete; None if it records none."""
+    return read_output_text(_text_of(read, size)).source_key
+
+
+def _text_of(read: Callable[[int, int], bytes], size: int) -> dict[str, str]:
+    """The text of a file of any format, from its ends."""
+    head = read(0, min(TEXT_BYTES, size)) if size else b""
+    start = max(len(head), size - TEXT_BYTES)
+    return read_text(head + (read(start, size - start) if start < size else b""))
+
+
+def _is_complete(head: bytes, read: Callable[[int, int], bytes], size: int) -> bool:
+    """Whether a file has its end, as far as its format says; a copy may have been broken off."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return _ends_with(read, size, b"\xff\xd9")
+    if head.startswith(b"RIFF"):
+        return size >= 8 + int.from_bytes(head[4:8], "little")
+    return True
+
+
+def _ends_with(read: Callable[[int, int], bytes], size: int, end: bytes) -> bool:
+    return size >= len(end) and read(size - len(end), len(end)) == end
+
+
+def content_type(key: str) -> str:
+    """The media type of an output by the ending of its key.
+
+    >>> content_type("shop/a.JPG")
+    'image/jpeg'
+    """
+    ending = key.rpartition(".")[2].lower()
+    return "image/" + {"jpg": "jpeg", "tif": "tiff"}.get(ending, ending)
 
 
 def object_metadata(output: Output, facts: Facts | None = None) -> dict[str, str]:
@@ -99,3 +131,10 @@ def read_object_metadata(metadata: Mapping[str, str], version: str) -> OutputInf
     if _OBJECT_JOB not in values or _OBJECT_SOURCE not in values:
         return None
     return OutputInfo(values.get(_OBJECT_OUTPUT) or values[_OBJECT_JOB], unquote(values[_OBJECT_SOURCE]), version)
+
+
+def object_texts(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What an object's metadata says, by the names that the texts of files have, without those of other programs."""
+    values = {name.lower(): unquote(value) for name, value in metadata.items()}
+    names = [name for name in values if name.startswith(_HEADER)]
+    return {name.removeprefix(_HEADER).replace("-", "_"): values[name] for name in names}

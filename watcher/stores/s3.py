@@ -13,7 +13,6 @@ from urllib.parse import quote
 import structlog
 from botocore.exceptions import ClientError
 
-from inference.codec import HEAD_BYTES
 from watcher.aws.clients import translate_errors
 from watcher.aws.errors import code_of, status_of
 from watcher.core.errors import Conflict, Denied, Gone, Rejected, SourceMissing, Stale, Unavailable, WatcherError
@@ -21,11 +20,11 @@ from watcher.core.jobs import Facts, ImageRef, Output
 from watcher.core.reasons import Reason
 from watcher.stores.base import MAX_IMAGE_BYTES, OutputInfo
 from watcher.stores.output_metadata import (
-    TAIL_BYTES,
+    content_type,
     object_metadata,
     read_object_metadata,
-    read_png_source,
-    read_png_text,
+    read_output_info,
+    read_source_key,
 )
 from watcher.stores.s3_config import ConditionalWrites, PutOptions
 from watcher.stores.s3_keys import etag_of, fitted_record_key, key_problem, ref_of, split_uri
@@ -113,13 +112,18 @@ class S3Store:
     def output_info(self, key: str) -> OutputInfo | None:
         """Which output the object is, from its metadata or else from the file. Raises Unavailable.
 
-        An incomplete PNG is not None, as in a folder: a put must know which version it replaces. A missing bucket is
+        An incomplete file is not None, as in a folder: a put must know which version it replaces. A missing bucket is
         None: the put will report it.
         """
         head = self._head(key)
         if head is None:
             return None
-        return read_object_metadata(head.get("Metadata", {}), etag_of(head)) or self._read_png(key, head)
+        return read_object_metadata(head.get("Metadata", {}), etag_of(head)) or self._read_file(key, head)
+
+    def metadata(self, key: str) -> dict[str, str] | None:
+        """The metadata of an object, by its own names; None if there is no object. Raises Unavailable."""
+        head = self._head(key)
+        return None if head is None else dict(head.get("Metadata", {}))
 
     def put(self, output: Output, data: bytes, over: OutputInfo | None = None, facts: Facts | None = None) -> None:
         """Make `data` the object of the output, in one request. Raises Conflict, Rejected (its key) or Unavailable.
@@ -132,7 +136,10 @@ class S3Store:
             raise Rejected(reason, f"{output.key!r} cannot be a key below {self.uri}; rename the image")
         conditions = self._conditional_writes
         condition = conditions.for_version(over.version) if over else conditions.for_new_object()
-        arguments = {"ContentType": "image/png", "Metadata": object_metadata(output, facts)} | self.options.for_output()
+        arguments = {
+            "ContentType": content_type(output.key),
+            "Metadata": object_metadata(output, facts),
+        } | self.options.for_output()
         self._write(output.key, data, arguments, condition)
 
     def put_record(self, key: str, data: bytes) -> None:
@@ -266,19 +273,21 @@ class S3Store:
             raise Unavailable(f"reading {self.address(key)}: the answer broke off after {len(data)} of {size} bytes")
         return bytes(data)
 
-    def _read_png(self, key: str, head: Answer) -> OutputInfo | None:
-        """Ask the PNG: it was copied from a folder, or its source key is too long for metadata."""
+    def _read_file(self, key: str, head: Answer) -> OutputInfo | None:
+        """Ask the file: it was copied from a folder, or its source key is too long for metadata."""
         version, size = etag_of(head), int(head["ContentLength"])
+
+        def read(offset: int, length: int) -> bytes:
+            return self._read_range(key, version, f"bytes={offset}-{offset + length - 1}")
+
         try:
-            start = self._read_range(key, version, f"bytes=0-{HEAD_BYTES - 1}") if size else b""
-            end = start if size <= HEAD_BYTES else self._read_range(key, version, f"bytes=-{TAIL_BYTES}")
+            found = read_output_info(read, size)
+            if found is None:  # an incomplete file, which may still name its source
+                return OutputInfo(None, read_source_key(read, size), version)
         except Gone:
             return None
         except Stale as error:
             raise Unavailable(f"{self.address(key)} has changed while it was read; trying again") from error
-        found = read_png_text(start, end[-TAIL_BYTES:])
-        if found is None:  # an incomplete PNG, which may still name its source
-            return OutputInfo(None, read_png_source(start), version)
         return OutputInfo(found.id, found.source_key, version)
 
     def _read_range(self, key: str, version: str, span: str) -> bytes:
