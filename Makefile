@@ -22,7 +22,7 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit torture manifests image demo dashboard training-data train evaluate render reference bench peers format clean
+.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard training-data train evaluate render reference bench peers format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ imports: setup ## which package may import which
 
 unit: setup ## the fast tests only
 	@$(BIN)/python -m pytest tests/unit -m "not slow and not torture and not gpu"
+
+real-models: setup ## run u2netp and u2net as rembg publishes them (fetches 170 MB the first time)
+	@$(BIN)/python -m pytest tests/integration/test_real_models.py -m "real_models or not real_models"
 
 torture: setup ## the long campaigns: kill, flood and starve the daemon, draw new examples
 	@$(BIN)/python -m pytest tests/torture --campaign=full

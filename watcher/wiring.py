@@ -30,10 +30,14 @@ from watcher.stores import ConditionalWrites, PutOptions, S3Config, open_store
 from watcher.stores.base import Store
 
 
-def find_model(settings: Settings) -> ModelEntry:
-    """The registry's entry for `--model`. Raises ConfigurationError."""
+def find_model(settings: Settings, *, need_file: bool = True) -> ModelEntry:
+    """The registry's entry for `--model`. Raises ConfigurationError.
+
+    Without `need_file`, it is also found where only its digest is known: enough for job ids, see `registry.resolve`.
+    """
+    folder = settings.rembg_path
     try:
-        return resolve(settings.model, settings.canvas, settings.model_contract, settings.rembg_path)
+        return resolve(settings.model, settings.canvas, settings.model_contract, folder, need_file=need_file)
     except ModelError as error:
         raise ConfigurationError(f"--model: {error}") from error
 
@@ -52,7 +56,7 @@ class Wiring:
     @classmethod
     def of(cls, settings: Settings) -> Wiring:
         """The wiring of these settings. Raises ConfigurationError where the model is not found."""
-        return cls(settings, find_model(settings))
+        return cls(settings, find_model(settings, need_file=False))
 
     def for_threads(self, threads: int) -> Wiring:
         """The same with a connection to each service for every thread."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from inference.errors import ModelError
 from inference.models.entry import ModelEntry, digest_of
-from inference.models.thirdparty.contracts import REMBG
+from inference.models.thirdparty.contracts import CONTRACTS
+from inference.models.thirdparty.known import KNOWN, KnownModel
 
 FORMAT = "alphadrop.cvunet/2"
 """What a weights file of ours says in its safetensors metadata, with `size` and `canvas`."""
@@ -20,6 +21,8 @@ OLD_FORMAT = "alphadrop.cvunet/1"
 PIPELINE = 4
 """Incremented whenever the same weights would give different outputs; part of every job's id."""
 
+DEFAULT_FOLDER = Path("~/.u2net")
+"""Where rembg keeps its models, unless variables say otherwise."""
 MAX_HEADER = 16 << 20
 """Bytes of a safetensors header, at most."""
 
@@ -46,19 +49,32 @@ def shipped_path(size: str) -> Path:
     return Path(str(importlib.resources.files("inference.models"))) / "weights" / f"cvunet-{size}.safetensors"
 
 
-def resolve(model: str, canvas: int | None = None, contract: str = "", folder: Path | None = None) -> ModelEntry:
-    """Make the entry of a model: a size's name, a file's path, the name of one of rembg's models, or `fake[:options]`.
+def resolve(
+    model: str,
+    canvas: int | None = None,
+    contract: str = "",
+    folder: Path | None = None,
+    *,
+    need_file: bool = True,
+) -> ModelEntry:
+    """Make the entry of a model: a size's name, a file's path, the name of a known model, or `fake[:options]`.
 
     `canvas` overrides the canvas's longer side in pixels. `contract` is the preprocessing contract of a third-party
-    model, where its file does not determine it. `folder` is where rembg keeps its models, by default ~/.u2net. Raises
-    ModelError, whose message says what to do.
+    model, where its file does not determine it. `folder` is where known models are kept, by default ~/.u2net, as rembg
+    has it. Without `need_file`, the file of a known model may be elsewhere: its digest is known, and enough to compute
+    job ids. Raises ModelError, whose message says what to do.
     """
     if model == "fake" or model.startswith("fake:"):
         return ModelEntry("fake", model, "fake", canvas or 128, hashlib.sha256(model.encode()).hexdigest(), None)
     names = [size.name for size in CATALOGUE]
     path = shipped_path(model) if model in names else Path(model).expanduser()
-    if model in REMBG and not path.is_file():
-        path, contract = _rembg_file(model, folder), contract or REMBG[model]
+    if model in KNOWN and not path.is_file():
+        known = KNOWN[model]
+        path, contract = known.path_in(folder or DEFAULT_FOLDER.expanduser()), contract or known.contract
+        if not path.is_file():
+            if need_file:
+                raise ModelError(_not_fetched(known, path))
+            return _without_file(known, path, canvas, contract)
     if not path.is_file():
         raise ModelError(_missing(model, names))
     if is_ours(path):
@@ -68,24 +84,32 @@ def resolve(model: str, canvas: int | None = None, contract: str = "", folder: P
     return resolve_third_party(model, path, canvas, contract)
 
 
-def known_files(folder: Path) -> dict[str, Path]:
-    """Find the models that rembg has downloaded to a folder: paths by name."""
-    return {name: folder / f"{name}.onnx" for name in REMBG if (folder / f"{name}.onnx").is_file()}
-
-
 def verify(entry: ModelEntry) -> None:
     """Raise ModelError if the file has changed since the entry was made."""
     if entry.path is not None and resolve(str(entry.path), contract=entry.contract).digest != entry.digest:
         raise ModelError(f"{entry.path} has changed since alphadrop was started: restart alphadrop.")
 
 
-def _rembg_file(name: str, folder: Path | None) -> Path:
-    path = (folder or Path("~/.u2net").expanduser()) / f"{name}.onnx"
-    if not path.is_file():
+def _not_fetched(known: KnownModel, path: Path) -> str:
+    return (
+        f"{path} does not exist: fetch it with `alphadrop models pull {known.name}` ({known.megabytes}, licence "
+        f"{known.licence.name}), or use the path of a file."
+    )
+
+
+def _without_file(known: KnownModel, path: Path, canvas: int | None, contract: str) -> ModelEntry:
+    """The entry of a known model whose file is on the machines that run it, but not on this one.
+
+    It equals the entry that they make: rembg gives these files pictures of the contract's size and no other.
+    """
+    if contract != known.contract:
+        raise ModelError(f"--model-contract {contract}: {known.name} has the contract {known.contract}.")
+    if canvas:
         raise ModelError(
-            f"{path} does not exist: rembg downloads it when it first uses {name!r}; or use a file's path."
+            f"--canvas {canvas}: whether {known.name} takes another size is only known from its file, {path}, which is "
+            f"not here. Omit --canvas, or fetch the file with `alphadrop models pull {known.name}`."
         )
-    return path
+    return ModelEntry("onnx", known.name, contract, CONTRACTS[contract].side, known.sha256, path, contract)
 
 
 def is_ours(path: Path) -> bool:
@@ -140,6 +164,6 @@ def _missing(model: str, names: list[str]) -> str:
             f"`python -m inference.training export --out runs/{model}`, or use --model nano."
         )
     return (
-        f"There is no model {model!r}: use {', '.join(names)}, one of rembg's models ({', '.join(REMBG)}), or the path "
-        "of a file (.safetensors, .onnx, .pt2 or TorchScript)."
+        f"There is no model {model!r}: use {', '.join(names)}, one of the known models ({', '.join(KNOWN)}), or the "
+        "path of a file (.safetensors, .onnx, .pt2 or TorchScript)."
     )

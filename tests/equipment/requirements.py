@@ -32,10 +32,11 @@ def configure(config: pytest.Config) -> None:
 def require_program(program: str | Path, remedy: str) -> None:
     """Skip the calling test if a program (a name in PATH, or a path) is missing; fail it with `--demand-all`."""
     if shutil.which(str(program)) is None:
-        _missing(f"{Path(program).name} is not installed: {remedy}")
+        report_missing(f"{Path(program).name} is not installed: {remedy}")
 
 
-def _missing(message: str) -> None:
+def report_missing(message: str) -> None:
+    """Skip the calling test because of something that is missing; fail it with `--demand-all`."""
     if _demanding:
         pytest.fail(message, pytrace=False)
     pytest.skip(message, allow_module_level=True)

@@ -12,6 +12,7 @@ from inference.models.registry import resolve
 from inference.models.thirdparty.contracts import CONTRACTS
 from watcher.commands.command import Command, ExitCode, require_torch
 from watcher.commands.evaluate import LeftOut, add_out_argument, existing_folder, open_engine, with_progress
+from watcher.commands.model_files import ensure_model
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import Settings
@@ -29,6 +30,7 @@ def compare(args: argparse.Namespace) -> ExitCode:
     paths = pictures_below(folder)
     if not paths:
         raise ConfigurationError(f"There is no picture in {folder}.")
+    ensure_model(settings, args.a, args.b)
     entries = [_resolve(args.a, args.contract_a, settings), _resolve(args.b, args.contract_b, settings)]
     comparison = Comparison(args.rows)
     with ExitStack() as stack:
@@ -65,7 +67,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", type=Path, metavar="IMAGES", help="folder with pictures")
     parser.add_argument("--rows", type=_positive, default=12, metavar="N", help="pictures in the sheet (default: 12)")
     add_out_argument(parser, "comparison")
-    add_settings_arguments(parser, "devices", "batch", "threads")
+    add_settings_arguments(parser, "model_source", "offline", "accept_licence", "devices", "batch", "threads")
 
 
 def _positive(text: str) -> int:

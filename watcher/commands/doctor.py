@@ -23,6 +23,7 @@ from inference.codec import decode, encode
 from inference.errors import InferenceError, ModelError
 from inference.models.entry import ModelEntry
 from inference.models.registry import resolve
+from inference.models.thirdparty.known import KNOWN
 from inference.picture import Cutout
 from watcher.commands.command import Command, ExitCode
 from watcher.commands.terminal import make_table
@@ -154,8 +155,17 @@ def _check_weights(settings: Settings) -> Check:
     if problem:
         return Check("weights", False, problem)
     facts = [f"canvas {entry.canvas or 'as the picture'}", f"sha256 {entry.digest[:12]}"]
+    facts += _origin(entry)
     facts += [f"contract {entry.contract}, tried on the CPU"] if entry.contract else []
     return Check("weights", True, f"{entry.name}: " + ", ".join(facts) + (f"; {entry.limits}" if entry.limits else ""))
+
+
+def _origin(entry: ModelEntry) -> list[str]:
+    """The licence of a known model; or that its file is not the one that is known."""
+    known = KNOWN.get(entry.name)
+    if known is None:
+        return []
+    return [f"licence {known.licence.name}" if known.sha256 == entry.digest else "not the file that rembg publishes"]
 
 
 def _check_open_files() -> Check:

@@ -15,6 +15,7 @@ from rich.progress import track
 from inference.errors import DeviceLost, ModelError
 from inference.models.entry import ModelEntry
 from watcher.commands.command import Command, ExitCode, require_torch
+from watcher.commands.model_files import ensure_model
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import Settings
@@ -46,6 +47,7 @@ def evaluate(args: argparse.Namespace) -> ExitCode:
     if not pairs:
         left_out.print()
         raise ConfigurationError(f"No picture of {args.images} has a matte of the same name in {args.alphas}.")
+    ensure_model(settings)
     entry = find_model(settings)
     with open_engine(settings, entry) as engine:
         for one in with_progress(judge_pairs(engine, pairs, left_out), "scoring", len(pairs)):
@@ -121,7 +123,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, what in (("images", "folder with pictures"), ("alphas", "folder with their true mattes")):
         parser.add_argument(name, type=Path, metavar=name.upper(), help=what)
     add_out_argument(parser, "evaluation")
-    add_settings_arguments(parser, "model", "model_contract", "canvas", "devices", "batch", "threads")
+    fetching = ("model_source", "offline", "accept_licence")
+    add_settings_arguments(parser, "model", "model_contract", "canvas", *fetching, "devices", "batch", "threads")
 
 
 COMMAND = Command(

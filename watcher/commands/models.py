@@ -1,4 +1,4 @@
-"""`alphadrop models`: the models that are here, and how to add one."""
+"""`alphadrop models`: list the models that there are, and fetch those that are known by name."""
 
 from __future__ import annotations
 
@@ -10,56 +10,115 @@ from rich.table import Table
 from rich.text import Text
 
 from inference.errors import ModelError
-from inference.models.registry import CATALOGUE, known_files, resolve
-from inference.models.thirdparty.contracts import CONTRACTS, REMBG
+from inference.models.registry import CATALOGUE, resolve, shipped_path
+from inference.models.thirdparty.contracts import CONTRACTS
+from inference.models.thirdparty.known import KNOWN, KnownModel
 from watcher.commands.command import Command, ExitCode
+from watcher.commands.model_files import download
 from watcher.commands.terminal import make_table
+from watcher.config.flags import add_settings_arguments
+from watcher.config.load import load_settings
 from watcher.config.settings import rembg_path
+from watcher.core.errors import ConfigurationError
+from watcher.telemetry.logs import configure
 
 
 def models(args: argparse.Namespace) -> ExitCode:
-    """Print the table of models."""
-    Console().print(models_table(rembg_path()))
+    """Print the tables of models and contracts."""
+    folder, console = rembg_path(), Console()
+    console.print(models_table(folder))
+    console.print(f"Known models are kept in {folder}; `alphadrop models pull NAME` fetches one.", markup=False)
+    console.print(files_table())
+    return ExitCode.OK
+
+
+def pull(args: argparse.Namespace) -> ExitCode:
+    """Fetch models by name, or check the files that are there; without a name, the model of the settings."""
+    settings = load_settings(args, need_source_and_sink=False)
+    configure(settings.log_format, settings.log_level)
+    included = {size.name for size in CATALOGUE}
+    unknown = [name for name in args.names if name not in KNOWN and name not in included]
+    if unknown:
+        raise ConfigurationError(
+            f"{unknown[0]} is not a known model: use one of {', '.join(KNOWN)}. A model of your own needs no pull: "
+            "give --model its path."
+        )
+    for name in args.names or [settings.model]:
+        if known := KNOWN.get(name):
+            path = download(known, settings)
+            print(f"{name}: {path}, {known.megabytes}, SHA-256 {known.sha256}")
+            print(f"{name}: licence {_licence(known)}, {known.licence.url}")
+        else:
+            print(f"{name}: nothing to fetch; it is not one of the models that are fetched by name")
     return ExitCode.OK
 
 
 def models_table(folder: Path) -> Table:
-    """Every named model with the state of its weights, rembg's models in `folder`, and every preprocessing contract."""
-    table = make_table("model", "weights", "about")
+    """Every named model: the state of its file in `folder`, its size and licence, and what it is good at."""
+    table = make_table("model", "file", "size", "licence", "good at")
+    for column in (table.columns[0], table.columns[2]):
+        column.no_wrap = True  # the others share what is left of a narrow terminal
     for size in CATALOGUE:
         try:
             entry = resolve(size.name)
-            found = f"shipped, canvas {entry.canvas}, sha256 {entry.digest[:12]}"
-        except ModelError as error:
-            found = str(error)
-        table.add_row(size.name, Text(found), f"{size.about} ({size.megabytes} MB at 32 bits)")
-    files = known_files(folder)
-    for name, path in files.items():
-        table.add_row(name, Text(_describe(path, REMBG[name])), Text(f"downloaded by rembg, {path}"))
-    if not files:
-        table.add_row("rembg's", Text(f"none in {folder}"), ", ".join(REMBG))
-    table.add_row("FILE", ".safetensors", "your own training: `python -m inference.training export` wrote it")
-    for contract in CONTRACTS.values():
-        table.add_row("FILE", f".onnx, .pt2, .pt with --model-contract {contract.name}", contract.about)
+            found, megabytes = f"included, sha256 {entry.digest[:12]}", shipped_path(size.name).stat().st_size / 1e6
+        except ModelError:
+            found, megabytes = "not included", size.megabytes
+        table.add_row(size.name, Text(found), f"{megabytes:.0f} MB", "MIT", size.about)
+    for known in KNOWN.values():
+        path = known.path_in(folder)
+        found = _describe(path, known) if path.is_file() else "not here"
+        table.add_row(known.name, Text(found), known.megabytes, _licence(known), known.good_at)
     return table
 
 
-def _describe(path: Path, contract: str) -> str:
+def files_table() -> Table:
+    """What a file of one's own can be."""
+    table = make_table("--model FILE", "what it is")
+    table.add_row(".safetensors", "your own training: `python -m inference.training export` wrote it")
+    for contract in CONTRACTS.values():
+        table.add_row(f".onnx, .pt2, .pt with --model-contract {contract.name}", contract.about)
+    return table
+
+
+def _licence(known: KnownModel) -> str:
+    return known.licence.name + ("" if known.licence.commercial else ", no commercial use")
+
+
+def _describe(path: Path, known: KnownModel) -> str:
     try:
-        entry = resolve(str(path), contract=contract)
+        entry = resolve(str(path), contract=known.contract)
     except ModelError as error:
         return str(error)
-    return f"{entry.contract}, sha256 {entry.digest[:12]}" + (f"; {entry.limits}" if entry.limits else "")
+    facts = [f"{entry.contract}, sha256 {entry.digest[:12]}"]
+    facts += [entry.limits] if entry.limits else []
+    facts += ["not the file that rembg publishes"] if entry.digest != known.sha256 else []
+    return "; ".join(facts)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(metavar="pull")
+    pulling = commands.add_parser(
+        "pull",
+        help="fetch known models once, and check their digests",
+        usage="alphadrop models pull [OPTION]... [NAME]...",
+        description="Fetch known models into the folder that rembg uses, ~/.u2net or $U2NET_HOME. An interrupted "
+        "download is resumed. A file is put in place only when its digest is right; a file that is already there is "
+        "checked.",
+    )
+    pulling.set_defaults(run_command=pull)
+    pulling.add_argument("names", nargs="*", metavar="NAME", help="known models (default: the one that --model names)")
+    add_settings_arguments(pulling, "model", "model_source", "offline", "accept_licence", "log_format", "log_level")
 
 
 COMMAND = Command(
     "models",
-    "list the models that are here, and show how to add your own",
+    "list the models that there are, and fetch those that are known by name",
     """\
 The value of --model is one of
   nano, lite, full                a size of alphadrop's own network
   mine.safetensors                weights from alphadrop's training
-  isnet-general-use, u2net, ...   a model that rembg keeps in ~/.u2net
+  isnet-general-use, u2net, ...   a known model, kept in ~/.u2net as rembg does
   mine.onnx, mine.pt2, mine.pt    any ONNX, torch.export or TorchScript file
 
 A third-party model has a preprocessing contract: how its input is scaled and
@@ -68,7 +127,8 @@ file, choose one of those in the table with --model-contract.""",
     """\
 examples:
   alphadrop models
-  U2NET_HOME=/srv/models alphadrop models    if rembg's are not in ~/.u2net""",
-    lambda parser: None,
+  alphadrop models pull isnet-general-use    fetch it now, not at the first run
+  U2NET_HOME=/srv/models alphadrop models    if they are not in ~/.u2net""",
+    _add_arguments,
     models,
 )

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from watcher.commands.command import Command, ExitCode, prepare, require_torch
+from watcher.commands.model_files import ensure_model
 from watcher.commands.terminal import OUTCOMES, make_table, shorten
 from watcher.config.flags import add_settings_arguments
 from watcher.config.settings import Group
@@ -34,6 +35,7 @@ def once(args: argparse.Namespace) -> ExitCode:
             "`once` uses a queue of its own: leave --queue out, or use `alphadrop work` to empty a message queue."
         )
     require_torch(Mode.ONCE)
+    ensure_model(settings)
     with Progress(sys.stderr) as progress:
         supervisor = Supervisor(settings, progress.show, mode=Mode.ONCE)
         finished = supervisor.run()

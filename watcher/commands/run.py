@@ -6,6 +6,7 @@ import argparse
 from textwrap import fill
 
 from watcher.commands.command import Command, ExitCode, prepare, require_torch
+from watcher.commands.model_files import ensure_model
 from watcher.config.flags import add_settings_arguments, flag_of
 from watcher.config.settings import OUTPUT_SETTINGS, Group
 from watcher.core.errors import ConfigurationError
@@ -40,6 +41,7 @@ def serve(args: argparse.Namespace, mode: Mode) -> ExitCode:
         )
     if mode.works:
         require_torch(mode)
+        ensure_model(settings)
     return ExitCode.OK if Supervisor(settings, mode=mode).run() else ExitCode.UNFINISHED
 
 
@@ -61,7 +63,7 @@ examples:
   alphadrop run photos cutouts                  on all GPUs, or else on the CPU
   alphadrop run photos cutouts --devices cpu:2  two workers that share the CPU
   alphadrop run photos cutouts --model isnet-general-use
-                                                a model that rembg has fetched
+                                                a known model, fetched once
   alphadrop run s3://shop/in s3://shop/out --events sqs://shop-events
   alphadrop run s3://in cutouts --s3-endpoint https://minio.example:9000
 

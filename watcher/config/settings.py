@@ -79,6 +79,7 @@ Presets = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_presets), P
 Outputs = Annotated[tuple[OutputSettings, ...], NoDecode, BeforeValidator(parse_outputs), Placeholder("OUTPUT")]
 Http = Annotated[str, AfterValidator(validators.http), Placeholder("HOST:PORT")]
 Canvas = Annotated[int | None, Field(ge=64, multiple_of=64), BeforeValidator(validators.integer), Placeholder("PIXELS")]
+ModelSource = Annotated[str, AfterValidator(validators.model_source), Field(repr=False), Placeholder("URL")]
 Contract = Annotated[str, AfterValidator(validators.contract), Placeholder("|".join(CONTRACTS))]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(validators.lower)]
 
@@ -152,7 +153,14 @@ class Settings(BaseSettings):
     a third-party model); or a list: cuda:0,cuda:1 runs a worker on each, cpu:2 two workers that share the cores"""
     model: Annotated[str, Field(min_length=1), Group.MODEL, Placeholder("NAME|FILE"), DecidesOutput.MODEL] = "nano"
     """a model that `alphadrop models` lists, such as nano or isnet-general-use, or a file: .safetensors from
-    alphadrop's training, .onnx, .pt2 or TorchScript"""
+    alphadrop's training, .onnx, .pt2 or TorchScript. A listed model that is not here yet is fetched once"""
+    model_source: Annotated[ModelSource, Group.MODEL] = ""
+    """address of a mirror to fetch listed models from, by the names of rembg's files; may contain a user and password
+    (default: rembg's release on GitHub)"""
+    offline: Annotated[Switch, Group.MODEL] = False
+    """fetch no model: fail, and say how to bring its file by hand"""
+    accept_licence: Annotated[Switch, Group.MODEL] = False
+    """allow fetching models whose licence forbids commercial use"""
     model_contract: Annotated[Contract, Group.MODEL, DecidesOutput.MODEL] = ""
     """preprocessing contract of a third-party model; needed only where alphadrop cannot detect it from the file"""
     canvas: Annotated[Canvas, Group.MODEL, DecidesOutput.MODEL] = None
@@ -251,7 +259,7 @@ class Settings(BaseSettings):
 
     @property
     def rembg_path(self) -> Path:
-        """The folder in which rembg keeps its models."""
+        """The folder in which rembg keeps its models, and alphadrop those that it fetches."""
         return rembg_path()
 
     @property

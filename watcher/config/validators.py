@@ -165,6 +165,14 @@ def endpoint(value: str) -> str:
     return value.rstrip("/")
 
 
+def model_source(value: str) -> str:
+    """The http:// or https:// address of a folder with model files; or "". No message repeats it: see `queue`."""
+    parts = urlsplit(value)
+    if value and not (parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment):
+        raise ValueError("must be an address such as https://mirror.example/models")
+    return value.rstrip("/")
+
+
 def output_name(value: str) -> str:
     """The pattern of a cut-out's keys."""
     return key_pattern(value, ("png",))

@@ -86,25 +86,6 @@ CONTRACTS: Mapping[str, Contract] = MappingProxyType(
 )
 """By name, which is what `--model-contract` takes."""
 
-REMBG: Mapping[str, str] = MappingProxyType(
-    {
-        "u2net": "u2net",
-        "u2netp": "u2net",
-        "u2net_human_seg": "u2net",
-        "silueta": "u2net",
-        "isnet-general-use": "isnet",
-        "birefnet-general": "birefnet",
-        "birefnet-general-lite": "birefnet",
-        "birefnet-portrait": "birefnet",
-        "birefnet-dis": "birefnet",
-        "birefnet-hrsod": "birefnet",
-        "birefnet-cod": "birefnet",
-        "birefnet-massive": "birefnet",
-        "bria-rmbg": "rmbg",
-    }
-)
-"""Models that rembg keeps as NAME.onnx in its folder, and their contracts."""
-
 
 def canvas_for(contract: Contract, fixed: tuple[int, int], side: int, width: int, height: int) -> tuple[int, int]:
     """Return the (height, width) to which a picture is resized. `fixed` is what the file fixes, 0 where it does not."""

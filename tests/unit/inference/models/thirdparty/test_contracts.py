@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from inference import BatchStats, Engine, EngineOptions, Picture
 from inference.errors import ModelError
 from inference.models.registry import resolve
-from inference.models.thirdparty.contracts import CONTRACTS, LONGEST, REMBG, canvas_for, warmup_canvases
+from inference.models.thirdparty.contracts import CONTRACTS, LONGEST, canvas_for, warmup_canvases
+from inference.models.thirdparty.known import KNOWN
 from tests.equipment import onnx_files
 
 Pixels = NDArray[np.uint8]
@@ -149,4 +150,4 @@ def test_the_warm_up_includes_the_largest_canvas(contract) -> None:
 
 
 def test_every_rembg_model_has_a_contract() -> None:
-    assert set(REMBG.values()) <= set(CONTRACTS)
+    assert {model.contract for model in KNOWN.values()} <= set(CONTRACTS)

@@ -16,7 +16,8 @@ from inference import Engine, EngineOptions, Picture
 from inference.errors import ModelError
 from inference.models.entry import ModelEntry
 from inference.models.registry import resolve, verify
-from inference.models.thirdparty.contracts import CONTRACTS, REMBG
+from inference.models.thirdparty.contracts import CONTRACTS
+from inference.models.thirdparty.known import KNOWN
 from inference.models.thirdparty.onnx_header import read_onnx
 from tests.equipment import onnx_files
 from tests.equipment.onnx_files import Graph
@@ -230,7 +231,7 @@ def test_a_missing_rembg_model_says_where_it_should_be(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_rembg_models(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="birefnet-general-lite"):
         resolve("isnet-anime", folder=tmp_path)
-    assert "isnet-anime" not in REMBG  # it needs another normalisation
+    assert "isnet-anime" not in KNOWN  # it needs another normalisation
 
 
 # Other processes.
