@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+MOST_REDUCTION = 64
+"""A side is made this many times smaller by antialiasing, at most; see `prior_reduction`."""
+
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize B x C x H x W to `size` (height, width): bilinear, with antialiasing.
@@ -14,9 +17,33 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(x.shape[-2:]) == size:
         return x
-    if x.dtype == torch.uint8 and x.device.type != "cpu":  # torch implements it for uint8 only on CPUs
-        return F.interpolate(x.half(), size=size, mode="bilinear", antialias=True, align_corners=False)
+    if x.device.type != "cpu":  # torch implements it for uint8 only on CPUs
+        return resize_floats(x, size)
     return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def resize_floats(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize B x C x H x W to `size` (height, width) as `resize` does, but in floats: uint8 becomes float16.
+
+    On a CPU it becomes float32, since torch has no antialiasing for float16 there.
+    """
+    if not x.is_floating_point():
+        x = x.float() if x.device.type == "cpu" else x.half()
+    if tuple(x.shape[-2:]) == size:
+        return x
+    factors = [prior_reduction(*sides) for sides in zip(x.shape[-2:], size, strict=True)]
+    if max(factors) > 1:
+        x = F.avg_pool2d(x, factors, ceil_mode=True)
+    return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def prior_reduction(side: int, into: int) -> int:
+    """Return the power of two by which a side is averaged down before the rest is resized with antialiasing.
+
+    CUDA's antialiasing keeps the weights of all pixels that it averages in 48 KiB of shared memory. Beyond a reduction
+    of about 190 it refuses with "Too much shared memory required"; MOST_REDUCTION leaves room.
+    """
+    return 1 << ((side - 1) // (into * MOST_REDUCTION)).bit_length()
 
 
 def resize_pixels(pixels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -28,9 +55,22 @@ def resize_pixels(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return rounded.to(torch.uint8)[0].permute(1, 2, 0).contiguous()
 
 
+def resize_all_pixels(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize B x H x W x C uint8 to B x h x w x C uint8, contiguous."""
+    if pixels.shape[1:3] == size:
+        return pixels
+    resized = resize_floats(pixels.movedim(-1, 1), size)
+    return resized.round().to(torch.uint8).movedim(1, -1).contiguous()
+
+
 def to_canvas(pixels: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """Scale H x W x 3 (or x 4, whose last channel is ignored) uint8 to 1 x 3 x h x w in 0..1, a model's input."""
     return resize(pixels.permute(2, 0, 1)[None], size)[:, :3].to(dtype) / 255
+
+
+def to_canvases(pixels: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """Scale B x H x W x 3 (or x 4, whose last channel is ignored) uint8 to B x 3 x h x w in 0..1."""
+    return resize_floats(pixels[..., :3].movedim(-1, 1), size).to(dtype) / 255
 
 
 def sample(planes: Tensor, indices: Tensor, shape: torch.Size) -> Tensor:

@@ -44,7 +44,7 @@ def rgb_to_rgbx(pixels: Tensor) -> Tensor:
 
 
 def words(rgba: Tensor) -> Tensor:
-    """View contiguous H x W x 4 uint8 as H x W int32, one word a pixel, red in the lowest byte. Shares the memory."""
+    """View contiguous ... x 4 uint8 as ... int32, one word a pixel, red in the lowest byte. Shares the memory."""
     return rgba.view(torch.int32)[..., 0]
 
 

@@ -28,6 +28,8 @@ class Hardware:
 
     needs_warmup = False
     """Whether every shape of a batch is run before the first picture."""
+    whole_batches = False
+    """Whether pictures of one size are refined and cut out together, with few operations, or one after the other."""
     memory: MemoryProbe | None = None
     capture: CaptureGraph | None = None
     gpu: Gpu | None = None
@@ -53,6 +55,7 @@ class CudaHardware(Hardware):
     """A CUDA device. Batch sizes are rounded up to few shapes, so that each is run, and captured, in the warm-up."""
 
     needs_warmup = True
+    whole_batches = True
 
     def __init__(self, device: torch.device, graphs: bool = True) -> None:
         """`graphs` is whether CUDA graphs may be captured."""

@@ -11,8 +11,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from inference.batched_foreground import cut_out as cut_out_all
 from inference.batcher import Batch, Batcher
 from inference.device.cuda_graphs import CudaGraphs
 from inference.device.hardware import Hardware, device_memory
@@ -22,7 +24,7 @@ from inference.errors import DeviceLost, PictureTooLargeForDevice
 from inference.foreground import cut_out
 from inference.models.base import MattingModel
 from inference.picture import BatchStats, Cutout, Picture
-from inference.resampling import resize_pixels, to_canvas
+from inference.resampling import resize_all_pixels, resize_pixels, to_canvas, to_canvases
 from inference.rgba import rgb_to_rgbx
 
 BATCHES_BEFORE_GROWTH = 50
@@ -38,6 +40,10 @@ class InferenceRequest:
 
     picture: Picture
     future: Future[Cutout]
+
+
+Deliver = Callable[[Batch[InferenceRequest], float, InferenceRequest, Download], None]
+"""Resolves the future of a request of a batch that was started at this monotonic time."""
 
 
 @dataclass(frozen=True)
@@ -187,25 +193,54 @@ class DeviceThread(threading.Thread):
             self.hardware.transfers.finish_uploads()
 
     def _infer(self, batch: Batch[InferenceRequest], requests: Sequence[InferenceRequest], detail: float) -> None:
-        started, transfers = time.monotonic(), self.hardware.transfers
+        if self.hardware.whole_batches:
+            self._infer_together(batch, requests, detail)
+        else:
+            self._infer_one_by_one(batch, requests, detail)
+
+    def _infer_one_by_one(
+        self, batch: Batch[InferenceRequest], requests: Sequence[InferenceRequest], detail: float
+    ) -> None:
+        downloads = _Downloads(self._deliver, batch)
         size = self._model.canvas(requests[0].picture.width, requests[0].picture.height)
         with self._core_lock:
             pictures, canvases = self._upload(requests, size)
             coarse = self.graphs.coarse(canvases)
-        downloads: deque[tuple[InferenceRequest, Download]] = deque()
-        try:
+        with downloads:
             for index, request in enumerate(requests):
                 picture, pictures[index] = pictures[index], None  # type: ignore[call-overload]  # frees it after this turn
                 with self._core_lock:
                     cut_out(picture, self._alpha(picture, [part[index : index + 1] for part in coarse], detail))
-                downloads.append((request, transfers.download(picture)))
+                downloads.add(request, self.hardware.transfers.download(picture))
                 del picture
-                while downloads and downloads[0][1].done():
-                    self._deliver(batch, started, *downloads.popleft())
-        finally:  # also where memory has run out: the pictures before that are finished
-            while downloads:
-                downloads[0][1].wait()
-                self._deliver(batch, started, *downloads.popleft())
+                downloads.deliver_done()
+
+    def _infer_together(
+        self, batch: Batch[InferenceRequest], requests: Sequence[InferenceRequest], detail: float
+    ) -> None:
+        """Refine and cut out pictures of one size together, which takes far fewer kernel launches."""
+        downloads = _Downloads(self._deliver, batch)
+        size = self._model.canvas(requests[0].picture.width, requests[0].picture.height)
+        groups = group_by_size(requests)
+        uploaded = [upload_all([request.picture for request in group], self.hardware.transfers) for group in groups]
+        canvases = [to_canvases(pictures, size, self._model.dtype) for pictures in uploaded]
+        lengths = [len(group) for group in groups]
+        parts = [torch.split(part, lengths) for part in self._run_coarse(canvases, len(requests))]
+        with downloads:
+            for index, (group, coarse) in enumerate(zip(groups, zip(*parts, strict=True), strict=True)):
+                pictures, uploaded[index] = uploaded[index], None  # type: ignore[call-overload]  # frees it after this turn
+                cut_out_all(pictures, self._alphas(pictures, coarse, detail))
+                for request, picture in zip(group, pictures, strict=True):
+                    downloads.add(request, self.hardware.transfers.download(picture))
+                del pictures
+                downloads.deliver_done()
+
+    def _run_coarse(self, canvases: Sequence[Tensor], count: int) -> list[Tensor]:
+        """Run the coarse step on all canvases, padded to a shape that is warm; the results of `count` pictures."""
+        padding = self.hardware.slots_for(count) - count
+        filled = [*canvases, canvases[0][:1].expand(padding, -1, -1, -1)] if padding else list(canvases)
+        batch = torch.cat(filled) if len(filled) > 1 else filled[0]
+        return [part[:count] for part in self.graphs.coarse(batch)]
 
     def _upload(self, requests: Sequence[InferenceRequest], size: tuple[int, int]) -> tuple[list[Tensor], Tensor]:
         """Upload the pictures, and scale them to canvases: H x W x 4 uint8 each, and slots x 3 x h x w."""
@@ -224,8 +259,14 @@ class DeviceThread(threading.Thread):
     def _alpha(self, picture: Tensor, coarse: Sequence[Tensor], detail: float) -> Tensor:
         """Compute alpha H x W uint8 for a picture H x W x 4 uint8, refined at the scale `detail`."""
         height, width = picture.shape[:2]
-        scaled = resize_pixels(picture, (max(1, round(height * detail)), max(1, round(width * detail))))
+        scaled = resize_pixels(picture, scaled_size(height, width, detail))
         return resize_pixels(self._model.refine(scaled, coarse)[..., None], (height, width))[..., 0]
+
+    def _alphas(self, pictures: Tensor, coarse: Sequence[Tensor], detail: float) -> Tensor:
+        """Compute alpha B x H x W uint8 for pictures B x H x W x 4 uint8, refined at the scale `detail`."""
+        height, width = pictures.shape[1:3]
+        scaled = resize_all_pixels(pictures, scaled_size(height, width, detail))
+        return resize_all_pixels(self._model.refine_all(scaled, coarse)[..., None], (height, width))[..., 0]
 
     def _stats(self, batch: Batch[InferenceRequest], seconds: float) -> BatchStats:
         size = len(batch.items)
@@ -269,6 +310,54 @@ class DeviceThread(threading.Thread):
             self.ready.set_exception(error)
         for request in [*self._batcher.drain(), *self._running]:
             set_error(request.future, lost)
+
+
+class _Downloads:
+    """Cut-outs of a batch on their way back; delivers each that is done, and at the end waits for the others.
+
+    At the end also means where memory has run out: the pictures before that are finished.
+    """
+
+    def __init__(self, deliver: Deliver, batch: Batch[InferenceRequest]) -> None:
+        self._deliver, self._batch, self._started = deliver, batch, time.monotonic()
+        self._pending: deque[tuple[InferenceRequest, Download]] = deque()
+
+    def add(self, request: InferenceRequest, download: Download) -> None:
+        self._pending.append((request, download))
+
+    def deliver_done(self) -> None:
+        """Deliver, in order, what has been copied by now."""
+        while self._pending and self._pending[0][1].done():
+            self._deliver_next()
+
+    def _deliver_next(self) -> None:
+        self._deliver(self._batch, self._started, *self._pending.popleft())
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        while self._pending:
+            self._pending[0][1].wait()
+            self._deliver_next()
+
+
+def group_by_size(requests: Sequence[InferenceRequest]) -> list[list[InferenceRequest]]:
+    """Group requests whose pictures have the same height and width, in the order of their first ones."""
+    groups: dict[tuple[int, int], list[InferenceRequest]] = {}
+    for request in requests:
+        groups.setdefault((request.picture.height, request.picture.width), []).append(request)
+    return list(groups.values())
+
+
+def scaled_size(height: int, width: int, detail: float) -> tuple[int, int]:
+    """Multiply a size by `detail`; no side becomes shorter than a pixel."""
+    return max(1, round(height * detail)), max(1, round(width * detail))
+
+
+def upload_all(pictures: Sequence[Picture], transfers: Transfers) -> Tensor:
+    """Upload pictures of one size as B x H x W x 4 uint8, fourth channel undefined."""
+    return F.pad(torch.stack([transfers.upload(torch.from_numpy(picture.pixels)) for picture in pictures]), (0, 1))
 
 
 def upload(picture: Picture, transfers: Transfers) -> Tensor:

@@ -42,6 +42,14 @@ class MattingModel(ABC):
         """
         return as_bytes(guided_upsample(coarse[0], picture[..., :3]))
 
+    def refine_all(self, pictures: Tensor, coarse: Sequence[Tensor]) -> Tensor:
+        """Compute alpha B x H x W uint8 for pictures of one size, B x H x W x 4 uint8, from what `coarse` returned.
+
+        Where the device is a GPU, the engine calls this instead of `refine`. The default calls `refine` for each.
+        """
+        one_by_one = zip(pictures, *(torch.split(part, 1) for part in coarse), strict=True)
+        return torch.stack([self.refine(picture, parts) for picture, *parts in one_by_one])
+
     def canvas(self, width: int, height: int) -> tuple[int, int]:
         """Return the (height, width) to which a picture of this size is scaled for `coarse`. Thread-safe."""
         return canvas_size(width, height, self.side)

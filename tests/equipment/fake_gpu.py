@@ -65,6 +65,7 @@ class FakeGpu(Hardware):
     """
 
     needs_warmup = True
+    whole_batches = True
 
     def __init__(
         self,

@@ -3,31 +3,63 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 
 import inference.device.thread
+from inference import batched_foreground
 from inference.device.cuda_graphs import CudaGraphs
+from inference.models import batched_band
 from inference.models.base import MattingModel
 from watcher.commands.bench.timing import Times
 
 Hook = Callable[[str], AbstractContextManager[Any]]
 """Makes the context manager that a call of the named step runs in."""
 
-THREAD_STEPS = {"upload": "upload", "decontaminate": "cut_out"}
-"""Steps that are functions of the module `thread`, by the function's name. All other steps are methods."""
+Target = tuple[object, str, str]
+"""A module, class or object, the name of its function, and the step that the function is."""
+
+THREAD_STEPS = {
+    "upload": "upload",
+    "upload_all": "upload",
+    "cut_out": "decontaminate",
+    "cut_out_all": "decontaminate",
+}
+"""The step of each function of the module `thread` that is one. All other steps are methods."""
+
+
+def wrap_steps(model: MattingModel, hook: Hook) -> AbstractContextManager[None]:
+    """Until the block ends, run every step of a device thread that has this model within `hook(step)`."""
+    targets: list[Target] = [(model, name, "refine") for name in ("refine", "refine_all")]
+    targets.append((CudaGraphs, "coarse", "coarse"))
+    return wrap_functions(
+        [*targets, *((inference.device.thread, name, step) for name, step in THREAD_STEPS.items())], hook
+    )
+
+
+def fine_steps(model: MattingModel) -> list[Target]:
+    """List the steps of a whole batch; some are within others, such as the pyramid within the edge head."""
+    thread = inference.device.thread
+    return [
+        (thread, "upload_all", "upload"),
+        (thread, "to_canvases", "canvas"),
+        (CudaGraphs, "coarse", "coarse"),
+        (model, "refine_all", "edge head"),
+        (batched_band, "pyramid", "pyramid"),
+        (batched_band, "upsample", "lifting"),
+        (thread, "cut_out_all", "cut-out"),
+        (batched_foreground, "decontaminate", "decontamination"),
+    ]
 
 
 @contextmanager
-def wrap_steps(model: MattingModel, hook: Hook) -> Iterator[None]:
-    """Until the block ends, run every step of a device thread that has this model within `hook(step)`."""
-    targets: list[tuple[object, str, str]] = [(model, "refine", "refine"), (CudaGraphs, "coarse", "coarse")]
-    targets += [(inference.device.thread, step, name) for step, name in THREAD_STEPS.items()]
-    originals = [(owner, name, getattr(owner, name)) for owner, _, name in targets]
-    for (owner, step, name), (_, _, function) in zip(targets, originals, strict=True):
+def wrap_functions(targets: Sequence[Target], hook: Hook) -> Iterator[None]:
+    """Until the block ends, run these functions within `hook(step)`."""
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in targets]
+    for (owner, name, step), (_, _, function) in zip(targets, originals, strict=True):
         setattr(owner, name, _wrapped(function, step, hook))
     try:
         yield

@@ -23,12 +23,14 @@ from typing import Any, TextIO
 import torch
 
 from inference.codec import decode, encode
+from inference.device.hardware import hardware_for
 from inference.engine import Engine, EngineOptions, open_device
 from inference.models import open_model
 from inference.models.base import MattingModel
 from inference.models.registry import resolve
 from inference.picture import Cutout, Picture
 from watcher.commands.bench.engine.engine_process import EngineProcessConfig
+from watcher.commands.bench.engine.launch_counts import StandIn, count_launches
 from watcher.commands.bench.engine.operation_counts import OperationCounts, copy_rate, matmul_rate
 from watcher.commands.bench.engine.step_hooks import StepTimer, wrap_steps
 from watcher.commands.bench.timing import Times
@@ -270,8 +272,18 @@ def roofline(runner: TaskRunner, file: str, repeats: int) -> Answer:
     }
 
 
+def launches(runner: TaskRunner, files: list[str], batch: int) -> Answer:
+    """Launches, and how often the host waits, by step for one batch; on a CPU, what they would be on a card."""
+    runner.close()
+    torch.set_num_threads(runner.config.threads)
+    pictures = [decode(Path(files[index % len(files)]).read_bytes()) for index in range(batch)]
+    hardware = StandIn(runner.device) if runner.device.type == "cpu" else hardware_for(runner.device, graphs=False)
+    counts = count_launches(runner.open_model(), hardware, pictures)
+    return {"launches": dict(counts.launches), "waits": dict(counts.waits)}
+
+
 _TASKS: dict[str, Callable[..., Answer]] = {
-    task.__name__: task for task in (facts, single, prepare, stream, pipelined, lockstep, stages, roofline)
+    task.__name__: task for task in (facts, single, prepare, stream, pipelined, lockstep, stages, roofline, launches)
 }
 
 

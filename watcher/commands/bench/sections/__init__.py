@@ -20,6 +20,7 @@ SECTIONS: Mapping[str, str] = {
     "encoders": "PNG encoders",
     "processes": "one process per device, or one for all",
     "simulated": "1, 2, 4 and 8 devices that use no CPU time",
+    "launches": "kernel launches of a card by step, counted on any machine",
     "roofline": "operations and bytes against the device's rates",
 }
 """Name for `--only` and what the section measures, in the order of the report."""
