@@ -14,6 +14,7 @@ from inference.device.pinned_memory import Arena
 from inference.device.transfers import StreamedTransfers, Transfers
 from inference.models.fake import FakeModel, FakeOptions
 from tests.equipment.fake_gpu import DelayedCopies, DelayedCopy, FakeGpu
+from watcher.commands.bench.engine.launch_counts import StandIn
 
 CPU = torch.device("cpu")
 
@@ -26,8 +27,8 @@ def picture(number: int, height: int = 60, width: int = 80) -> Picture:
     return Picture(pixels)
 
 
-def cut_out_on_the_cpu(pictures: list[Picture]) -> list[NDArray[np.uint8]]:
-    with Engine(EngineOptions(), model=FakeModel()) as engine:
+def cut_out_without_copies(pictures: list[Picture]) -> list[NDArray[np.uint8]]:
+    with Engine(EngineOptions(), model=FakeModel(), hardware=StandIn(CPU)) as engine:
         return [engine.submit(p).result().pixels for p in pictures]
 
 
@@ -37,7 +38,7 @@ def test_cut_outs_are_the_same_with_plenty_little_or_no_pinned_memory(pinned: in
     gpu = FakeGpu(model := FakeModel(), pinned=pinned)
     with Engine(EngineOptions(), model=model, hardware=gpu) as engine:
         found = [future.result().pixels for future in [engine.submit(p) for p in pictures]]
-        for pixels, wanted in zip(found, cut_out_on_the_cpu(pictures), strict=True):
+        for pixels, wanted in zip(found, cut_out_without_copies(pictures), strict=True):
             assert np.array_equal(pixels, wanted)
     assert pinned < 1 << 22 or len(gpu.copies.downloads) == 24
 
@@ -61,10 +62,10 @@ def test_pinned_memory_is_reused_when_pictures_and_cut_outs_are_gone():
     assert gpu.arena.allocate((1 << 17,)) is not None
 
 
-def test_the_next_picture_is_computed_while_a_cut_out_is_downloaded():
+def test_pictures_of_the_next_size_are_computed_while_cut_outs_are_downloaded():
     gpu = FakeGpu(model := FakeModel())
     engine = Engine(EngineOptions(batch=4, max_wait=30), model=model, hardware=gpu)
-    futures = [engine.submit(picture(number)) for number in range(4)]
+    futures = [engine.submit(picture(number, 60 + number)) for number in range(4)]
     with engine:
         wait(futures)
     assert [copy.waits for copy in gpu.copies.downloads] == [0, 0, 0, 1], "only the last one of a batch is waited for"
