@@ -128,7 +128,7 @@ class ReadyReport(Message):
 
 
 class OutputReport(Message):
-    """One output was written."""
+    """One output of an image."""
 
     name: str
     """Its name in the settings."""
@@ -139,6 +139,10 @@ class OutputReport(Message):
     height: int
     box: tuple[int, int, int, int] | None = None
     """Where the object is: left, top, right and bottom in pixels, the last two exclusive; None if it is empty."""
+    sha256: str = ""
+    """Of its bytes, in hex digits; only where a manifest wants it."""
+    written: bool = True
+    """False if it was there already; such outputs are listed only where a manifest wants them."""
 
 
 class ImageReport(Message):
@@ -151,7 +155,7 @@ class ImageReport(Message):
     output: str = ""
     """The key of its output, or that of `Job.output` if there are several."""
     outputs: list[OutputReport] = []
-    """The outputs that were written, which may be fewer than the image has."""
+    """The outputs that were written, which may be fewer than the image has; all of them where a manifest wants them."""
     reason: str = ""
     """Why it was rejected, else empty."""
     detail: str = ""

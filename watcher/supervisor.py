@@ -206,7 +206,9 @@ class Supervisor:
             )
 
         report_timeout = min(REPORT_TIMEOUT, settings.device_timeout)
-        telemetry = Telemetry(self.metrics, self.health, self.run_summary, self._trace)
+        telemetry = Telemetry(
+            self.metrics, self.health, self.run_summary, self._trace, parts.wiring.open_manifest(parts.counts)
+        )
         return WorkerMonitor(
             workers.devices,
             make_start,

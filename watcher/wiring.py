@@ -17,6 +17,7 @@ from watcher.aws.clients import AwsOptions
 from watcher.config.outputs import OutputSettings
 from watcher.config.preflight import key_inside, moved_to
 from watcher.config.settings import DecidesOutput, Settings, settings_that_decide
+from watcher.config.validators import place_uri
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Job, Mode, OutputRecipe, Recipe
@@ -28,6 +29,7 @@ from watcher.sources.events import encode_arrival
 from watcher.sources.source_filter import SourceFilter
 from watcher.stores import ConditionalWrites, PutOptions, S3Config, open_store
 from watcher.stores.base import Store
+from watcher.telemetry.manifest import BucketManifest, FileManifest, ManifestWriter
 
 
 def find_model(settings: Settings, *, need_file: bool = True) -> ModelEntry:
@@ -162,6 +164,15 @@ class Wiring:
     def open_sink(self, counts: Counts) -> Store:
         """The sink's store."""
         return open_store(self.sink, self.sink_s3, counts)
+
+    def open_manifest(self, counts: Counts) -> ManifestWriter | None:
+        """What adds finished images to the manifest; None if there is none."""
+        place, path = self.settings.manifest, self.settings.manifest_path
+        if not place:
+            return None
+        config = self.sink_s3
+        manifest = FileManifest(path) if path else BucketManifest(open_store(place_uri(place), config, counts))
+        return ManifestWriter(manifest, self.source, self.sink)
 
     def open_queue(self, counts: Counts, *, capacity: int = 1) -> Queue:
         """The queue, for at most `capacity` jobs in flight. Raises ConfigurationError or Unavailable."""

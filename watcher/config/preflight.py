@@ -22,6 +22,7 @@ def check_settings(settings: Settings, mode: Mode = Mode.RUN) -> None:
         *_folder_problems(settings),
         *_after_problems(settings),
         *_bucket_problems(settings.source_uri, settings.sink_uri, settings.exclude_sink),
+        *_manifest_problems(settings.manifest_path),
         *_queue_problems(settings),
         *(_event_problems(settings) if mode in (Mode.RUN, Mode.WATCH) else ()),
     ]
@@ -86,6 +87,17 @@ def _same(one: Path, other: Path) -> bool:
         return one == other or os.path.samefile(one, other)
     except OSError:
         return False
+
+
+def _manifest_problems(path: Path | None) -> Iterator[str]:
+    if path is None:
+        return
+    if path.is_dir():
+        yield f"--manifest {path} is a folder: name a file in it, such as {path / 'manifest.jsonl'}."
+    elif not path.parent.is_dir():
+        yield f"--manifest {path}: the folder {path.parent} does not exist; create it."
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        yield f"--manifest {path} is not writable by this user: give write permission."
 
 
 # Buckets.

@@ -64,6 +64,7 @@ Seconds = Annotated[Number, Field(ge=0), Placeholder("SECONDS")]
 Interval = Annotated[Number, Field(gt=0), Placeholder("SECONDS")]
 Switch = Annotated[bool, BeforeValidator(validators.switch)]
 Name = Annotated[str, Placeholder("NAME")]
+ManifestPlace = Annotated[str, AfterValidator(validators.manifest), Placeholder("FILE")]
 Place = Annotated[str, AfterValidator(validators.place)]
 Queue = Annotated[str, AfterValidator(validators.queue), Field(repr=False), Placeholder("QUEUE")]
 Events = Annotated[
@@ -104,6 +105,9 @@ class Settings(BaseSettings):
     output: Annotated[Outputs, Group.OUTPUTS, DecidesOutput.OUTPUT] = ()
     """one more output: a preset or format, and what to change in it, such as webp,quality=85 or
     shopify,shadow=0.4,name=web; may be given several times. A TOML file has a table [[output]] for each"""
+    manifest: Annotated[ManifestPlace, Group.OUTPUTS] = ""
+    """file to which one line of JSON is added for each finished image: its outputs with their sizes and SHA-256, or why
+    it was rejected; or s3://BUCKET/PREFIX, which gets an object with that line"""
     exclude_sink: Annotated[Switch, Group.PLACES] = False
     """allow a sink inside the source, and ignore the images in it"""
     after: Annotated[After, Group.PLACES] = "keep"
@@ -247,6 +251,12 @@ class Settings(BaseSettings):
     def sink_path(self) -> Path | None:
         """The sink as a folder, whether it exists or not; None for a bucket."""
         return None if validators.is_bucket(self.sink) else validators.folder_path(self.sink)
+
+    @property
+    def manifest_path(self) -> Path | None:
+        """The manifest as a file, absolute; None for a bucket, or if there is none."""
+        is_file = self.manifest and not validators.is_bucket(self.manifest)
+        return validators.folder_path(self.manifest) if is_file else None
 
     @property
     def state_path(self) -> Path:

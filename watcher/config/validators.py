@@ -69,6 +69,11 @@ def place(value: str) -> str:
     return value
 
 
+def manifest(value: str) -> str:
+    """A file's path or file:// address, s3://BUCKET/PREFIX, or ""."""
+    return place(value) if value else value
+
+
 def is_bucket(value: str) -> bool:
     """Whether a place is a bucket rather than a folder."""
     return value[:5].lower() == "s3://"

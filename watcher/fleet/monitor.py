@@ -19,6 +19,7 @@ from watcher.queues.base import EmbeddedQueue
 from watcher.stores.base import Store
 from watcher.stores.error_records import write_error_record
 from watcher.telemetry.health import Health
+from watcher.telemetry.manifest import ManifestWriter
 from watcher.telemetry.metrics import Metrics
 from watcher.telemetry.run_summary import RunSummary, log_image
 from watcher.telemetry.tracing import Trace
@@ -46,6 +47,8 @@ class Telemetry:
     health: Health
     summary: RunSummary
     trace: Trace
+    manifest: ManifestWriter | None = None
+    """Lists the images that are rejected here, not by a worker."""
 
 
 @dataclass
@@ -174,10 +177,6 @@ class WorkerMonitor:
             self._sink.sweep()  # the temporary file that it was writing
 
     def _quarantine(self, worker: str, job: Job, rejection: Rejection) -> None:
-        try:
-            write_error_record(self._sink, job, rejection)
-        except Unavailable as error:
-            log.error("error_record_failed", key=job.ref.key, problem=str(error))
         report = ImageReport(
             key=job.ref.key,
             job=job.id,
@@ -187,6 +186,12 @@ class WorkerMonitor:
             detail=rejection.detail,
             stage="infer",
         )
+        try:
+            write_error_record(self._sink, job, rejection)
+            if self._telemetry.manifest:
+                self._telemetry.manifest.add(report)
+        except Unavailable as error:
+            log.error("error_record_failed", key=job.ref.key, problem=str(error))
         self._handle_report(worker, report)
 
     def _update_states(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, unquote
 
@@ -50,6 +51,19 @@ def output_text(output: Output, facts: Facts | None = None) -> dict[str, str]:
 def read_output_text(text: Mapping[str, str]) -> OutputInfo:
     """Read which output a file is from its text; OutputInfo(None, None) if alphadrop did not write it."""
     return OutputInfo(text.get(KEYWORD + _OUTPUT) or text.get(KEYWORD + _JOB), text.get(KEYWORD + _SOURCE))
+
+
+def read_box(text: Mapping[str, str]) -> tuple[int, int, int, int] | None:
+    """Where the object is by a file's text, as in `Facts.box`; None if it is empty or the file does not say.
+
+    >>> read_box({"alphadrop:box": "1,2,30,40"})
+    (1, 2, 30, 40)
+    """
+    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text.get(KEYWORD + "box", ""))
+    if match is None:
+        return None
+    left, top, right, bottom = map(int, match.groups())
+    return left, top, right, bottom
 
 
 def read_output_info(read: Callable[[int, int], bytes], size: int) -> OutputInfo | None:

@@ -99,8 +99,12 @@ def _create_provider() -> TracerProvider:
     return provider
 
 
-def _attributes(device: str, report: TracedReport) -> dict[str, str | int | float]:
-    attributes: dict[str, str | int | float] = {"key": _valid_text(report.key), "job": report.job, "device": device}
+def _attributes(device: str, report: TracedReport) -> dict[str, str | int | float | list[str]]:
+    attributes: dict[str, str | int | float | list[str]] = {
+        "key": _valid_text(report.key),
+        "job": report.job,
+        "device": device,
+    }
     if isinstance(report, UnavailableReport):
         attributes |= {"outcome": REQUEUED, "reason": report.reason, "stage": report.stage}
     else:
@@ -108,6 +112,8 @@ def _attributes(device: str, report: TracedReport) -> dict[str, str | int | floa
         attributes |= {"bytes_out": report.bytes_out, "pixels": report.pixels, "coverage": report.coverage}
     if isinstance(report, ImageReport) and report.reason:
         attributes |= {"reason": report.reason, "stage": report.stage}
+    if isinstance(report, ImageReport) and len(report.outputs) > 1:
+        attributes["outputs"] = [_valid_text(output.key) for output in report.outputs if output.written]
     if isinstance(report, ImageReport) and report.empty:
         attributes["empty"] = True
     return {f"alphadrop.{name}": value for name, value in attributes.items()}

@@ -22,11 +22,13 @@ from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError, Gone, Rejected, Stale, Unavailable, WatcherError
 from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Output, Rejection
 from watcher.core.reasons import Reason
-from watcher.protocol import ImageReport, OutputReport, Report, UnavailableReport
+from watcher.protocol import ImageReport, Report, UnavailableReport
 from watcher.stores.base import OutputInfo, Store
 from watcher.stores.error_records import delete_error_record, write_error_record
+from watcher.telemetry.manifest import ManifestWriter
 from watcher.worker.crash_markers import CrashMarker, CrashMarkers
 from watcher.worker.output_maker import EncodedOutput, OutputMaker, PlannedOutput, needed_of_source, pixels_in_memory
+from watcher.worker.output_report import report_of, report_of_present
 from watcher.worker.output_writer import OutputWriter
 from watcher.worker.stage_timer import Occupancy, StageTimer
 
@@ -102,6 +104,8 @@ class ImagePath:
     recheck: bool = False
     """Whether to look at the image again after its output was written: where no event may report that it was
     overwritten meanwhile, or nothing else keeps an old version from replacing the output of a newer one."""
+    manifest: ManifestWriter | None = None
+    """Lists each finished image before its lease ends, so that none is missing after a kill."""
     occupancy: Occupancy = field(default_factory=Occupancy)
     """Counts the images in each stage."""
 
@@ -138,6 +142,8 @@ class ImagePath:
     def _make_outputs(self, lease: Lease, timer: StageTimer) -> Outcome:
         job, plans = lease.job, self.outputs.plan(lease.job.ref)
         outdated = self._writer.outdated([plan.output for plan in plans])
+        if self.manifest:
+            timer.outputs += [report_of_present(self.sink, plan) for plan in plans if plan.output not in outdated]
         if not outdated:  # an earlier worker put them, and died before the acknowledgement
             return Outcome.ALREADY_DONE
         plans = [plan for plan in plans if plan.output in outdated]
@@ -178,10 +184,11 @@ class ImagePath:
         outcome = Outcome.ALREADY_DONE
         for made in encoded:
             output = made.plan.output
+            self._crash_if_told("kill-put", output.key)
             if self._writer.put(output, made.data, made.facts, outdated[output]) is Outcome.WRITTEN:
                 outcome = Outcome.WRITTEN
                 timer.bytes_out += len(made.data)
-                timer.outputs.append(_report_of(made))
+                timer.outputs.append(report_of(made, digest=self.manifest is not None))
         return outcome
 
     def _cut_out(
@@ -189,7 +196,7 @@ class ImagePath:
     ) -> tuple[Cutout, SourceMetadata]:
         """Decode and infer; with what the outputs carry over from the file."""
         with self.engine.announce() as submit:
-            self._crash_if_told(job)
+            self._crash_if_told("kill", job.ref.key)
             with self.engine.core_lock, timer.timed("decode"):
                 picture = decode(data, max_pixels=self.settings.max_pixels)
                 carried = needed_of_source(data, plans)
@@ -212,11 +219,13 @@ class ImagePath:
             self._requeue(lease.job.ref)
         else:
             delete_error_record(self.sink, lease.job)
+        if self.manifest:
+            self.manifest.add(self._report_on(lease.job, outcome, timer))
         if outcome in (Outcome.WRITTEN, Outcome.ALREADY_DONE):
             with contextlib.suppress(Gone, Stale):
                 self.on_success(lease.job.ref)
         lease.done(outcome)
-        self._report(lease.job, outcome, timer)
+        self.report(self._report_on(lease.job, outcome, timer))
 
     def _requeue(self, ref: ImageRef) -> None:
         now = self.source.stat(ref.key) if self.requeue_changed else None
@@ -231,8 +240,10 @@ class ImagePath:
             self._finish(lease, Outcome.GONE if now is None else Outcome.STALE, timer)
             return
         write_error_record(self.sink, job, rejection)
+        if self.manifest:
+            self.manifest.add(self._report_on(job, Outcome.REJECTED, timer, rejection))
         lease.reject(rejection)
-        self._report(job, Outcome.REJECTED, timer, rejection)
+        self.report(self._report_on(job, Outcome.REJECTED, timer, rejection))
 
     def _release(self, lease: Lease, error: WatcherError, timer: StageTimer) -> None:
         """Put the job back into the queue after a transient error, which is never the image's fault."""
@@ -249,40 +260,27 @@ class ImagePath:
             )
         )
 
-    def _report(self, job: Job, outcome: Outcome, timer: StageTimer, rejection: Rejection | None = None) -> None:
-        self.report(
-            ImageReport(
-                key=job.ref.key,
-                job=job.id,
-                outcome=outcome,
-                output=job.output,
-                outputs=timer.outputs,
-                reason=rejection.reason if rejection else "",
-                detail=rejection.detail if rejection else "",
-                bytes_in=timer.bytes_in,
-                bytes_out=timer.bytes_out,
-                pixels=timer.pixels,
-                coverage=round(timer.coverage, 4),
-                stage=timer.stage,
-                **timer.times(),
-            )
+    def _report_on(
+        self, job: Job, outcome: Outcome, timer: StageTimer, rejection: Rejection | None = None
+    ) -> ImageReport:
+        return ImageReport(
+            key=job.ref.key,
+            job=job.id,
+            outcome=outcome,
+            output=job.output,
+            outputs=timer.outputs,
+            reason=rejection.reason if rejection else "",
+            detail=rejection.detail if rejection else "",
+            bytes_in=timer.bytes_in,
+            bytes_out=timer.bytes_out,
+            pixels=timer.pixels,
+            coverage=round(timer.coverage, 4),
+            stage=timer.stage,
+            **timer.times(),
         )
 
-    def _crash_if_told(self, job: Job) -> None:
-        """For tests: the setting `kill:TEXT` kills the process when it decodes an image whose key contains TEXT."""
-        hook = self.settings.test_hook
-        if hook.startswith("kill:") and hook[5:] in job.ref.key:
+    def _crash_if_told(self, step: str, key: str) -> None:
+        """For tests: the setting `STEP:TEXT` kills the process at this step of a key that contains TEXT."""
+        wanted, _, text = self.settings.test_hook.partition(":")
+        if wanted == step and text in key:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _report_of(made: EncodedOutput) -> OutputReport:
-    plan = made.plan
-    return OutputReport(
-        name=plan.recipe.name,
-        key=plan.output.key,
-        format=plan.spec.format,
-        bytes=len(made.data),
-        width=made.width,
-        height=made.height,
-        box=made.facts.box,
-    )

@@ -103,6 +103,7 @@ def make_path(wiring: Wiring, engine: Engine, queue: Queue, counts: Counts, repo
         report,
         on_success=success_action(settings.after, source),
         requeue_changed=requeue_action(wiring, queue),
+        manifest=wiring.open_manifest(counts),
         recheck=wiring.source_is_bucket or (wiring.shared and not wiring.sink_has_conditional_writes),
     )
 

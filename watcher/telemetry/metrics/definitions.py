@@ -120,6 +120,14 @@ RETRIES = Metric(
 READ_BYTES = Metric(
     Counter, "read_bytes", "Bytes of images read from the source.", "Its rate is the bandwidth from the source."
 )
+OUTPUTS_WRITTEN = Metric(
+    Counter,
+    "outputs_written",
+    "Outputs written to the sink, by output.",
+    "An image has one output of each preset and `[[output]]` table; of those, only what is missing or outdated is "
+    "written. An output with a name of its own counts as `other`.",
+    labels={"output": labels.OUTPUTS},
+)
 WRITTEN_BYTES = Metric(
     Counter, "written_bytes", "Bytes of outputs written to the sink.", "Its rate is the bandwidth to the sink."
 )
@@ -459,6 +467,7 @@ SECTIONS: Mapping[str, tuple[Metric[Any], ...]] = {
         FAILURES,
         RETRIES,
         READ_BYTES,
+        OUTPUTS_WRITTEN,
         WRITTEN_BYTES,
         DECODED_PIXELS,
         WRITTEN_PIXELS,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from inference.compose import PRESETS
+from inference.compose.values import Format
+from watcher.core.jobs import PLAIN
 from watcher.core.reasons import Reason
 from watcher.protocol import DeathReason, WorkerState
 
@@ -14,6 +17,8 @@ TRANSIENT_ERRORS = ("unavailable", "source_missing", "throttled", "denied", OTHE
 """The reasons for which an image is requeued; see `watcher.core.errors.Unavailable`."""
 TRIGGERS = ("full", "idle", "timeout", "closed", OTHER)
 """What started a batch."""
+OUTPUTS = (PLAIN, *PRESETS, *(format.value for format in Format), OTHER)
+"""The names that outputs have by default: `cutout`, a preset or a format. An output with another name is `other`."""
 OPERATIONS = ("get", "head", "put", "list", "delete", "copy", "tag", "receive", "send", "extend", OTHER)
 """Operations of stores and brokers."""
 WRITE_CONDITIONS = ("if_none_match", "if_match")

@@ -170,6 +170,8 @@ class _Images:
         metrics = self._metrics
         metrics.observe(definitions.IMAGE_DURATION, sum(report.stages.values()))
         metrics.increment(definitions.WRITTEN_BYTES, by=report.bytes_out)
+        for output in report.outputs:
+            metrics.increment(definitions.OUTPUTS_WRITTEN, output.name, by=output.written)
         metrics.increment(definitions.WRITTEN_PIXELS, by=report.pixels)
         metrics.observe(definitions.MATTE_COVERAGE, report.coverage)
         metrics.set(definitions.LAST_OUTPUT, self._clock())
