@@ -36,6 +36,8 @@ def main(words: list[str]) -> None:
     if command in RENDERING:
         objects = list(rendered(own))
         keep(objects) if command == "apply" else None
+    elif command == "create" and words[1] == "job":  # which asks the cluster for what it copies
+        check_name(namespace, [word.removeprefix("--from=") for word in words if word.startswith("--from=")])
     elif command == "create":
         keep(yaml.safe_load_all(kubectl("-n", namespace, *words, "--dry-run=client", "--output", "yaml")))
     elif command in NAMING:

@@ -73,7 +73,15 @@ def owner(tmp_path: Path) -> Iterator[Account]:
 
 
 def test_every_block_that_can_be_run_is():
-    assert {block.label for block in blocks(PAGE, "bash")} == {"dev", "folder", "aws", "broker", "rabbitmq", "after"}
+    assert {block.label for block in blocks(PAGE, "bash")} == {
+        "dev",
+        "folder",
+        "aws",
+        "broker",
+        "rabbitmq",
+        "backfill",
+        "after",
+    }
 
 
 def test_every_overlay_and_component_is_explained():
@@ -93,6 +101,22 @@ def test_the_overlay_for_one_machine_with_one_gpu_and_with_two(terminal: Termina
     [pods] = pods_of(terminal.objects)
     assert pods.container["image"] == "registry.example/alphadrop:0.1.0-cuda"
     assert (pods.gpus, pods.settings().devices) == (2, "cuda:0,cuda:1")
+
+
+def test_the_backfill(terminal: Terminal):
+    terminal.paste("backfill")
+    [job] = kind(terminal.objects, "Job")
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example/alphadrop:0.1.0-cuda" and container["args"] == ["once"]
+    settings = one(terminal.objects, "ConfigMap", container["envFrom"][0]["configMapRef"]["name"])["data"]
+    assert settings["ALPHADROP_SOURCE"] == "s3://photos/2016"
+    assert list(schema_problems(terminal.objects, "1.34")) == []
+
+
+def test_the_comparison_is_resumed_by_a_patch(own_overlay: OwnOverlay):
+    [lines] = [block.text for block in blocks(PAGE, "yaml") if "/spec/suspend" in block.text]
+    [cron] = kind(own_overlay("onprem-rabbitmq", **yaml.safe_load(lines)), "CronJob")
+    assert cron["spec"]["suspend"] is False
 
 
 @pytest.mark.slow
