@@ -17,6 +17,7 @@ from pydantic_core import PydanticSerializationError
 from inference.models.entry import ModelEntry
 from watcher.config.settings import Settings
 from watcher.core.jobs import Outcome
+from watcher.notify.progress import Progress
 from watcher.stores import ConditionalWrites
 
 EMPTY = 0.001
@@ -237,7 +238,16 @@ class CountsReport(Message):
     counts: dict[str, dict[str, int]]
 
 
-Report = ReadyReport | ImageReport | UnavailableReport | BatchReport | HeartbeatReport | CountsReport
+class NotificationsReport(Message):
+    """Sent by a worker on a broker's queue, which delivers the notifications of its images itself."""
+
+    kind: Literal["notifications"] = "notifications"
+    progress: Progress
+
+
+Report = (
+    ReadyReport | ImageReport | UnavailableReport | BatchReport | HeartbeatReport | CountsReport | NotificationsReport
+)
 _REPORT: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])
 _START = TypeAdapter(WorkerStart)
 T = TypeVar("T")

@@ -28,7 +28,9 @@ from watcher.fleet.model_check import require_usable
 from watcher.fleet.monitor import Telemetry, WorkerMonitor
 from watcher.ingest.intake import Intake
 from watcher.ingest.setup import make_intake
-from watcher.protocol import DeathReason, WorkerStart
+from watcher.notify.progress import Progress
+from watcher.notify.sender import Sender
+from watcher.protocol import DeathReason, NotificationsReport, WorkerStart
 from watcher.queues.base import MOST_REJECTED, QueueStats
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
@@ -52,6 +54,8 @@ BROKER_INTERVAL = 10.0
 """Seconds between two requests for the length of a broker's queue, which cost money."""
 OPEN_BACKOFF = (0.5, 15.0)
 """First and longest wait before source, sink and queue are tried again at the start, in seconds."""
+SENDER_TIMEOUT = 2.0
+"""Seconds that a request with a notification may go on after the images are finished."""
 GIVE_UP_SECONDS = 120.0
 """`once` gives up when there were transient errors and no image has finished for this time."""
 GIVE_UP_DEATHS = 5
@@ -77,12 +81,15 @@ class Supervisor:
         self._rejected: list[tuple[Job, Rejection]] = []
         self._intake: Intake | None = None
         self._monitor: WorkerMonitor | None = None
+        self._sender: Sender | None = None
         self._stop = threading.Event()
         self._changed = threading.Event()
         """Set when there is a reason for the next round of the main loop."""
         self._signals = 0
         self.why = ""
         """Why `once` gave up."""
+        self.undelivered = 0
+        """Notifications that were not delivered when the run ended; the next one sends them."""
 
     def run(self) -> bool:
         """Run until stopped, or with Mode.ONCE until no job is open; False if that was given up.
@@ -167,6 +174,7 @@ class Supervisor:
         parts, settings, model = self._parts, self.settings, self._parts.wiring.model
         conditional_writes = parts.wiring.conditional_writes
         self.metrics.conditional_writes(conditional_writes.enforced if conditional_writes else {})
+        self._start_sender()
         if self.mode.works:
             self._monitor = self._make_monitor()
             if self.mode is not Mode.ONCE:  # which loads a model only if there is a job
@@ -189,6 +197,17 @@ class Supervisor:
         )
         if model.limits:
             log.warning("model_limits_throughput", model=model.name, problem=model.limits)
+
+    def _start_sender(self) -> None:
+        """Deliver what is in the embedded queue's outbox. With a broker's queue, each worker delivers its own."""
+        if not (self.settings.notify and self._parts.embedded):
+            return
+
+        def report(progress: Progress) -> None:
+            self.metrics.report("supervisor", NotificationsReport(progress=progress))
+
+        self._sender = Sender(self._parts.embedded.outbox, self._parts.wiring.open_target(self._parts.counts), report)
+        self._sender.start()
 
     def _make_monitor(self) -> WorkerMonitor:
         settings, parts = self.settings, self._parts
@@ -217,8 +236,14 @@ class Supervisor:
             parts.embedded,
             telemetry,
             self._forget,
-            self._changed.set,
+            self._notice_change,
+            parts.wiring.notifications,
         )
+
+    def _notice_change(self) -> None:
+        if self._sender:
+            self._sender.wake()
+        self._changed.set()
 
     def _forget(self, key: str) -> None:
         if self._intake:
@@ -300,10 +325,19 @@ class Supervisor:
             self._intake.stop()
         in_time = self._monitor.pool.stop(self.settings.drain) if self._monitor else True
         self._tick()
+        self._stop_sender()
         if self._parts.embedded:
             self._rejected = self._parts.embedded.rejected(MOST_REJECTED)
         log.info("stopped", drained=in_time, **self.run_summary.outcomes)
         return in_time
+
+    def _stop_sender(self) -> None:
+        """Stop delivering. `once` delivers everything first, waiting at most `--drain` seconds for each success."""
+        if self._sender is None:
+            return
+        if self.mode is Mode.ONCE:
+            self.undelivered = self._sender.drain(self.settings.drain, give_up=lambda: self._signals > 0)
+        self._sender.stop(SENDER_TIMEOUT)
 
     @contextmanager
     def _signals_handled(self) -> Iterator[None]:

@@ -1,10 +1,10 @@
-"""In-memory fakes for tests, ours and yours: a store, a queue, a broker, a lease, an engine."""
+"""In-memory fakes for tests, ours and yours: a store, a queue, a broker, a lease, a receiver, an engine."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -14,12 +14,24 @@ import numpy as np
 from inference.picture import Cutout, Picture
 from watcher.core.errors import Conflict, Gone, Stale, WatcherError
 from watcher.core.jobs import Facts, ImageRef, Job, Outcome, Output, Rejection
+from watcher.core.notification import Notification
+from watcher.notify.base import ACCEPTED, Answer, Reply
 from watcher.queues.brokers.memory import MemoryBroker
 from watcher.queues.memory import MemoryQueue
+from watcher.queues.outbox import MemoryOutbox, Waiting
 from watcher.stores.base import OutputInfo
 from watcher.stores.output_metadata import read_output_info
 
-__all__ = ["FakeEngine", "FakeLease", "MemoryBroker", "MemoryQueue", "MemoryStore", "keep_all"]
+__all__ = [
+    "FakeEngine",
+    "FakeLease",
+    "MemoryBroker",
+    "MemoryOutbox",
+    "MemoryQueue",
+    "MemoryStore",
+    "MemoryTarget",
+    "keep_all",
+]
 
 
 class MemoryStore:
@@ -150,23 +162,64 @@ class FakeLease:
     found_at: float = field(default_factory=time.time)
     end: Outcome | Rejection | float | None = None
     """The outcome, the rejection, or the delay with which it was released; None until it ends."""
+    notification: Notification | None = None
+    """The one with which it ended, if there was one."""
 
-    def done(self, outcome: Outcome) -> None:
+    def done(self, outcome: Outcome, notification: Notification | None = None) -> None:
         """See `Lease.done`."""
-        self._end(outcome)
+        self._end(outcome, notification)
 
     def release(self, delay: float = 0.0) -> None:
         """See `Lease.release`."""
         self._end(delay)
 
-    def reject(self, rejection: Rejection) -> None:
+    def reject(self, rejection: Rejection, notification: Notification | None = None) -> None:
         """See `Lease.reject`."""
-        self._end(rejection)
+        self._end(rejection, notification)
 
-    def _end(self, end: Outcome | Rejection | float) -> None:
+    def _end(self, end: Outcome | Rejection | float, notification: Notification | None = None) -> None:
         if self.end is not None:
             raise AssertionError(f"the lease already ended as {self.end!r}, and cannot end as {end!r}")
-        self.end = end
+        self.end, self.notification = end, notification
+
+
+class MemoryTarget:
+    """A receiver of notifications that keeps them in a list.
+
+    `answer` decides about each; `failing = Unavailable("no network")` makes every call raise until it is removed.
+    """
+
+    name = "memory://receiver"
+    batch = 8
+
+    def __init__(self, answer: Callable[[Waiting], Answer] = lambda waiting: ACCEPTED) -> None:
+        self.answer = answer
+        self.failing: WatcherError | None = None
+        self.accepted: list[Waiting] = []
+        """What was accepted, in the order of arrival."""
+        self.sent: list[list[Waiting]] = []
+        """What each call of `send` got, whatever became of it."""
+        self.closed = False
+
+    def send(self, waiting: Sequence[Waiting]) -> list[Answer]:
+        """See `Target.send`."""
+        self.sent.append(list(waiting))
+        if self.failing:
+            raise self.failing
+        answers = [self.answer(one) for one in waiting]
+        pairs = zip(waiting, answers, strict=True)
+        self.accepted += [one for one, answer in pairs if answer.reply is Reply.ACCEPTED]
+        return answers
+
+    def check(self, test: Notification) -> str:
+        """See `Target.check`."""
+        if self.failing:
+            raise self.failing
+        return f"{self.name} is in memory"
+
+    def close(self) -> None:
+        """See `Target.close`."""
+        self.closed = True
 
 
 def keep_all(picture: Picture) -> Cutout:

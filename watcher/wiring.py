@@ -21,9 +21,12 @@ from watcher.config.validators import place_uri
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Job, Mode, OutputRecipe, Recipe
+from watcher.notify.base import Target
+from watcher.notify.writer import NotificationWriter
 from watcher.queues import open_queue
 from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.queues.brokers.base import Broker
+from watcher.queues.outbox import MAX_HELD
 from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
 from watcher.sources.source_filter import SourceFilter
@@ -188,7 +191,8 @@ class Wiring:
         def body_of(job: Job) -> bytes:
             return encode_arrival(self.source, job.ref)
 
-        broker = self.open_broker(self.queue, counts, prefetch=capacity)
+        held = MAX_HELD if self.settings.notify else 0  # messages that wait for the delivery of a notification
+        broker = self.open_broker(self.queue, counts, prefetch=capacity + held)
         return BrokerQueue(broker, jobs_of, body_of, counts=counts)
 
     def open_broker(self, address: str, counts: Counts, *, prefetch: int) -> Broker:
@@ -196,6 +200,19 @@ class Wiring:
         from watcher.queues.brokers import open_broker
 
         return open_broker(address, aws=self.sqs, visibility=self.settings.visibility, prefetch=prefetch, counts=counts)
+
+    @property
+    def notifications(self) -> NotificationWriter | None:
+        """Writes the notifications of finished images; None where nobody is to be told."""
+        if not self.settings.notify:
+            return None
+        return NotificationWriter(self.source, self.sink, self.model.name, self.model.digest)
+
+    def open_target(self, counts: Counts) -> Target:
+        """The receiver of notifications, which must be set. Raises ConfigurationError."""
+        from watcher.notify import open_target
+
+        return open_target(self.settings.notify, self.settings.notify_secret, aws=self.sqs, counts=counts)
 
 
 def _output_recipe(output: OutputSettings, png_level: int) -> OutputRecipe:

@@ -1,4 +1,4 @@
-"""Clients for S3 and SQS. boto3 is imported when the first client is made: folders do not need it."""
+"""Clients for S3, SQS and SNS. boto3 is imported when the first client is made: folders do not need it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ _OPS = {
     "ReceiveMessage": "receive",
     "SendMessage": "send",
     "SendMessageBatch": "send",
+    "PublishBatch": "send",
     "DeleteMessage": "delete",
     "DeleteMessageBatch": "delete",
     "ChangeMessageVisibility": "extend",
@@ -55,7 +56,7 @@ class AwsOptions:
 
 
 def make_client(service: str, options: AwsOptions, counts: Counts) -> Any:
-    """Make a client for `s3` or `sqs` that is safe to use from any thread. Raises ConfigurationError.
+    """Make a client for `s3`, `sqs` or `sns` that is safe to use from any thread. Raises ConfigurationError.
 
     Each has a session of its own, because sessions are not thread-safe. Answers that ask for fewer requests are counted
     as `throttled_requests`, even if a later attempt succeeds.

@@ -40,11 +40,19 @@ def once(args: argparse.Namespace) -> ExitCode:
         supervisor = Supervisor(settings, progress.show, mode=Mode.ONCE)
         finished = supervisor.run()
     rejected = supervisor.rejected()
+    if supervisor.undelivered:
+        Console(stderr=True).print(
+            f"alphadrop: {supervisor.undelivered:,} notifications are not delivered yet. The next `once` or `run` with "
+            "the same source, sink and --state sends them; the log says what the receiver answers.",
+            markup=False,
+        )
     if finished or supervisor.run_summary.outcomes or rejected:
         Console().print(summary_table(supervisor.run_summary, rejected))
     if not finished:
         why = supervisor.why or "It was stopped; the same command goes on from there."
         Console(stderr=True).print(f"alphadrop: could not finish. {why}", markup=False)
+        return ExitCode.UNFINISHED
+    if supervisor.undelivered:
         return ExitCode.UNFINISHED
     return ExitCode.REJECTED if rejected else ExitCode.OK
 
@@ -131,7 +139,7 @@ Exit code:
   0  every image has its output
   2  wrong usage or configuration
   3  finished, but some images were rejected; the summary says why
-  4  could not finish""",
+  4  could not finish, or notifications are not delivered""",
     _add_arguments,
     once,
     "SOURCE SINK",

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Mode
+from watcher.notify.address import WebhookAddress, parse_target
+from watcher.notify.signature import read_secret
 from watcher.queues.brokers.address import parse_address
 
 
@@ -24,6 +26,7 @@ def check_settings(settings: Settings, mode: Mode = Mode.RUN) -> None:
         *_bucket_problems(settings.source_uri, settings.sink_uri, settings.exclude_sink),
         *_manifest_problems(settings.manifest_path),
         *_queue_problems(settings),
+        *_notify_problems(settings),
         *(_event_problems(settings) if mode in (Mode.RUN, Mode.WATCH) else ()),
     ]
     if problems:
@@ -154,6 +157,24 @@ def _queue_problems(settings: Settings) -> Iterator[str]:
                 parse_address(address)
         except ConfigurationError as error:
             yield f"{flag}: {error}"
+
+
+def _notify_problems(settings: Settings) -> Iterator[str]:
+    if not settings.notify:
+        return
+    try:
+        address = parse_target(settings.notify)
+    except ConfigurationError as error:
+        yield f"--notify: {error}"
+        return
+    if settings.notify in (settings.queue, settings.events):
+        yield "--notify names the queue that alphadrop itself reads: name another one."
+    if isinstance(address, WebhookAddress):
+        try:
+            read_secret(settings.notify_secret)
+        except ConfigurationError as error:
+            unset = "a webhook needs it, to see that requests come from here; set ALPHADROP_NOTIFY_SECRET. Otherwise, "
+            yield f"--notify-secret: {'' if settings.notify_secret else unset}{error}"
 
 
 def _event_problems(settings: Settings) -> Iterator[str]:

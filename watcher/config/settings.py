@@ -33,6 +33,7 @@ class Group(StrEnum):
     PLACES = "Source and sink"
     OUTPUTS = "Outputs"
     EVENTS = "Events and queue"
+    NOTIFY = "Notifications"
     S3 = "S3"
     MODEL = "Devices and model"
     LIMITS = "Throughput and limits"
@@ -71,6 +72,7 @@ Events = Annotated[
     str, AfterValidator(validators.events), Field(repr=False), Placeholder("listing|queue|webhook|QUEUE")
 ]
 Secret = Annotated[str, Field(repr=False), Placeholder("TEXT")]
+Notify = Annotated[str, AfterValidator(validators.notify), Field(repr=False), Placeholder("URL")]
 After = Annotated[str, AfterValidator(validators.after), Placeholder("keep|tag|delete|move:PREFIX")]
 Endpoint = Annotated[str, AfterValidator(validators.endpoint), Placeholder("URL")]
 Tags = Annotated[str, AfterValidator(validators.tags), Placeholder("NAME=VALUE,...")]
@@ -128,6 +130,13 @@ class Settings(BaseSettings):
     amqp://USER:PASSWORD@HOST/VHOST?queue=NAME (default: an SQLite file in the state folder, for this machine alone)"""
     visibility: Annotated[Interval, Group.EVENTS] = 60
     """SQS visibility timeout in seconds; extended while a job runs"""
+
+    notify: Annotated[Notify, Group.NOTIFY] = ""
+    """what to tell when all outputs of an image are stored, or it is rejected: a webhook, https://HOST/PATH; sqs://NAME;
+    sns://TOPIC-ARN; or amqp://USER:PASSWORD@HOST/VHOST?queue=NAME, or with ?exchange=NAME&routing_key=KEY"""
+    notify_secret: Annotated[Secret, Group.NOTIFY] = ""
+    """secret with which requests to a webhook are signed, or file:PATH of a file that holds it; prefer the variable or
+    a file, since other users of this machine can read flags"""
 
     s3_endpoint: Annotated[Endpoint, Group.S3] = ""
     """address of an S3-compatible service other than AWS"""

@@ -22,6 +22,7 @@ _DEVICES = re.compile(rf"auto|{_DEVICE}(, *{_DEVICE})*")
 _HTTP = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 _BUCKET = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(.*))?", re.DOTALL)
 _QUEUE = re.compile(r"(sqs|amqps?|https?)://[^/\s]+\S*")
+_RECEIVER = re.compile(r"(sqs|sns|amqps?|https?)://[^/\s]+\S*")
 _QUEUES = "sqs://NAME, the https:// address of an SQS queue, or amqp://USER:PASSWORD@HOST/VHOST?queue=NAME"
 _CREDENTIALS = "takes no user, key or password; boto3 finds credentials in the environment or its own files"
 _PLACEHOLDERS = ("dir", "stem", "ext", "name")
@@ -132,6 +133,15 @@ def events(value: str) -> str:
     """`listing`, `queue`, `webhook`, or the address of a message queue, which no message repeats."""
     if value not in ("listing", "queue", "webhook") and not _QUEUE.fullmatch(value):
         raise ValueError(f"must be listing, queue, webhook, {_QUEUES}")
+    return value
+
+
+def notify(value: str) -> str:
+    """The address of a receiver of notifications, or "". No message repeats it: it may hold a password."""
+    if value and not _RECEIVER.fullmatch(value):
+        raise ValueError(
+            "must be https://HOST/PATH, sqs://NAME, sns://TOPIC-ARN, or amqp://USER:PASSWORD@HOST/VHOST?queue=NAME"
+        )
     return value
 
 

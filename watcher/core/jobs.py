@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Protocol, TypeAlias
 
+from watcher.core.notification import Notification
 from watcher.core.reasons import Reason
 
 DEFAULT_PATTERN = "{dir}{stem}.png"
@@ -269,14 +270,14 @@ class Lease(Protocol):
         """When the job was enqueued, as Unix time."""
         ...
 
-    def done(self, outcome: Outcome) -> None:
-        """End the job: its output is written, or there is nothing to do."""
+    def done(self, outcome: Outcome, notification: Notification | None = None) -> None:
+        """End the job: its output is written, or there is nothing to do. The notification goes into the outbox."""
         ...
 
     def release(self, delay: float = 0.0) -> None:
         """Requeue the job for any worker; it is not leased again for `delay` seconds."""
         ...
 
-    def reject(self, rejection: Rejection) -> None:
+    def reject(self, rejection: Rejection, notification: Notification | None = None) -> None:
         """End the job for good: record the reason, and do not lease it again until it is retried."""
         ...

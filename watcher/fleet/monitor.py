@@ -14,6 +14,7 @@ from watcher.core.jobs import Job, Outcome, Rejection
 from watcher.core.outage import Outage
 from watcher.fleet.keeper import WorkerEvents
 from watcher.fleet.pool import WorkerPool
+from watcher.notify.writer import NotificationWriter
 from watcher.protocol import DeathReason, ImageReport, ReadyReport, Report, UnavailableReport, WorkerStart, WorkerState
 from watcher.queues.base import EmbeddedQueue
 from watcher.stores.base import Store
@@ -116,12 +117,14 @@ class WorkerMonitor:
         telemetry: Telemetry,
         forget_key: Callable[[str], None],
         on_change: Callable[[], None],
+        notifications: NotificationWriter | None = None,
     ) -> None:
         """`forget_key` is called with the key of an image that was gone or stale, `on_change` after every event."""
         events = WorkerEvents(self._handle_report, self._handle_worker_death, self._update_states)
         self.pool = WorkerPool(devices, make_start, events, report_timeout)
         self._sink, self._embedded, self._telemetry = sink, embedded, telemetry
         self._forget_key, self._on_change = forget_key, on_change
+        self._announce = notifications.rejected if notifications else None
         self._outages = StageOutages()
         self._failing = False
         """Whether images cannot be processed at present, as far as `/readyz` is concerned."""
@@ -168,7 +171,8 @@ class WorkerMonitor:
         """
         self._telemetry.metrics.worker_died(worker, reason if unasked else "")
         try:
-            for job, rejection in self._embedded.abandon(owner, blame=unasked) if self._embedded else ():
+            embedded, announce = self._embedded, self._announce
+            for job, rejection in embedded.abandon(owner, blame=unasked, announce=announce) if embedded else ():
                 self._quarantine(worker, job, rejection)
         except Unavailable as error:  # the leases stay; the next start finds them
             log.error("leases_not_released", device=worker, problem=str(error))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from watcher.core.jobs import Job, Lease, Rejection
+from watcher.core.notification import Notification
+from watcher.queues.outbox import Outbox
 
 MOST_REJECTED = 100_000
 """How many rejected images a command or a summary handles at most."""
+Announce = Callable[[Job, Rejection, float], Notification]
+"""Makes the notification of a rejected job; the number is `Lease.found_at`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,11 @@ class Leases(list[Lease]):
 class Queue(Protocol):
     """Jobs, each leased to one worker at a time. Every method but `close` may raise `Unavailable`."""
 
+    @property
+    def outbox(self) -> Outbox:
+        """The notifications that ended leases have left. A broker's queue has those of this process only."""
+        ...
+
     def put(self, jobs: Sequence[Job]) -> int:
         """Add jobs, and return how many of them were new as far as the queue knows.
 
@@ -83,9 +92,10 @@ class Queue(Protocol):
 class EmbeddedQueue(Queue, Protocol):
     """A queue on one machine, whose owner notices when a worker dies."""
 
-    def abandon(self, owner: str, *, blame: bool) -> list[tuple[Job, Rejection]]:
+    def abandon(self, owner: str, *, blame: bool, announce: Announce | None = None) -> list[tuple[Job, Rejection]]:
         """Turn a dead worker's leases into crash suspects, and return those that are now quarantined.
 
+        `announce` makes the notification that each of those leaves in the outbox.
         With `blame`, the death counts against a job that ran alone; after DEATHS_TO_QUARANTINE deaths it is rejected
         with the reason `kills_worker`.
         """

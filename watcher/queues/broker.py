@@ -1,9 +1,9 @@
 """A queue on a message broker, shared by many machines.
 
 A message announces images: it is a bucket's own event, or what `put` has sent. It is acknowledged when each of its jobs
-has finished; until then a thread extends its visibility timeout. A broker counts deliveries, and each process that
-crashes with a message adds one, as does a delivery that is lost on its way. From the second delivery on, the message's
-images are crash suspects.
+has finished and their notifications are delivered; until then a thread extends its visibility timeout. A broker counts
+deliveries, and each process that crashes with a message adds one, as does a delivery that is lost on its way. From the
+second delivery on, the message's images are crash suspects.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import structlog
 from watcher.core.counts import Counts
 from watcher.core.errors import NotAnEvent, Unavailable
 from watcher.core.jobs import Job, Lease, Outcome, Rejection
+from watcher.core.notification import Notification
 from watcher.core.outage import Outage
 from watcher.queues.acknowledger import Acknowledger
 from watcher.queues.base import Leases, QueueStats
 from watcher.queues.brokers.base import Broker, Depth, Message
 from watcher.queues.in_flight import InFlightJobs, JobEntry, ReceivedMessage
 from watcher.queues.lease_extender import LeaseExtender
+from watcher.queues.outbox import MAX_HELD, MemoryOutbox
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +67,8 @@ class BrokerQueue:
         self._closed = False
         self._depth: tuple[float, Depth] | None = None
         self._threads: tuple[Acknowledger, LeaseExtender] | None = None
+        self.outbox = MemoryOutbox(clock)
+        """See `Queue.outbox`. The job of a notification stays leased until that is delivered."""
 
     def put(self, jobs: Sequence[Job]) -> int:
         """See `Queue.put`. Every job is added, since a broker cannot say what it already holds."""
@@ -76,6 +80,8 @@ class BrokerQueue:
     def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
         """See `Queue.lease`. Raises RuntimeError when one of the queue's threads has died."""
         self._check().check_progress()
+        if self.outbox.full:
+            raise Unavailable(f"{MAX_HELD} notifications are not delivered", "notifications cannot be delivered")
         if limit < 1:
             return Leases()
         self._read_messages()
@@ -200,7 +206,13 @@ class BrokerQueue:
             self._in_flight.lease(entries)
         return [BrokerLease(entry, self._finish, self._release) for entry in entries]
 
-    def _finish(self, entry: JobEntry) -> None:
+    def _finish(self, entry: JobEntry, notification: Notification | None) -> None:
+        if notification:
+            self.outbox.add(notification, lambda: self._forget(entry))
+        else:
+            self._forget(entry)
+
+    def _forget(self, entry: JobEntry) -> None:
         with self._lock:
             last = entry in self._in_flight.leased and self._in_flight.finish(entry)
         if last:
@@ -260,7 +272,7 @@ class BrokerLease:
     """A `Lease` on a job of a received message. The first call that ends it counts; later ones do nothing."""
 
     entry: JobEntry
-    on_finish: Callable[[JobEntry], None]
+    on_finish: Callable[[JobEntry, Notification | None], None]
     on_release: Callable[[JobEntry, float], None]
 
     @property
@@ -283,16 +295,16 @@ class BrokerLease:
         """See `Lease.found_at`; the time of receipt if the broker does not say when the message was sent."""
         return self.entry.received.message.sent_at or self.entry.received.received_at
 
-    def done(self, outcome: Outcome) -> None:
+    def done(self, outcome: Outcome, notification: Notification | None = None) -> None:
         """See `Lease.done`."""
         if outcome is Outcome.REJECTED:
             raise ValueError("a rejected job needs a reason: call reject()")
-        self.on_finish(self.entry)
+        self.on_finish(self.entry, notification)
 
     def release(self, delay: float = 0.0) -> None:
         """See `Lease.release`. This process keeps it for LOCAL_RETRIES further attempts."""
         self.on_release(self.entry, delay)
 
-    def reject(self, rejection: Rejection) -> None:
+    def reject(self, rejection: Rejection, notification: Notification | None = None) -> None:
         """See `Lease.reject`. Only the error record in the sink remains of it."""
-        self.on_finish(self.entry)
+        self.on_finish(self.entry, notification)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from watcher.core.errors import WatcherError
 from watcher.core.jobs import Job, Lease, Outcome, Rejection
+from watcher.core.notification import Notification
 from watcher.queues.base import Leases, QueueStats
+from watcher.queues.outbox import MemoryOutbox
 
 
 @dataclass(eq=False)
@@ -39,6 +41,8 @@ class MemoryQueue:
         self.failing: dict[str, WatcherError] = {}
         self.finished: list[tuple[Job, Outcome | Rejection]] = []
         """Every finished job with its outcome, in order."""
+        self.outbox = MemoryOutbox(clock)
+        """See `Queue.outbox`."""
         self.closed = False
 
     def put(self, jobs: Sequence[Job]) -> int:
@@ -97,12 +101,14 @@ class MemoryQueue:
         leased = [other.job for other in self._entries if other.leased]
         return not any(key == other.ref.key or output == other.output for other in leased)
 
-    def _finish(self, lease: MemoryLease, end: Outcome | Rejection) -> None:
+    def _finish(self, lease: MemoryLease, end: Outcome | Rejection, notification: Notification | None) -> None:
         self._fail("finish")
         with self._lock:
             if self._holds(lease):
                 self._entries.remove(lease.entry)
                 self.finished.append((lease.job, end))
+                if notification:
+                    self.outbox.add(notification)
 
     def _release(self, lease: MemoryLease, delay: float) -> None:
         self._fail("release")
@@ -141,16 +147,16 @@ class MemoryLease:
         """See `Lease.found_at`."""
         return self.entry.put_at
 
-    def done(self, outcome: Outcome) -> None:
+    def done(self, outcome: Outcome, notification: Notification | None = None) -> None:
         """See `Lease.done`."""
         if outcome is Outcome.REJECTED:
             raise ValueError("a rejected job needs a reason: call reject()")
-        self.queue._finish(self, outcome)
+        self.queue._finish(self, outcome, notification)
 
     def release(self, delay: float = 0.0) -> None:
         """See `Lease.release`."""
         self.queue._release(self, delay)
 
-    def reject(self, rejection: Rejection) -> None:
+    def reject(self, rejection: Rejection, notification: Notification | None = None) -> None:
         """See `Lease.reject`."""
-        self.queue._finish(self, rejection)
+        self.queue._finish(self, rejection, notification)

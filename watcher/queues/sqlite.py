@@ -2,6 +2,7 @@
 
 It survives a kill at any point: each call is one transaction, which is durable when the call returns. The file may be
 deleted while nobody uses it; it is rebuilt from source and sink. The statements are in sqlite.sql beside this module.
+Only the outbox in the same file cannot be rebuilt: notifications in it that were not delivered would be lost.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, ImageRef, Job, Lease, Outcome, Rejection
-from watcher.queues.base import Leases, QueueStats
+from watcher.core.notification import Notification
+from watcher.queues.base import Announce, Leases, QueueStats
 from watcher.queues.sqlite_database import SQL, SqliteDatabase, to_blob, to_text
+from watcher.queues.sqlite_outbox import SqliteOutbox, add_notification
 
 SUSPECT_MAX_WAIT = 60.0
 """Seconds after which a crash suspect no longer waits until the queue is empty."""
@@ -33,6 +36,8 @@ class SqliteQueue:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._database = SqliteDatabase(path)
+        self.outbox = SqliteOutbox(self._database, clock)
+        """See `EmbeddedQueue.outbox`."""
 
     def close(self) -> None:
         """See `Queue.close`. Every later call raises Unavailable."""
@@ -65,7 +70,7 @@ class SqliteQueue:
         """See `Queue.suspects`."""
         return self.stats().suspects
 
-    def abandon(self, owner: str, *, blame: bool) -> list[tuple[Job, Rejection]]:
+    def abandon(self, owner: str, *, blame: bool, announce: Announce | None = None) -> list[tuple[Job, Rejection]]:
         """See `EmbeddedQueue.abandon`."""
         now = self._clock()
         verdict = {"reason": KILLS_WORKER.reason, "detail": to_blob(KILLS_WORKER.detail)}
@@ -74,6 +79,9 @@ class SqliteQueue:
             if blame:
                 limits = {"owner": owner, "now": now, "deaths": DEATHS_TO_QUARANTINE}
                 killers = connection.execute(SQL["quarantine_killers"], verdict | limits).fetchall()
+            if announce:
+                for row in killers:
+                    add_notification(connection, announce(_job(row), KILLS_WORKER, row["found_at"]))
             connection.execute(SQL["abandon_leases"], {"owner": owner, "blame": blame, "now": now})
         return [(_job(row), KILLS_WORKER) for row in killers]
 
@@ -119,21 +127,25 @@ class SqliteQueue:
         due: float | None = self._database.read("next_due", {"now": self._clock()})[0][0]
         return due
 
-    def _done(self, lease: SqliteLease, outcome: Outcome) -> None:
-        self._end("end_done", {"id": lease.job.id, "outcome": outcome.value, "now": self._clock()})
+    def _done(self, lease: SqliteLease, outcome: Outcome, notification: Notification | None) -> None:
+        values = {"id": lease.job.id, "outcome": outcome.value, "now": self._clock()}
+        self._end("end_done", values, notification)
 
     def _release(self, lease: SqliteLease, delay: float) -> None:
         now = self._clock()
         not_before = now + delay if delay > 0 else 0.0
         self._end("end_release", lease.identity | {"not_before": not_before, "now": now})
 
-    def _reject(self, lease: SqliteLease, rejection: Rejection) -> None:
+    def _reject(self, lease: SqliteLease, rejection: Rejection, notification: Notification | None) -> None:
         verdict = {"reason": rejection.reason, "detail": to_blob(rejection.detail), "now": self._clock()}
-        self._end("end_reject", lease.identity | verdict)
+        self._end("end_reject", lease.identity | verdict, notification)
 
-    def _end(self, name: str, values: dict[str, Any]) -> None:
+    def _end(self, name: str, values: dict[str, Any], notification: Notification | None = None) -> None:
+        """Change the job, and announce it in the same transaction; not if another worker has ended it before."""
         with self._database.transaction() as connection:
-            connection.execute(SQL[name], values)
+            changed = connection.execute(SQL[name], values).rowcount
+            if changed and notification:
+                add_notification(connection, notification)
 
     def _lease_of(self, row: sqlite3.Row) -> Lease:
         return SqliteLease(self, _job(row), bool(row["alone"]), row["found_at"], row["seq"], row["claims"])
@@ -161,19 +173,19 @@ class SqliteLease:
         """See `Lease.suspect`: never, since a suspect is leased with `alone` set."""
         return False
 
-    def done(self, outcome: Outcome) -> None:
+    def done(self, outcome: Outcome, notification: Notification | None = None) -> None:
         """See `Lease.done`. Finishes the job even if this lease has expired and another worker has leased it since."""
         if outcome is Outcome.REJECTED:
             raise ValueError("a rejected job needs a reason: call reject()")
-        self.queue._done(self, outcome)
+        self.queue._done(self, outcome, notification)
 
     def release(self, delay: float = 0.0) -> None:
         """See `Lease.release`. A crash suspect stays one."""
         self.queue._release(self, delay)
 
-    def reject(self, rejection: Rejection) -> None:
+    def reject(self, rejection: Rejection, notification: Notification | None = None) -> None:
         """See `Lease.reject`."""
-        self.queue._reject(self, rejection)
+        self.queue._reject(self, rejection, notification)
 
 
 def _claim_alone(connection: sqlite3.Connection, claim: dict[str, Any]) -> list[sqlite3.Row]:

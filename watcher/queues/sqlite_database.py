@@ -29,8 +29,12 @@ def _named_statements(text: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-SQL = _named_statements(files(__package__).joinpath("sqlite.sql").read_text("utf-8"))
-"""The statements of sqlite.sql by name."""
+SQL = {
+    name: statement
+    for file in ("sqlite.sql", "outbox.sql")
+    for name, statement in _named_statements(files(__package__).joinpath(file).read_text("utf-8")).items()
+}
+"""The statements of sqlite.sql and outbox.sql by name."""
 
 
 class SqliteDatabase:
@@ -106,6 +110,9 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         if new:
             with connection:
                 connection.executescript(SQL["schema"])
+        if not connection.execute(SQL["outbox_exists"]).fetchone()[0]:
+            with connection:
+                connection.executescript(SQL["outbox_schema"])
 
 
 def _switch_to_wal(path: Path, connection: sqlite3.Connection) -> None:

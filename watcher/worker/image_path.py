@@ -21,7 +21,9 @@ from inference.picture import Cutout, Picture
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError, Gone, Rejected, Stale, Unavailable, WatcherError
 from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Output, Rejection
+from watcher.core.notification import Notification, OutputFile
 from watcher.core.reasons import Reason
+from watcher.notify.writer import NotificationWriter
 from watcher.protocol import ImageReport, Report, UnavailableReport
 from watcher.stores.base import OutputInfo, Store
 from watcher.stores.error_records import delete_error_record, write_error_record
@@ -106,6 +108,8 @@ class ImagePath:
     overwritten meanwhile, or nothing else keeps an old version from replacing the output of a newer one."""
     manifest: ManifestWriter | None = None
     """Lists each finished image before its lease ends, so that none is missing after a kill."""
+    notifications: NotificationWriter | None = None
+    """Writes what the outbox gets when an image is finished; None where nobody is to be told."""
     occupancy: Occupancy = field(default_factory=Occupancy)
     """Counts the images in each stage."""
 
@@ -224,8 +228,19 @@ class ImagePath:
         if outcome in (Outcome.WRITTEN, Outcome.ALREADY_DONE):
             with contextlib.suppress(Gone, Stale):
                 self.on_success(lease.job.ref)
-        lease.done(outcome)
+        lease.done(outcome, self._notification(lease, outcome, timer))
         self.report(self._report_on(lease.job, outcome, timer))
+
+    def _notification(self, lease: Lease, outcome: Outcome, timer: StageTimer) -> Notification | None:
+        """What to tell of outputs that are durable. Of those that were there before, size and box are not known."""
+        if self.notifications is None or outcome not in (Outcome.WRITTEN, Outcome.ALREADY_DONE):
+            return None
+        known = {output.key: output.model_dump(exclude={"written"}) for output in timer.outputs}
+        plans = self.outputs.plan(lease.job.ref)
+        named = [{"name": one.recipe.name, "key": one.output.key, "format": one.spec.format} for one in plans]
+        files = [OutputFile.model_validate(output | known.get(output["key"], {})) for output in named]
+        coverage = round(timer.coverage, 4) if outcome is Outcome.WRITTEN else None
+        return self.notifications.done(lease.job, lease.found_at, files, coverage)
 
     def _requeue(self, ref: ImageRef) -> None:
         now = self.source.stat(ref.key) if self.requeue_changed else None
@@ -242,7 +257,8 @@ class ImagePath:
         write_error_record(self.sink, job, rejection)
         if self.manifest:
             self.manifest.add(self._report_on(job, Outcome.REJECTED, timer, rejection))
-        lease.reject(rejection)
+        tell = self.notifications
+        lease.reject(rejection, tell.rejected(job, rejection, lease.found_at) if tell else None)
         self.report(self._report_on(job, Outcome.REJECTED, timer, rejection))
 
     def _release(self, lease: Lease, error: WatcherError, timer: StageTimer) -> None:

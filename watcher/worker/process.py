@@ -28,12 +28,14 @@ from inference.picture import BatchStats
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
 from watcher.core.jobs import ImageRef
+from watcher.notify.sender import Sender
 from watcher.protocol import (
     BatchReport,
     Command,
     CountsReport,
     ExitCode,
     HeartbeatReport,
+    NotificationsReport,
     ReadyReport,
     Report,
     WorkerStart,
@@ -52,6 +54,8 @@ from watcher.worker.output_maker import OutputMaker
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
+NOTIFY_SECONDS = 5.0
+"""Patience with the receiver of notifications at the end; the messages of those that are left are redelivered."""
 MAX_IN_FLIGHT = 66
 """Most images in flight where a GPU chooses its batch size: what one worker has leased, no other can take."""
 
@@ -105,6 +109,7 @@ def make_path(wiring: Wiring, engine: Engine, queue: Queue, counts: Counts, repo
         requeue_changed=requeue_action(wiring, queue),
         manifest=wiring.open_manifest(counts),
         recheck=wiring.source_is_bucket or (wiring.shared and not wiring.sink_has_conditional_writes),
+        notifications=wiring.notifications,
     )
 
 
@@ -117,6 +122,18 @@ def requeue_action(wiring: Wiring, queue: Queue) -> Callable[[ImageRef], None] |
         queue.put([wiring.recipe.job(ref)])
 
     return requeue
+
+
+def open_sender(wiring: Wiring, queue: Queue, counts: Counts, report: Reporter) -> Sender | None:
+    """What delivers the notifications of this worker's images; None where nobody is to be told, or the supervisor does.
+
+    Messages of a broker's queue are acknowledged only after that, so that no notification needs a place of its own.
+    """
+    if not (wiring.shared and wiring.settings.notify):
+        return None
+    return Sender(
+        queue.outbox, wiring.open_target(counts), lambda progress: report(NotificationsReport(progress=progress))
+    )
 
 
 def send_heartbeats(settings: Settings, engine: Engine, loop: WorkerLoop, counts: Counts, report: Reporter) -> None:
@@ -195,6 +212,9 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     queue = wiring.open_queue(counts, capacity=capacity)
     path = make_path(wiring, engine, queue, counts, report)
     loop = WorkerLoop(start.owner, path, queue, capacity, report)
+    sender = open_sender(wiring, queue, counts, report)
+    if sender:
+        sender.start()
     signal.signal(signal.SIGTERM, lambda *_: loop.drain())
     report(
         ReadyReport(
@@ -210,6 +230,9 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     threading.Thread(target=send_heartbeats, args=heartbeat, daemon=True, name="heartbeat").start()
     gc.freeze()  # torch's objects stay; looking at them again and again takes longer than what an image leaves
     loop.run()
+    if sender:
+        sender.drain(NOTIFY_SECONDS)
+        sender.stop(NOTIFY_SECONDS)
     queue.close()
     report(CountsReport(counts=counts.snapshot()))
     engine.close()

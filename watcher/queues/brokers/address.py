@@ -40,6 +40,7 @@ class AmqpAddress:
     password: str = field(repr=False)
     vhost: str
     queue: str
+    """Empty where only an exchange is published to."""
     exchange: str = ""
     """The exchange to which the queue is bound, empty for none."""
     routing_key: str = "#"
@@ -48,7 +49,8 @@ class AmqpAddress:
     def name(self) -> str:
         """The address without user and password."""
         vhost = "" if self.vhost == "/" else quote(self.vhost, safe="")
-        return f"{'amqps' if self.tls else 'amqp'}://{self.host}:{self.port}/{vhost}?queue={self.queue}"
+        place = f"queue={self.queue}" if self.queue else f"exchange={self.exchange}"
+        return f"{'amqps' if self.tls else 'amqp'}://{self.host}:{self.port}/{vhost}?{place}"
 
 
 def parse_address(uri: str) -> SqsAddress | AmqpAddress:
@@ -56,22 +58,23 @@ def parse_address(uri: str) -> SqsAddress | AmqpAddress:
     scheme = uri.partition("://")[0].lower()
     try:
         if scheme in _PORTS:
-            return _amqp(uri, scheme)
+            return parse_amqp(uri, scheme)
         if scheme in ("sqs", "http", "https"):
-            return _sqs(uri)
+            return parse_sqs(uri)
     except ValueError:  # urlsplit's message would quote the address, password included
         raise ConfigurationError(f"the queue's address cannot be read: {SQS_FORMS}; or {AMQP_FORM}.") from None
     raise ConfigurationError(f"the queue's address names no known broker: {SQS_FORMS}; or {AMQP_FORM}.")
 
 
-def _sqs(uri: str) -> SqsAddress:
+def parse_sqs(uri: str, *, fifo: bool = False) -> SqsAddress:
+    """Parse the address of an SQS queue; with `fifo` also of a FIFO queue. Raises ConfigurationError or ValueError."""
     parts = urlsplit(uri)
     words = [word for word in parts.path.split("/") if word]
     by_name = parts.scheme == "sqs" and not words
     queue = parts.netloc if by_name else words[-1] if words else ""
     if parts.query or parts.fragment or "@" in parts.netloc or not re.fullmatch(r"[A-Za-z0-9_-]{1,80}(\.fifo)?", queue):
         raise ConfigurationError(f"not the address of an SQS queue: {SQS_FORMS}.")
-    if queue.endswith(".fifo"):
+    if queue.endswith(".fifo") and not fifo:
         raise ConfigurationError(f"the SQS queue {queue} is a FIFO queue: create a standard queue, and name that.")
     url = "" if by_name else _plain_url(uri)
     region = _REGION.search(urlsplit(url).hostname or "")
@@ -84,13 +87,17 @@ def _plain_url(uri: str) -> str:
     return rest if "://" in rest else f"https://{rest}"
 
 
-def _amqp(uri: str, scheme: str) -> AmqpAddress:
+def parse_amqp(uri: str, scheme: str, *, publishes: bool = False) -> AmqpAddress:
+    """Parse a RabbitMQ address; with `publishes` an exchange will do in place of a queue, whose name is then empty.
+
+    Raises ConfigurationError or ValueError.
+    """
     parts = urlsplit(uri)
     query = parse_qs(parts.query, keep_blank_values=True)
     words = {name: values[-1] for name, values in query.items()}
     if set(words) - set(_QUERY):  # not quoted: it may be part of a password with a question mark
         raise ConfigurationError(f"the RabbitMQ address has parameters other than {', '.join(_QUERY)}: {AMQP_FORM}.")
-    if not parts.hostname or not words.get("queue"):
+    if not parts.hostname or not (words.get("queue") or (publishes and words.get("exchange"))):
         missing = "queue" if parts.hostname else "host"
         raise ConfigurationError(f"the RabbitMQ address lacks its {missing}: {AMQP_FORM}.")
     if "/" in parts.path[1:]:
@@ -102,7 +109,7 @@ def _amqp(uri: str, scheme: str) -> AmqpAddress:
         user=unquote(parts.username or "guest"),
         password=unquote(parts.password or "guest"),
         vhost=unquote(parts.path[1:]) or "/",
-        queue=words["queue"],
+        queue=words.get("queue", ""),
         exchange=words.get("exchange", ""),
-        routing_key=words.get("routing_key", "#"),
+        routing_key=words.get("routing_key", "alphadrop" if publishes else "#"),
     )

@@ -135,10 +135,21 @@ async def declare(session: Session, address: AmqpAddress) -> None:
             await _once(session, "queue_declare", queue=dead, durable=True, arguments=_QUORUM)
         await _once(session, "queue_declare", queue=address.queue, durable=True, arguments=_QUORUM | dead_lettering)
     if address.exchange:
-        if not await _exists(session, "exchange_declare", exchange=address.exchange):
-            await _once(session, "exchange_declare", exchange=address.exchange, exchange_type="topic", durable=True)
+        await declare_exchange(session, address.exchange)
         key = address.routing_key
         await _once(session, "queue_bind", queue=address.queue, exchange=address.exchange, routing_key=key)
+
+
+async def declare_exchange(session: Session, exchange: str) -> None:
+    """Declare a durable topic exchange, if there is none of that name. Raises pika's errors."""
+    if not await _exists(session, "exchange_declare", exchange=exchange):
+        await _once(session, "exchange_declare", exchange=exchange, exchange_type="topic", durable=True)
+
+
+async def declare_queue(session: Session, queue: str) -> None:
+    """Declare a durable quorum queue without dead letters, if there is none of that name. Raises pika's errors."""
+    if not await _exists(session, "queue_declare", queue=queue):
+        await _once(session, "queue_declare", queue=queue, durable=True, arguments=_QUORUM)
 
 
 async def _exists(session: Session, method: str, **names: str) -> bool:

@@ -110,17 +110,18 @@ class Consumer:
 
 
 class Publisher:
-    """Publishes messages to the queue with publisher confirms."""
+    """Publishes messages to a queue, or to an exchange under a routing key, with publisher confirms."""
 
-    def __init__(self, session: Session, channel: Channel, queue: str) -> None:
-        self.session, self._channel, self._queue = session, channel, queue
+    def __init__(self, session: Session, channel: Channel, key: str, exchange: str) -> None:
+        self.session, self._channel, self._key, self._exchange = session, channel, key, exchange
+        self._place = f"exchange {exchange}" if exchange else f"queue {key}"
         self._sent = 0
         self._unconfirmed: dict[int, asyncio.Future[None]] = {}
 
     @classmethod
-    async def open(cls, session: Session, queue: str) -> Publisher:
-        """Open on a channel of its own."""
-        publisher = cls(session, await session.channel(), queue)
+    async def open(cls, session: Session, key: str, exchange: str = "") -> Publisher:
+        """Open on a channel of its own. Without an exchange, `key` is the name of the queue."""
+        publisher = cls(session, await session.channel(), key, exchange)
         publisher._channel.raw.add_on_return_callback(publisher._returned)
         await publisher._channel.ask("confirm_delivery", ack_nack_callback=publisher._confirmed)
         return publisher
@@ -144,7 +145,7 @@ class Publisher:
             timestamp=int(time.time()),
             message_id=str(self._sent),
         )
-        self._channel.raw.basic_publish("", self._queue, body, properties, mandatory=True)
+        self._channel.raw.basic_publish(self._exchange, self._key, body, properties, mandatory=True)
         return answer
 
     def _confirmed(self, frame: Any) -> None:
@@ -154,7 +155,10 @@ class Publisher:
             self._settle(tag, "the server refused it" if isinstance(method, Basic.Nack) else "")
 
     def _returned(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
-        problem = f"the queue {self._queue} does not exist any more"
+        if self._exchange:
+            self._settle(int(properties.message_id), f"no queue is bound to it for the routing key {self._key}")
+            return
+        problem = f"the {self._place} does not exist any more"
         self._settle(int(properties.message_id), problem)
         self.session.end(Unavailable(problem))  # the next session declares the queue
 
@@ -163,6 +167,6 @@ class Publisher:
         if answer is None or answer.done():
             return
         if problem:
-            answer.set_exception(Unavailable(f"a message for {self._queue} was not sent: {problem}"))
+            answer.set_exception(Unavailable(f"a message for the {self._place} was not sent: {problem}"))
         else:
             answer.set_result(None)

@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram, Info
 
 from watcher.core.jobs import Outcome
+from watcher.notify.progress import SendResult
 from watcher.protocol import EMPTY, STAGES
 from watcher.sources.base import DiscoveredVia
 from watcher.telemetry.metrics import labels
@@ -20,6 +21,7 @@ from watcher.telemetry.metrics.registry import DEVICE, Metric
 
 STAGE_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 IMAGE_SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14400)
+DELAY_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 LISTING_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 7200)
 BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
 COVERAGE = (EMPTY, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1)
@@ -455,6 +457,40 @@ SINK_CONDITIONAL_WRITES = Metric(
     only_when_known=True,
 )
 
+# Notifications.
+
+NOTIFICATIONS_SENT = Metric(
+    Counter,
+    "notifications_sent",
+    "Attempts to deliver a notification, by result.",
+    "`failed` ones are sent again. `set_aside` means that the receiver refused a notification too often: it is sent "
+    "again only after `alphadrop retry --notifications`.",
+    {"result": tuple(SendResult)},
+    unit="attempts",
+)
+NOTIFICATIONS_PENDING = Metric(
+    Gauge,
+    "notifications_pending",
+    "Notifications that are still to be delivered.",
+    "Grows while the receiver is away. Absent without `--notify`, and in `watch`.",
+    only_when_known=True,
+    unit="notifications",
+)
+NOTIFICATIONS_OLDEST = Metric(
+    Gauge,
+    "notifications_oldest_pending_timestamp_seconds",
+    "When the image of the oldest pending notification was finished.",
+    "Its age is how long the receiver has been behind. No sample while nothing is pending.",
+    only_when_known=True,
+)
+NOTIFICATION_DELAY = Metric(
+    Histogram,
+    "notification_delay_seconds",
+    "Time from the end of an image until its notification was delivered.",
+    "How late another system hears of an image.",
+    buckets=DELAY_SECONDS,
+)
+
 COUNTS: Mapping[str, Metric[Counter]] = {
     metric.name: metric for metric in (THROTTLED_REQUESTS, LEASE_EXTENSIONS, EVENT_MESSAGES)
 }
@@ -508,6 +544,7 @@ SECTIONS: Mapping[str, tuple[Metric[Any], ...]] = {
         EVENT_MESSAGES,
     ),
     "Stores and brokers": (THROTTLED_REQUESTS, LEASE_EXTENSIONS, SINK_CONDITIONAL_WRITES),
+    "Notifications": (NOTIFICATIONS_SENT, NOTIFICATIONS_PENDING, NOTIFICATIONS_OLDEST, NOTIFICATION_DELAY),
 }
 """The sections of docs/metrics.md."""
 ALL: tuple[Metric[Any], ...] = tuple(metric for section in SECTIONS.values() for metric in section)

@@ -10,12 +10,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, PlatformCollect
 from prometheus_client.exposition import choose_encoder
 
 from watcher.core.jobs import Outcome
+from watcher.notify.progress import Progress
 from watcher.protocol import (
     STAGES,
     BatchReport,
     CountsReport,
     HeartbeatReport,
     ImageReport,
+    NotificationsReport,
     ReadyReport,
     Report,
     UnavailableReport,
@@ -36,6 +38,7 @@ class Metrics:
         self._metrics = MetricRegistry(self.registry, definitions.ALL)
         self._images = _Images(self._metrics, clock)
         self._devices = _Devices(self._metrics)
+        self._notifications = _Notifications(self._metrics)
         self._count_totals = CumulativeTotals()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -51,6 +54,8 @@ class Metrics:
                 self._devices.batch(worker, report)
             case HeartbeatReport():
                 self._devices.heartbeat(worker, report)
+            case NotificationsReport():
+                self._notifications.report(worker, report.progress)
             case CountsReport():
                 self.counts(worker, report.counts)
             case ReadyReport():
@@ -109,6 +114,7 @@ class Metrics:
     def worker_died(self, device: str, reason: str = "") -> None:
         """Record the end of a worker; `reason` is empty when it was asked to end, and will not be replaced."""
         self._count_totals.reset(device)
+        self._notifications.died(device)
         self._devices.died(device, reason)
 
     def source_health(self, healthy: bool) -> None:
@@ -144,6 +150,44 @@ class Metrics:
         """The page and its content type: OpenMetrics if the Accept header asks for it, otherwise the text format."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+
+class _Notifications:
+    """Metrics of the notifications that are sent, by the supervisor or by each worker."""
+
+    def __init__(self, metrics: MetricRegistry) -> None:
+        self._metrics = metrics
+        self._latest: dict[str, Progress] = {}
+        """The last report of each process."""
+        self._lock = threading.Lock()
+
+    def report(self, process: str, progress: Progress) -> None:
+        for result, count in progress.results.items():
+            self._metrics.increment(definitions.NOTIFICATIONS_SENT, result, by=count)
+        for seconds in progress.delays:
+            self._metrics.observe(definitions.NOTIFICATION_DELAY, seconds)
+        with self._lock:
+            self._latest[process] = progress
+            self._set_waiting()
+
+    def died(self, process: str) -> None:
+        with self._lock:
+            if self._latest.pop(process, None):
+                self._set_waiting()
+
+    def _set_waiting(self) -> None:
+        """Of all processes together; unknown as long as one of them does not know."""
+        pending = [progress.pending for progress in self._latest.values()]
+        known = [count for count in pending if count is not None]
+        if known and len(known) == len(pending):
+            self._metrics.set(definitions.NOTIFICATIONS_PENDING, sum(known))
+        else:
+            self._metrics.remove(definitions.NOTIFICATIONS_PENDING)
+        times = [progress.oldest for progress in self._latest.values() if progress.oldest is not None]
+        if times:
+            self._metrics.set(definitions.NOTIFICATIONS_OLDEST, min(times))
+        else:
+            self._metrics.remove(definitions.NOTIFICATIONS_OLDEST)
 
 
 class _Images:

@@ -15,6 +15,7 @@ from watcher.core.jobs import ImageRef, Job, Recipe
 from watcher.ingest.enqueue import Enqueuer
 from watcher.ingest.intake import Intake, SourceFactory
 from watcher.queues.base import Leases, QueueStats
+from watcher.queues.outbox import MemoryOutbox
 from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks, Stop
 from watcher.sources.event_resolver import EventResolver
 from watcher.sources.events import encode_arrival
@@ -27,12 +28,13 @@ from watcher.testing import MemoryStore
 SOURCE = "s3://shop/in/"
 
 
-class Outbox:
+class PutOnlyQueue:
     """A queue that only takes jobs, and refuses the first `refusals` calls."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
         self.refusals = 0
+        self.outbox = MemoryOutbox()
 
     def put(self, jobs: Sequence[Job]) -> int:
         if self.refusals:
@@ -91,7 +93,7 @@ class ScriptedSource:
 class Bench:
     """An intake and everything that it uses."""
 
-    outbox: Outbox = field(default_factory=Outbox)
+    outbox: PutOnlyQueue = field(default_factory=PutOnlyQueue)
     metrics: Metrics = field(default_factory=Metrics)
     health: Health = field(default_factory=lambda: Health("source"))
     run_summary: RunSummary = field(default_factory=RunSummary)

@@ -21,6 +21,7 @@ from watcher.ingest.enqueue import Enqueuer
 from watcher.ingest.listing_comparison import MAX_RECENT, RecentImages
 from watcher.ingest.reconcile import RESEND, Reconciler
 from watcher.queues.base import Leases, QueueStats
+from watcher.queues.outbox import MemoryOutbox
 from watcher.queues.sqlite import SqliteQueue
 from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.sources.source_filter import SourceFilter
@@ -32,12 +33,13 @@ RECIPE = Recipe("memory://source", "digest", {})
 NEVER = threading.Event()
 
 
-class Outbox:
+class PutOnlyQueue:
     """A queue that only takes jobs, like a broker's for `watch`."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.waiting = 0
+        self.outbox = MemoryOutbox()
 
     def put(self, jobs: Sequence[Job]) -> int:
         self.jobs += jobs
@@ -67,12 +69,12 @@ def sink() -> MemoryStore:
 
 
 @pytest.fixture
-def outbox() -> Outbox:
-    return Outbox()
+def outbox() -> PutOnlyQueue:
+    return PutOnlyQueue()
 
 
 @pytest.fixture
-def shared(source: MemoryStore, sink: MemoryStore, outbox: Outbox) -> Enqueuer:
+def shared(source: MemoryStore, sink: MemoryStore, outbox: PutOnlyQueue) -> Enqueuer:
     """With a broker's queue, which does not know what is done."""
     return Enqueuer(RECIPE, source, sink, outbox, None)
 
@@ -100,7 +102,7 @@ def keys(jobs: list[Job]) -> list[str]:
 
 
 def test_a_broker_gets_every_event_and_the_listed_images_without_an_output(
-    shared: Enqueuer, source: MemoryStore, sink: MemoryStore, outbox: Outbox
+    shared: Enqueuer, source: MemoryStore, sink: MemoryStore, outbox: PutOnlyQueue
 ) -> None:
     done, new = source.write("done.jpg", b"x"), source.write("new.jpg", b"x")
     write_output(sink, RECIPE.job(done))
@@ -110,7 +112,7 @@ def test_a_broker_gets_every_event_and_the_listed_images_without_an_output(
 
 
 def test_a_listing_is_accepted_again_after_the_sink_failed(
-    shared: Enqueuer, source: MemoryStore, sink: MemoryStore, outbox: Outbox
+    shared: Enqueuer, source: MemoryStore, sink: MemoryStore, outbox: PutOnlyQueue
 ) -> None:
     ref = source.write("a.jpg", b"x")
     sink.failing["output_info"] = Unavailable("no network")
@@ -155,7 +157,7 @@ def compare_once(reconciler: Reconciler) -> list[str]:
 
 
 def test_an_image_is_not_found_again_while_its_job_may_wait(
-    reconciler: Reconciler, source: MemoryStore, outbox: Outbox, clock: Clock
+    reconciler: Reconciler, source: MemoryStore, outbox: PutOnlyQueue, clock: Clock
 ) -> None:
     source.write("a.jpg", b"x")
     outbox.waiting = 1
@@ -165,7 +167,7 @@ def test_an_image_is_not_found_again_while_its_job_may_wait(
     assert compare_once(reconciler) == []
 
 
-def test_a_new_version_is_found_at_once(reconciler: Reconciler, source: MemoryStore, outbox: Outbox) -> None:
+def test_a_new_version_is_found_at_once(reconciler: Reconciler, source: MemoryStore, outbox: PutOnlyQueue) -> None:
     outbox.waiting = 1
     source.write("a.jpg", b"x")
     assert compare_once(reconciler) == ["a.jpg"]
@@ -174,7 +176,7 @@ def test_a_new_version_is_found_at_once(reconciler: Reconciler, source: MemorySt
 
 
 def test_an_image_whose_job_was_lost_is_found_again_when_the_queue_is_empty(
-    reconciler: Reconciler, source: MemoryStore, outbox: Outbox
+    reconciler: Reconciler, source: MemoryStore, outbox: PutOnlyQueue
 ) -> None:
     source.write("a.jpg", b"x")
     outbox.waiting = 1
@@ -184,7 +186,7 @@ def test_an_image_whose_job_was_lost_is_found_again_when_the_queue_is_empty(
 
 
 def test_an_image_is_found_again_after_an_hour_if_the_queue_is_never_empty(
-    reconciler: Reconciler, source: MemoryStore, outbox: Outbox, clock: Clock
+    reconciler: Reconciler, source: MemoryStore, outbox: PutOnlyQueue, clock: Clock
 ) -> None:
     source.write("a.jpg", b"x")
     outbox.waiting = 1
@@ -209,7 +211,7 @@ class BreaksOff(MemoryStore):
         yield from refs[1:]
 
 
-def test_a_comparison_that_breaks_off_starts_over(sink: MemoryStore, outbox: Outbox, clock: Clock) -> None:
+def test_a_comparison_that_breaks_off_starts_over(sink: MemoryStore, outbox: PutOnlyQueue, clock: Clock) -> None:
     source = BreaksOff("memory://source")
     reconciler = Reconciler(Enqueuer(RECIPE, source, sink, outbox, None), SourceFilter(), clock=clock)
     for key in ("a.jpg", "b.jpg"):
@@ -225,7 +227,7 @@ def marker_of(sink: MemoryStore) -> list[str]:
 
 
 def test_after_a_change_of_model_comparisons_are_deep_until_one_finds_nothing(
-    source: MemoryStore, sink: MemoryStore, outbox: Outbox
+    source: MemoryStore, sink: MemoryStore, outbox: PutOnlyQueue
 ) -> None:
     sink.now = 100.0
     old = RECIPE.job(source.write("a.jpg", b"x"))
@@ -256,7 +258,7 @@ def test_a_deep_comparison_that_was_not_confirmed_is_repeated(shared: Enqueuer, 
 
 
 def test_a_broker_gets_no_more_images_than_are_remembered_until_it_is_empty(
-    shared: Enqueuer, source: MemoryStore, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    shared: Enqueuer, source: MemoryStore, outbox: PutOnlyQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watcher.ingest.reconcile.RecentImages", lambda: RecentImages(3))
     for number in range(5):

@@ -1,0 +1,71 @@
+"""Writes the notifications of finished images."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from watcher.core.jobs import Job, Rejection
+from watcher.core.notification import Notification, NotificationType, OutputFile, notification_id, now
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationWriter:
+    """What all notifications of a daemon have in common."""
+
+    source: str
+    sink: str
+    model: str
+    model_digest: str
+
+    def done(
+        self, job: Job, found_at: float, outputs: Sequence[OutputFile], matte_coverage: float | None
+    ) -> Notification:
+        """The notification that all outputs of a job are durable; `found_at` is `Lease.found_at`."""
+        return Notification(
+            id=notification_id(job.id, NotificationType.IMAGE_DONE, found_at),
+            type=NotificationType.IMAGE_DONE,
+            time=now(),
+            source=self.source,
+            key=job.ref.key,
+            source_version=job.ref.version,
+            job=job.id,
+            sink=self.sink,
+            outputs=tuple(outputs),
+            model=self.model,
+            model_digest=self.model_digest,
+            matte_coverage=matte_coverage,
+        )
+
+    def rejected(self, job: Job, rejection: Rejection, found_at: float) -> Notification:
+        """The notification that an image is rejected."""
+        return Notification(
+            id=notification_id(job.id, NotificationType.IMAGE_REJECTED, found_at),
+            type=NotificationType.IMAGE_REJECTED,
+            time=now(),
+            source=self.source,
+            key=job.ref.key,
+            source_version=job.ref.version,
+            job=job.id,
+            sink=self.sink,
+            model=self.model,
+            model_digest=self.model_digest,
+            reason=rejection.reason,
+            detail=rejection.detail,
+        )
+
+    def test(self) -> Notification:
+        """A notification of nothing, with which `doctor` tries a webhook."""
+        return Notification(
+            id=secrets.token_hex(16),
+            type=NotificationType.TEST,
+            time=now(),
+            source=self.source,
+            key="",
+            source_version="",
+            job="",
+            sink=self.sink,
+            model=self.model,
+            model_digest=self.model_digest,
+        )
