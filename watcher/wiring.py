@@ -206,7 +206,7 @@ class Wiring:
         """Writes the notifications of finished images; None where nobody is to be told."""
         if not self.settings.notify:
             return None
-        return NotificationWriter(self.source, self.sink, self.model.name, self.model.digest)
+        return NotificationWriter(self.source, self.sink, self.model.title, self.model.digest)
 
     def open_target(self, counts: Counts) -> Target:
         """The receiver of notifications, which must be set. Raises ConfigurationError."""

@@ -20,7 +20,8 @@ def job(key: str, version: str = "1") -> Job:
 
 def done(key: str, version: str = "1", *, at: float | None = None) -> Notification:
     """That an image is done; `at` is when it was finished."""
-    made = WRITER.done(job(key, version), 0.0, [OutputFile(name="cutout", key=f"{key}.png", format="png", bytes=1234)], 0.25)
+    output = OutputFile(name="cutout", key=f"{key}.png", format="png", bytes=1234, width=60, height=40)
+    made = WRITER.done(job(key, version), 0.0, [output], 0.25)
     return made if at is None else made.model_copy(update={"time": datetime.fromtimestamp(at, UTC)})
 
 
