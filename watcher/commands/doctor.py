@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -227,6 +228,8 @@ def _check_services(settings: Settings) -> Iterator[Check]:
     for what, address in (("queue", settings.queue), ("events", settings.events)):
         if "://" in address:
             yield _attempt(what, partial(_inspect_queue, wiring, address))
+    if settings.notify:
+        yield _attempt("notify", partial(_check_receiver, wiring))
 
 
 def _attempt(what: str, find_out: Callable[[], str]) -> Check:
@@ -255,6 +258,13 @@ def _probe_sink(wiring: Wiring) -> str:
     )
 
 
+def _check_receiver(wiring: Wiring) -> str:
+    """Whether the receiver of notifications can be reached; a webhook gets one of the type `test`."""
+    assert wiring.notifications is not None, "there is a receiver"
+    with closing(wiring.open_target(Counts())) as target:
+        return target.check(wiring.notifications.test())
+
+
 def _inspect_queue(wiring: Wiring, address: str) -> str:
     broker = wiring.open_broker(address, Counts(), prefetch=1)
     try:
@@ -281,7 +291,18 @@ def _inspect_redrive(broker: Broker) -> str:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    places = ("source", "sink", "state", "queue", "visibility", Group.S3, "exclude_sink", "after", "events")
+    places = (
+        "source",
+        "sink",
+        "state",
+        "queue",
+        "visibility",
+        Group.S3,
+        "exclude_sink",
+        "after",
+        Group.NOTIFY,
+        "events",
+    )
     add_settings_arguments(parser, *places, "events_token", "devices", "model", "model_contract", "canvas", "watch")
 
 
@@ -291,7 +312,8 @@ COMMAND = Command(
     """\
 Give it the flags of the command that you want to run. Without source and sink
 it checks only the machine and the model. In a bucket that is the sink, it
-writes a small object, to see which conditional writes work, and deletes it.""",
+writes a small object, to see which conditional writes work, and deletes it. A
+webhook that --notify names gets one notification of the type `test`.""",
     """\
 examples:
   alphadrop doctor                          this machine

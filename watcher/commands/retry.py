@@ -1,4 +1,4 @@
-"""`alphadrop retry`: make rejected images pending again."""
+"""`alphadrop retry`: make rejected images pending again, or send notifications again that the receiver refused."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
 from watcher.core.counts import Counts
+from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Job
 from watcher.queues.base import MOST_REJECTED
 from watcher.stores.base import Store
@@ -24,7 +25,11 @@ from watcher.worker.crash_markers import marker_key
 
 
 def retry(args: argparse.Namespace) -> ExitCode:
-    """Print the key of each image that is pending again."""
+    """Print the key of each image that is pending again, or how many notifications are."""
+    if args.notifications:
+        count = retry_notifications(load_settings(args))
+        Console(stderr=True).print(f"{count} notifications are pending again")
+        return ExitCode.OK
     jobs = retry_rejected(load_settings(args), args.pattern)
     for job in jobs:
         print(printable(job.ref.key))
@@ -43,6 +48,17 @@ def retry_rejected(settings: Settings, pattern: str) -> list[Job]:
             if fnmatchcase(job.ref.key, pattern):
                 delete_error_record(sink, job)  # before the job is pending: a quick worker may write a new record
         return queue.retry(pattern)
+
+
+def retry_notifications(settings: Settings) -> int:
+    """Let the daemon send the notifications again that it has set aside; returns how many there are."""
+    if settings.queue:
+        raise ConfigurationError(
+            "--notifications needs the embedded queue: with --queue, a notification that the receiver refuses is only "
+            "logged, as notification_set_aside."
+        )
+    with closing(open_existing_queue(settings)) as queue:
+        return queue.outbox.retry_set_aside()
 
 
 def _retry_records(wiring: Wiring, sink: Store, pattern: str) -> list[Job]:
@@ -66,6 +82,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pattern", default="*", metavar="GLOB", help="only images whose key matches; * matches slashes too"
     )
+    parser.add_argument(
+        "--notifications",
+        action="store_true",
+        help="send the notifications again that the receiver has refused, and leave the images as they are",
+    )
 
 
 COMMAND = Command(
@@ -78,6 +99,8 @@ them. The images go to the daemon that is running, or to the next one.""",
 examples:
   alphadrop retry photos cutouts                              all of them
   alphadrop retry photos cutouts --pattern 'shoes/*.jpg'      some of them
+  alphadrop retry photos cutouts --notifications              what --notify
+                                                              could not deliver
 
 Prints the key of each image that is pending again.""",
     _add_arguments,

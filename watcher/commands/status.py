@@ -1,8 +1,9 @@
-"""`alphadrop status`: what is pending, in flight, finished and rejected."""
+"""`alphadrop status`: what is pending, in flight, finished and rejected, and which notifications wait."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
@@ -20,17 +21,25 @@ from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Outcome, Rejection
 from watcher.queues import open_queue
-from watcher.queues.base import EmbeddedQueue, QueueStats
+from watcher.queues.base import QueueStats
+from watcher.queues.outbox import OutboxStats
+from watcher.queues.sqlite import SqliteQueue
 from watcher.stores.error_records import read_error_records
 from watcher.wiring import Wiring
 
 MOST_REJECTED_SHOWN = 20
+MOST_SET_ASIDE_SHOWN = 5
 
 
 def status(args: argparse.Namespace) -> ExitCode:
-    """Print the queue's figures and the newest rejections."""
-    stats, rejected = read_status(load_settings(args), MOST_REJECTED_SHOWN)
-    Console().print(queue_table(stats, rejected))
+    """Print the queue's figures, the newest rejections and, if there are any, the notifications that wait."""
+    settings = load_settings(args)
+    stats, rejected = read_status(settings, MOST_REJECTED_SHOWN)
+    table = queue_table(stats, rejected)
+    if not settings.queue:
+        with closing(open_existing_queue(settings)) as queue:
+            add_notifications(table, queue.outbox.stats(), queue.outbox.list_set_aside(MOST_SET_ASIDE_SHOWN))
+    Console().print(table)
     return ExitCode.OK
 
 
@@ -45,7 +54,7 @@ def read_status(settings: Settings, most: int) -> tuple[QueueStats, list[tuple[s
         return shared.stats(), [(record.key, record.rejection) for record in records]
 
 
-def open_existing_queue(settings: Settings) -> EmbeddedQueue:
+def open_existing_queue(settings: Settings) -> SqliteQueue:
     """The embedded queue of this source and sink. Raises ConfigurationError where there is none yet."""
     path = settings.state_path / "queue.sqlite"
     if not path.exists():
@@ -75,6 +84,18 @@ def queue_table(stats: QueueStats, rejected: Sequence[tuple[str, Rejection]]) ->
     return table
 
 
+def add_notifications(table: Table, stats: OutboxStats, set_aside: Sequence[tuple[str, str]]) -> None:
+    """Add the notifications that are not delivered, and for the given keys what the receiver said."""
+    if stats.oldest is not None:
+        minutes = max(0.0, time.time() - stats.oldest) / 60
+        table.add_row("notifications", f"{stats.pending:,}", f"not delivered; the oldest for {minutes:,.0f} minutes")
+    if stats.set_aside:
+        remedy = "refused by the receiver; `alphadrop retry --notifications` sends them again"
+        table.add_row("  set aside", f"{stats.set_aside:,}", remedy)
+    for key, problem in set_aside:
+        table.add_row("", "", Text(printable(f"{key}: {problem}")))
+
+
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_arguments(parser, "source", "sink", "state", "queue", "visibility", Group.S3)
 
@@ -84,7 +105,7 @@ COMMAND = Command(
     "show how many images are pending, in flight, finished and rejected",
     """\
 Reads the queue of the daemon that is running, or of the last one, and lists the
-newest rejections with their reasons.""",
+newest rejections with their reasons, and notifications that are not delivered.""",
     """\
 examples:
   alphadrop status photos cutouts

@@ -26,7 +26,7 @@ def check_settings(settings: Settings, mode: Mode = Mode.RUN) -> None:
         *_bucket_problems(settings.source_uri, settings.sink_uri, settings.exclude_sink),
         *_manifest_problems(settings.manifest_path),
         *_queue_problems(settings),
-        *_notify_problems(settings),
+        *(_notify_problems(settings) if mode.works else ()),
         *(_event_problems(settings) if mode in (Mode.RUN, Mode.WATCH) else ()),
     ]
     if problems:
