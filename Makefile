@@ -12,6 +12,9 @@ STAMP := $(VENV)/.installed
 MANIFEST_TOOLS := .venv-manifests
 RABBITMQ := /usr/lib/rabbitmq/bin/rabbitmq-server
 SERVICES := rabbitmq-server prometheus
+# Programs that open outputs as a shop's own would, and the packages that have them.
+READERS := exiftool webpinfo dwebp tiffinfo avifdec convert
+READER_PACKAGES := libimage-exiftool-perl webp libtiff-tools libavif-bin imagemagick
 # While this says 101, Debian's packages do not start the services that they install.
 POLICY := /usr/sbin/policy-rc.d
 IMAGE_TOOLS := podman runc debootstrap
@@ -29,14 +32,14 @@ help: ## list the targets
 
 setup: $(STAMP) ## make .venv with the pinned packages (again only when they change)
 
-services: ## install what tests run beside alphadrop: RabbitMQ and Prometheus of the system's packages
-	@test -x $(RABBITMQ) && command -v prometheus >/dev/null || { \
+services: ## install what tests run beside alphadrop: RabbitMQ, Prometheus, programs that open pictures
+	@test -x $(RABBITMQ) && (for program in prometheus $(READERS); do command -v $$program >/dev/null || exit 1; done) || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			echo "Installing $(SERVICES) ..."; export DEBIAN_FRONTEND=noninteractive; \
+			echo "Installing $(SERVICES) $(READER_PACKAGES) ..."; export DEBIAN_FRONTEND=noninteractive; \
 			test -e $(POLICY) || { trap 'rm $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' >$(POLICY); chmod +x $(POLICY); }; \
-			apt-get -qq update && apt-get -qq install -y --no-install-recommends $(SERVICES) >/dev/null; \
+			apt-get -qq update && apt-get -qq install -y --no-install-recommends $(SERVICES) $(READER_PACKAGES) >/dev/null; \
 		else \
-			echo "The tests run servers of their own. On Debian and Ubuntu: sudo apt-get install $(SERVICES)" >&2; \
+			echo "The tests run other programs. On Debian and Ubuntu: sudo apt-get install $(SERVICES) $(READER_PACKAGES)" >&2; \
 			exit 1; \
 		fi; }
 

@@ -25,6 +25,8 @@ QUALITIES = MappingProxyType({Format.JPEG: 92, Format.WEBP: 85, Format.AVIF: 75}
 """Quality of each lossy format where the spec has none."""
 LEAST_QUALITY = 20
 """`max_bytes` lowers the quality no further: below, a product photo is no use to a shop."""
+_EFFORT, _METHOD = 20, 1
+"""How hard libwebp tries without loss: more takes seconds and saves a few per cent."""
 _METRES_PER_INCH = 0.0254
 _DOTS_PER_INCH = 1
 
@@ -83,13 +85,10 @@ def _smaller(encode: Callable[[int], bytes], best: int, spec: OutputSpec) -> byt
 def _lossless(pixels: Pixels, spec: OutputSpec, metadata: OutputMetadata, png_level: int) -> bytes:
     shown = _without_hidden_colour(pixels)
     if spec.format is Format.WEBP:
-        return _pillow(shown, "WEBP", metadata, lossless=True, quality=_LOSSLESS_EFFORT, method=_LOSSLESS_METHOD)
+        return _pillow(shown, "WEBP", metadata, lossless=True, exact=True, quality=_EFFORT, method=_METHOD)
     if spec.format is Format.TIFF:
         return encode_tiff(shown, metadata, level=png_level)
     return encode_png_of_any_depth(shown, text=metadata.text, level=png_level, chunks=_png_chunks(metadata))
-
-
-_LOSSLESS_EFFORT, _LOSSLESS_METHOD = 20, 1
 
 
 def _without_hidden_colour(pixels: Pixels) -> Pixels:
@@ -105,7 +104,7 @@ def _png_chunks(metadata: OutputMetadata) -> list[bytes]:
     if metadata.dpi:
         across, down = (round(dots / _METRES_PER_INCH) for dots in metadata.dpi)
         chunks.append(chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
-    exif = metadata.exif(with_resolution=False).removeprefix(b"Exif\0\0")
+    exif = metadata.exif.removeprefix(b"Exif\0\0")
     return [*chunks, chunk(b"eXIf", exif)] if exif else chunks
 
 
@@ -118,9 +117,8 @@ def _jpeg(pixels: Pixels, quality: int, metadata: OutputMetadata) -> bytes:
     segments = [_jfif(metadata.dpi)]
     if metadata.xmp:
         segments.append(_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + metadata.xmp))
-    exif = metadata.exif(with_resolution=False)
-    if exif:
-        segments.append(_segment(0xE1, exif))
+    if metadata.exif:
+        segments.append(_segment(0xE1, metadata.exif))
     if metadata.icc and not grey:
         segments.append(_segment(0xE2, b"ICC_PROFILE\0\x01\x01" + metadata.icc))
     return b"".join((bare[:2], *segments, bare[after_jfif:]))
@@ -141,14 +139,19 @@ def _webp(pixels: Pixels, quality: int, metadata: OutputMetadata) -> bytes:
 
 
 def _avif(pixels: Pixels, quality: int, metadata: OutputMetadata) -> bytes:
-    """Encode on one thread: several give other bytes, and the worker's cores are shared."""
-    options: dict[str, Any] = {"quality": quality, "speed": 8, "max_threads": 1, "subsampling": "4:4:4"}
+    """Encode the colours with loss and the matte without, as libwebp does.
+
+    On one thread: several give other bytes, and the worker's cores are shared.
+    """
+    options: dict[str, Any] = {"quality": quality, "speed": 8, "max_threads": 1, "subsampling": "4:4:4", "codec": "aom"}
+    if pixels.shape[2] == 4:
+        options["advanced"] = {"alpha:cq-level": "0"}
     return _pillow(_without_hidden_colour(pixels), "AVIF", metadata, **options)
 
 
 def _pillow(pixels: Pixels, format: str, metadata: OutputMetadata, **options: Any) -> bytes:
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    blobs = {"exif": metadata.exif(with_resolution=True), "xmp": metadata.xmp, "icc_profile": metadata.icc}
+    blobs = {"exif": metadata.exif, "xmp": metadata.xmp, "icc_profile": metadata.icc}
     file = io.BytesIO()
     image.save(file, format, **options, **{name: blob for name, blob in blobs.items() if blob})
     return file.getvalue()

@@ -46,7 +46,8 @@ class OutputMetadata:
     dpi: tuple[float, float] | None
     """Horizontal and vertical resolution in dots per inch."""
     tags: Mapping[int, Any]
-    """The EXIF tags that are carried over, by number; the EXIF and GPS directories are mappings."""
+    """The EXIF tags that are carried over, by number; the EXIF and GPS directories are mappings. Texts are bytes where
+    they are not ASCII, which Pillow would replace by question marks."""
     icc: bytes
     """The sRGB profile; empty if none is to be embedded."""
 
@@ -55,9 +56,10 @@ class OutputMetadata:
         """The text as an XMP packet; empty without text."""
         return xmp_packet(self.text)
 
-    def exif(self, *, with_resolution: bool) -> bytes:
-        """The EXIF with its `Exif` header; empty without tags. Some formats have no other place for the resolution."""
-        return _packed(dict(self.tags) | (resolution_tags(self.dpi) if with_resolution else {}))
+    @cached_property
+    def exif(self) -> bytes:
+        """The carried tags and the resolution with an `Exif` header; empty if there are neither."""
+        return _packed(dict(self.tags) | resolution_tags(self.dpi))
 
 
 def output_metadata(spec: OutputSpec, source: SourceMetadata, text: Mapping[str, str]) -> OutputMetadata:
@@ -67,7 +69,7 @@ def output_metadata(spec: OutputSpec, source: SourceMetadata, text: Mapping[str,
     if spec.carried_exif != "none":
         rights: dict[int, Any] = {tag: source.exif[tag] for tag in _RIGHTS if tag in source.exif}
         choices = (_everything(source.exif, spec.gps), rights) if spec.carried_exif == "all" else (rights,)
-        tags = next((choice for choice in choices if _is_writable(choice)), {})
+        tags = next((_unchanged(choice) for choice in choices if _is_writable(choice)), {})
     return OutputMetadata(text, dpi, tags, srgb_profile() if spec.icc else b"")
 
 
@@ -88,6 +90,17 @@ def _everything(exif: Mapping[int, Any], with_place: bool) -> dict[int, Any]:
     if with_place and isinstance(place, Mapping):
         tags[IFD.GPSInfo] = dict(place)
     return tags
+
+
+def _unchanged(tags: Mapping[int, Any]) -> dict[int, Any]:
+    """Return the tags with texts as the source's own bytes, which Pillow decodes as Latin-1, whatever they are."""
+    return {tag: _text(value) for tag, value in tags.items()}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _unchanged(value)
+    return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
 
 
 def _is_writable(tags: Mapping[int, Any]) -> bool:

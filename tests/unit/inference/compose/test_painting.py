@@ -52,7 +52,7 @@ def test_no_hidden_colour_reaches_an_edge_when_scaled():
         # The object's own green is at most 123, its blue always 40; the hidden green has 255 and 0.
         seen = pixels * alpha / 255
         assert (seen[..., 1] <= 140 * alpha[..., 0] / 255 + 1).all(), "a filter overshoots by a tenth"
-        assert np.abs(seen[..., 2] - 40 * alpha[..., 0] / 255).max() <= 1.5
+        assert np.abs(seen[..., 2] - 40 * alpha[..., 0] / 255).max() <= 2.5
         assert not pixels[alpha[..., 0] == 0].any()
 
 
