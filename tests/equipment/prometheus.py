@@ -76,8 +76,11 @@ class Prometheus:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=10):
                 return True
+        except urllib.error.HTTPError as answer:  # it is starting
+            answer.close()
         except OSError:
-            return False
+            pass
+        return False
 
     def _get(self, path: str, **query: object) -> Any:
         parameters = urllib.parse.urlencode(query)

@@ -24,6 +24,7 @@ from watcher.core.errors import Denied, Unavailable
 from watcher.queues.brokers import amqp_connection
 from watcher.queues.brokers.address import AmqpAddress, parse_address
 from watcher.queues.brokers.amqp import AmqpBroker
+from watcher.queues.brokers.amqp_connection import Session
 from watcher.queues.brokers.base import Depth, Message
 
 MOST = 50
@@ -217,8 +218,9 @@ def test_leaving_at_any_moment_of_the_opening_leaves_no_socket_behind(
     gc.collect()  # a socket that nobody has closed warns, and a warning fails the test
 
 
+@pytest.mark.parametrize("ending", [False, True], ids=["open", "ending"])
 def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
-    rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch
+    rabbit: Rabbit, name: str, monkeypatch: pytest.MonkeyPatch, ending: bool
 ) -> None:
     monkeypatch.setattr(amqp_connection, "CLOSE_TIMEOUT", 0.2)
     before = sockets()
@@ -226,8 +228,15 @@ def test_closing_leaves_no_socket_open_where_the_server_does_not_answer(
         broker.depth()
         assert len(sockets() - before) >= 1
         with rabbit.frozen():
+            if ending:
+                broker._connection.call(end_session)
             broker.close()
             assert sockets() <= before
+
+
+async def end_session(session: Session) -> None:
+    """End it as a request without an answer does; the connection is closed next."""
+    session.end(Unavailable("no answer"))
 
 
 def test_closing_ends_a_waiting_receive(broker: AmqpBroker) -> None:

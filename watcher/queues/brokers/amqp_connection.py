@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 import pika
 import structlog
-from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.asyncio_connection import AsyncioConnection, _AsyncioIOServicesAdapter
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from pika.adapters.utils.nbio_interface import AbstractIOReference
 from pika.exceptions import AMQPError, ProbableAccessDeniedError, ProbableAuthenticationError
 
 from watcher.core.backoff import Backoff
@@ -74,6 +75,36 @@ class Channel:
         if self.closed.done() and not answer.done():
             raise self.closed.result()
         return answer.done()
+
+
+class Lookup(AbstractIOReference):  # type: ignore[misc]  # pika has no types
+    """The lookup of a host's address. pika's own calls back even if it is cancelled after it found the address."""
+
+    def __init__(self, lookup: Coroutine[Any, Any, Any], on_done: Callable[[Any], None]) -> None:
+        self._on_done = on_done
+        self._cancelled = False
+        self._task = asyncio.ensure_future(lookup)
+        self._task.add_done_callback(self._finish)
+
+    def cancel(self) -> bool:
+        """Never call back. Returns whether the lookup was still in progress."""
+        self._cancelled = True
+        return self._task.cancel()
+
+    def _finish(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            found = task.exception() or task.result()
+            if not self._cancelled:
+                self._on_done(found)
+
+
+class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]  # pika has no types
+    """pika's use of the event loop. An attempt that is aborted during the lookup opens no socket afterwards."""
+
+    def getaddrinfo(self, host: str, port: int, on_done: Callable[[Any], None], **hints: int) -> Lookup:
+        """Look up the addresses of `host`, and call `on_done` with them or with the exception."""
+        hints["type"] = hints.pop("socktype", 0)
+        return Lookup(self.get_native_ioloop().getaddrinfo(host, port, **hints), on_done)
 
 
 class Connection(AsyncioConnection):  # type: ignore[misc]  # pika has no types
@@ -231,20 +262,27 @@ class AmqpConnection:
                 opened.set_exception(error)
 
         parameters = _parameters(self._address, self._heartbeat)
-        connection = Connection(parameters, opened.set_result, on_open_error_callback=failed)
+        services = IoServices(self._loop)
+        connection = Connection(parameters, opened.set_result, on_open_error_callback=failed, custom_ioloop=services)
         try:
             return Session(await asyncio.shield(opened))
         except asyncio.CancelledError:
             self._loop.set_exception_handler(_report_exception)
             with contextlib.suppress(*_ERRORS):
-                # pika leaks the socket of an attempt that is aborted between two of its layers: wait for the next one.
-                await asyncio.wait((opened,), timeout=CLOSE_TIMEOUT)
-                if not opened.done():
+                if not (opened.done() or connection.is_closing):
                     connection.close()
                 await self._close_session(Session(await opened))
             raise
 
     async def _close_session(self, session: Session) -> None:
+        """Disconnect. The socket is closed even if this is cancelled."""
+        closing = asyncio.ensure_future(self._disconnect(session))
+        try:
+            await asyncio.shield(closing)
+        finally:
+            await closing
+
+    async def _disconnect(self, session: Session) -> None:
         connection = session.connection
         if not connection.is_closed:
             closed: asyncio.Future[None] = self._loop.create_future()
