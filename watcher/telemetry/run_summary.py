@@ -65,8 +65,9 @@ def log_image(device: str, report: ImageReport, trace_id: str = "") -> None:
         "job": report.job,
         "finished_at": round(report.ended or time.time(), 3),
     }
-    if len(report.outputs) > 1:
-        fields["outputs"] = [output.key for output in report.outputs if output.written]
+    written = [output.key for output in report.outputs if output.written]
+    if written not in ([], [report.output]):
+        fields["outputs"] = written
     if trace_id:
         fields["trace_id"] = trace_id
     if report.reason:

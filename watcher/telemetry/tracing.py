@@ -113,7 +113,7 @@ def _attributes(device: str, report: TracedReport) -> dict[str, str | int | floa
     if isinstance(report, ImageReport) and report.reason:
         attributes |= {"reason": report.reason, "stage": report.stage}
     if isinstance(report, ImageReport) and len(report.outputs) > 1:
-        attributes["outputs"] = [_valid_text(output.key) for output in report.outputs if output.written]
+        attributes["outputs"] = [_valid_text(output.key) for output in report.outputs]
     if isinstance(report, ImageReport) and report.empty:
         attributes["empty"] = True
     return {f"alphadrop.{name}": value for name, value in attributes.items()}
