@@ -31,7 +31,7 @@ from watcher.commands.terminal import make_table
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import MissingSourceOrSink, load_settings
 from watcher.config.preflight import check_settings
-from watcher.config.settings import Group, Settings
+from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError, WatcherError
 from watcher.fleet.cores import available_cores
@@ -83,6 +83,7 @@ def run_checks(args: argparse.Namespace) -> Iterator[Check]:
     yield from _check_devices(settings)
     yield _check_codecs()
     yield _check_weights(settings)
+    yield from _check_outputs(settings)
     yield _check_open_files()
     if has_source_and_sink:
         yield from _check_source_and_sink(settings)
@@ -167,6 +168,20 @@ def _origin(entry: ModelEntry) -> list[str]:
     if known is None:
         return []
     return [f"licence {known.licence.name}" if known.sha256 == entry.digest else "not the file that rembg publishes"]
+
+
+def _check_outputs(settings: Settings) -> Iterator[Check]:
+    """Which outputs are made, and whether their backgrounds can be read."""
+    try:
+        wiring = Wiring.of(settings)
+    except ConfigurationError:  # the check of the weights reports it
+        return
+    try:
+        outputs = wiring.recipe.outputs
+    except ConfigurationError as error:
+        yield Check("outputs", False, str(error))
+    else:
+        yield Check("outputs", True, ", ".join(f"{output.name} ({output.pattern})" for output in outputs))
 
 
 def _check_open_files() -> Check:
@@ -303,7 +318,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         Group.NOTIFY,
         "events",
     )
-    add_settings_arguments(parser, *places, "events_token", "devices", "model", "model_contract", "canvas", "watch")
+    add_settings_arguments(parser, *places, "events_token", "devices", "watch", *OUTPUT_SETTINGS)
 
 
 COMMAND = Command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TextIO
@@ -14,13 +15,14 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from inference.compose import PRESETS
 from watcher.commands.command import Command, ExitCode, prepare, require_torch
 from watcher.commands.model_files import ensure_model
 from watcher.commands.terminal import OUTCOMES, make_table, shorten
 from watcher.config.flags import add_settings_arguments
 from watcher.config.settings import Group
 from watcher.core.errors import ConfigurationError
-from watcher.core.jobs import Job, Mode, Outcome, Rejection
+from watcher.core.jobs import PLAIN, Job, Mode, Outcome, Rejection
 from watcher.queues.base import QueueStats
 from watcher.telemetry.run_summary import EXAMPLES, RunSummary
 
@@ -120,23 +122,32 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_arguments(parser, *groups, "drain", "log_format", "log_level")
 
 
+PRESETS_TEXT = textwrap.fill(f"Presets: {', '.join((PLAIN, *PRESETS))}.", 79)
 COMMAND = Command(
     "once",
     "cut out every image that is in a folder or bucket now, then exit",
     """\
 Each image becomes a PNG with an alpha channel, at the same path below the sink.
-An image whose output is already there is skipped, so the same command
-continues where a stopped one left off.""",
-    """\
+--preset and --output ask for other outputs instead, as many as you like from
+one run of the model. What is already there is not made again, so the same
+command continues where a stopped one left off.""",
+    f"""\
 examples:
   alphadrop once photos cutouts
   alphadrop once s3://shop/in s3://shop/out
+  alphadrop once photos out --preset amazon-main,shopify
+                                          a folder for each marketplace
+  alphadrop once photos out --preset cutout --output webp,quality=85,trim
+                                          the PNG, and a trimmed WebP
   alphadrop once photos cutouts --model mine.onnx --model-contract modnet
-  alphadrop once photos cutouts --output-name '{dir}{name}.png'
+  alphadrop once photos cutouts --output-name '{{dir}}{{name}}.png'
                                           x.jpg and x.webp get an output each
 
+{PRESETS_TEXT}
+docs/outputs.md shows them, and the fields that --output can set.
+
 Exit code:
-  0  every image has its output
+  0  every image has its outputs
   2  wrong usage or configuration
   3  finished, but some images were rejected; the summary says why
   4  could not finish, or notifications are not delivered""",
