@@ -193,6 +193,8 @@ class ImagePath:
                 outcome = Outcome.WRITTEN
                 timer.bytes_out += len(made.data)
                 timer.outputs.append(report_of(made, digest=self.manifest is not None))
+            elif self.manifest:
+                timer.outputs.append(report_of_present(self.sink, made.plan))
         return outcome
 
     def _cut_out(
@@ -203,7 +205,7 @@ class ImagePath:
             self._crash_if_told("kill", job.ref.key)
             with self.engine.core_lock, timer.timed("decode"):
                 picture = decode(data, max_pixels=self.settings.max_pixels)
-                carried = needed_of_source(data, plans)
+                carried = needed_of_source(data, plans, self.settings.max_pixels)
             timer.pixels = picture.width * picture.height
             rgba = None if self.settings.input_alpha == "ignore" else picture.rgba
             if rgba is not None and self.settings.input_alpha == "trust":

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from inference.compose import NO_METADATA, OutputSpec, SourceMetadata, compose, read_source
+from inference.errors import BackgroundUnreadable
 from inference.models.entry import ModelEntry
 from inference.picture import Box, Cutout
 from watcher.config.settings import Settings
+from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Facts, ImageRef, Output, OutputRecipe, Recipe
 from watcher.stores.output_metadata import output_text
 
@@ -62,8 +64,14 @@ class OutputMaker:
     def encode(
         self, plans: Iterable[PlannedOutput], cutout: Cutout, source: SourceMetadata = NO_METADATA
     ) -> list[EncodedOutput]:
-        """Make the files of outputs. Raises PictureError where one cannot hold the picture."""
-        return [self._encode(plan, cutout, source) for plan in plans]
+        """Make the files of outputs.
+
+        Raises PictureError where one cannot hold the picture, ConfigurationError where a background cannot be read.
+        """
+        try:
+            return [self._encode(plan, cutout, source) for plan in plans]
+        except BackgroundUnreadable as error:
+            raise ConfigurationError(str(error)) from error
 
     def _encode(self, plan: PlannedOutput, cutout: Cutout, source: SourceMetadata) -> EncodedOutput:
         options = self._options_text(plan)
@@ -100,7 +108,7 @@ def _composed_pixels(spec: OutputSpec, width: int, height: int) -> int:
     return 0 if spec.is_plain else spec.most_pixels(width, height)
 
 
-def needed_of_source(data: bytes, plans: Iterable[PlannedOutput]) -> SourceMetadata:
+def needed_of_source(data: bytes, plans: Iterable[PlannedOutput], max_pixels: int) -> SourceMetadata:
     """What these outputs carry over from the image's file."""
     specs = [plan.spec for plan in plans if not plan.spec.is_plain]
-    return read_source(data, specs) if specs else NO_METADATA
+    return read_source(data, specs, max_pixels=max_pixels) if specs else NO_METADATA

@@ -297,3 +297,9 @@ def test_the_memory_that_is_waited_for_includes_what_is_composed(names: list[str
 def test_jobs_that_share_any_output_claim_the_same_key(patterns: list[str], claimed: str) -> None:
     recipe = replace(Shop().recipe, outputs=tuple(OutputRecipe(pattern, pattern) for pattern in patterns))
     assert recipe.job(ImageRef("a/x.jpg", "1", 1)).output == claimed
+
+
+def test_a_background_that_cannot_be_read_blames_no_image(shop: Shop, tmp_path: Path) -> None:
+    shop.specs["web"] = OutputSpec.model_validate({"format": "webp", "background": str(tmp_path / "gone.png")})
+    assert shop.process(shop.given()).end == RETRY_DELAY
+    assert shop.sink.keys == set()
