@@ -25,7 +25,7 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard training-data train evaluate render reference bench peers format clean
+.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard sheets training-data train evaluate render reference bench peers format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ train: setup ## train the network: make train MINUTES=120 OUT=runs/nano
 manifests: setup services $(MANIFEST_TOOLS)/.installed ## hold deploy/k8s against schemas of Kubernetes and operators, checkov, our policies
 	@$(MANIFEST_TOOLS)/bin/python -m scripts.manifests
 	@$(BIN)/python -m pytest tests/deploy --campaign=full
+
+sheets: setup ## draw docs/images/outputs.jpg and presets.jpg
+	@$(BIN)/python -m scripts.outputs_sheet
 
 evaluate: setup ## score the shipped weights beside u2netp and u2net, into runs/evaluation/ (COUNT=100: quicker)
 	@$(BIN)/python -m inference.training evaluate --out runs/evaluation --count $(COUNT) --data $(DATA)

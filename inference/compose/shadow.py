@@ -1,8 +1,9 @@
 """A soft contact shadow: dark where the object stands, fading away from it.
 
-It follows the object's lower contour, and only where that is near the lowest point: a chair gets one shadow a leg, and
-what hangs above the ground none. Two blurs are added: a narrow one for the line of contact, a wide one for its
-surroundings. All lengths are parts of the object's width or height, so that a shadow looks alike at every size.
+It follows the object's lower contour, and only where that is near the lowest point: the legs of a chair seen from the
+front get a shadow each, and what hangs above the ground gets none. Two blurs are added: a narrow one for the line of
+contact, a wide one for its surroundings. All lengths are parts of the object's width or height, so that a shadow looks
+alike at every size.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from inference.picture import Box
 
 _SOLID = 128
 """Least alpha of the contour that stands on the ground."""
-_REACH = 0.14
+_REACH = 0.18
 """Height above the lowest point, as part of the object's height, at which an edge casts no shadow any more."""
-_NARROW, _WIDE = (0.010, 0.006), (0.045, 0.018)
+_NARROW, _WIDE = (0.012, 0.009), (0.05, 0.028)
 """Blur radii across and down, as parts of the object's width."""
-_NARROW_PART = 0.55
-_THICKNESS = 0.012
-"""Thickness of the line before it is blurred, as part of the object's width."""
+_NARROW_PART = 0.6
+_THICKNESS = 0.016
+"""Half the thickness of the line before it is blurred, as part of the object's width."""
 
 
 def contact_shadow(alpha: NDArray[np.uint8], box: Box, canvas: Size) -> tuple[Box, NDArray[np.float32]]:
@@ -32,7 +33,7 @@ def contact_shadow(alpha: NDArray[np.uint8], box: Box, canvas: Size) -> tuple[Bo
     """
     foot, weights = _contour(alpha[box.top : box.bottom, box.left : box.right])
     room = round(3 * _WIDE[0] * box.width) + 1
-    below = round(3 * _WIDE[1] * box.width) + round(_THICKNESS * box.width) + 1
+    below = round(3 * _WIDE[1] * box.width) + 2 * round(_THICKNESS * box.width) + 1
     above = below + round(_REACH * box.height)
     line = _line(foot, weights, above, (room, below), max(1, round(_THICKNESS * box.width)))
     darkness = _NARROW_PART * _blurred(line, _NARROW, box.width) + (1 - _NARROW_PART) * _blurred(line, _WIDE, box.width)
@@ -53,10 +54,10 @@ def _contour(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.flo
 def _line(
     foot: NDArray[np.intp], weights: NDArray[np.float32], above: int, room: tuple[int, int], thickness: int
 ) -> Image.Image:
-    """Draw the contour as a line that is as dark as its weights; the lowest point is `above` rows from the top."""
+    """Draw a line below the contour, as dark as its weights; the lowest point is `above` rows from the top."""
     across, below = room
     rows = np.arange(above + below, dtype=np.int64)[:, None]
-    distance = np.abs(rows - (above - 1 - foot)[None, :])
+    distance = np.abs(rows - (above - 1 - foot + thickness // 2)[None, :])
     line = np.zeros((above + below, len(foot) + 2 * across), np.uint8)
     line[:, across : across + len(foot)] = np.where(distance <= thickness, np.rint(weights * 255), 0)
     return Image.fromarray(line)
