@@ -39,6 +39,8 @@ ABSENT = {
     "alphadrop_device_power_watts": "NVIDIA's driver reports it",
     "alphadrop_device_temperature_celsius": "NVIDIA's driver reports it",
     "alphadrop_sink_conditional_writes": "a bucket has conditional writes, a folder needs none",
+    "alphadrop_notifications_pending": "only with --notify",
+    "alphadrop_notifications_oldest_pending_timestamp_seconds": "only with --notify, while something is pending",
 }
 """Metrics that a daemon between folders has not on a machine without a GPU: queries of these may return nothing."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from scripts.monitoring.rows.devices import DEVICES, PROCESSES
 from scripts.monitoring.rows.failures import FAILURES
 from scripts.monitoring.rows.ingestion import INGESTION
+from scripts.monitoring.rows.notifications import NOTIFICATIONS
 from scripts.monitoring.rows.overview import OVERVIEW
 from scripts.monitoring.rows.pipeline import BATCHES, PIPELINE
 
-ROWS = (OVERVIEW, PIPELINE, BATCHES, DEVICES, FAILURES, INGESTION, PROCESSES)
+ROWS = (OVERVIEW, PIPELINE, BATCHES, DEVICES, FAILURES, INGESTION, NOTIFICATIONS, PROCESSES)
 
 __all__ = ["OVERVIEW", "ROWS"]

@@ -59,6 +59,20 @@ class TestBuckets:
             refused = self.check("s3://box/in", "s3://box/out", flag, "amqp://me:s3cr3t@rabbit/")
             assert refused.startswith(f"{flag}: ") and "queue=NAME" in refused and "s3cr3t" not in refused
 
+    def test_a_webhook_needs_a_secret(self) -> None:
+        places = ("s3://box/in", "s3://box/out", "--notify", "https://shop.example/hook")
+        refused = self.check(*places)
+        assert refused.startswith("--notify-secret: a webhook needs it") and "ALPHADROP_NOTIFY_SECRET" in refused
+        short = self.check(*places, "--notify-secret", "s3cr3t")
+        assert short.startswith("--notify-secret: the secret has fewer") and "s3cr3t" not in short
+        assert self.check(*places, "--notify-secret", "0123456789abcdef") == ""
+
+    def test_the_address_of_a_receiver_must_be_complete_and_not_alphadrops_own_queue(self) -> None:
+        refused = self.check("s3://box/in", "s3://box/out", "--notify", "amqp://me:s3cr3t@rabbit/")
+        assert refused.startswith("--notify: ") and "queue=NAME" in refused and "s3cr3t" not in refused
+        own = self.check("s3://box/in", "s3://box/out", "--queue", "sqs://jobs", "--notify", "sqs://jobs")
+        assert "name another one" in own
+
     def test_events_need_a_queue_or_a_token_and_a_port(self, tmp_path: Path) -> None:
         (tmp_path / "in").mkdir()
         assert "see --watch" in self.check("in", "out", "--events", "webhook", "--events-token", "x")

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from tests.equipment.notes import WRITER, done, rejected
 from tests.equipment.support import Clock, wait_until
 from watcher.core.counts import Counts
 from watcher.core.errors import Denied, NotAnEvent, Unavailable
@@ -19,6 +20,7 @@ from watcher.queues.broker import LOCAL_RETRIES, BrokerQueue
 from watcher.queues.brokers.base import Depth, Message
 from watcher.queues.in_flight import MESSAGE_BACKOFF
 from watcher.queues.lease_extender import LeaseExtender
+from watcher.queues.outbox import MAX_HELD
 from watcher.testing import MemoryBroker
 
 BROKEN = Rejection(Reason.TRUNCATED, "The file ends early: copy it again.")
@@ -637,3 +639,56 @@ def test_the_stats_name_what_a_broker_cannot_know(clock: Clock) -> None:
         assert queue.stats().unknown == {"suspects", "pending_bytes", "oldest_pending", "ended", "reasons"}
     with opened(LikeRabbit(clock=clock), clock=clock) as queue:
         assert "in_flight" in queue.stats().unknown
+
+
+# Notifications
+
+
+def test_a_message_is_acknowledged_only_when_its_notifications_are_delivered(
+    broker: MemoryBroker, queue: BrokerQueue
+) -> None:
+    broker.send([b"a b"])
+    first, second = lease(queue)
+    first.done(Outcome.WRITTEN, done("a"))
+    second.reject(BROKEN, rejected("b"))
+    assert queue.outbox.stats().pending == 2
+    queue.outbox.delivered([queue.outbox.due(10)[0]])
+    assert broker.depth() == Depth(0, 1)
+    assert keys(lease(queue)) == []
+    queue.outbox.delivered(queue.outbox.due(10))
+    wait_until(lambda: broker.depth() == Depth(0, 0))
+
+
+def test_a_notification_that_is_set_aside_lets_its_message_go(broker: MemoryBroker, queue: BrokerQueue) -> None:
+    broker.send([b"a"])
+    lease(queue)[0].done(Outcome.WRITTEN, done("a"))
+    queue.outbox.set_aside(queue.outbox.due(1)[0], "answers 400")
+    wait_until(lambda: broker.depth() == Depth(0, 0))
+
+
+def test_a_process_that_dies_before_the_delivery_leaves_the_message_to_another_and_the_id_stays(
+    broker: MemoryBroker, clock: Clock
+) -> None:
+    broker.send([b"a"])
+    ids = []
+    for _ in range(2):
+        with opened(broker, clock=clock) as queue:
+            (one,) = lease(queue)
+            one.done(Outcome.WRITTEN, WRITER.done(one.job, one.found_at, [], None))
+            one.done(Outcome.WRITTEN, WRITER.done(one.job, one.found_at, [], None))  # a second end changes nothing
+            ids += [waiting.id for waiting in queue.outbox.due(10)]
+        broker.redeliver()
+    assert len(ids) == 2 and len(set(ids)) == 1
+
+
+def test_nothing_more_is_leased_while_too_many_notifications_are_not_delivered(
+    broker: MemoryBroker, queue: BrokerQueue
+) -> None:
+    broker.send([b"a"])
+    for number in range(MAX_HELD):
+        queue.outbox.add(done(str(number)))
+    with pytest.raises(Unavailable, match="notifications are not delivered") as raised:
+        lease(queue)
+    assert raised.value.public == "notifications cannot be delivered"
+    queue.outbox.delivered(queue.outbox.due(1))
+    assert keys(lease(queue)) == ["a"]

@@ -11,12 +11,14 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from watcher.core.jobs import Outcome
+from watcher.notify.progress import Progress, SendResult
 from watcher.protocol import (
     STAGES,
     BatchReport,
     CountsReport,
     HeartbeatReport,
     ImageReport,
+    NotificationsReport,
     ReadyReport,
     Report,
     UnavailableReport,
@@ -556,3 +558,32 @@ def test_two_instances_share_no_values(metrics: Metrics) -> None:
 
 def test_the_process_itself_is_on_the_page(metrics: Metrics) -> None:
     assert any(f.name == "python_info" for f in families(metrics))
+
+
+# Notifications.
+
+
+def test_what_waits_is_the_sum_over_all_processes_and_unknown_where_one_does_not_know() -> None:
+    metrics = Metrics()
+
+    def value(name: str) -> float | None:
+        return metrics.registry.get_sample_value(f"alphadrop_notifications_{name}")
+
+    assert value("pending") is None
+    metrics.report("one", notifications(pending=2, oldest=50.0, results={SendResult.FAILED: 3}))
+    metrics.report("two", notifications(pending=1, oldest=40.0, results={SendResult.DELIVERED: 2}, delays=(1.5, 2.0)))
+    assert (value("pending"), value("oldest_pending_timestamp_seconds")) == (3, 40.0)
+    metrics.worker_died("two", "sigkill")
+    assert (value("pending"), value("oldest_pending_timestamp_seconds")) == (2, 50.0)
+    metrics.report("one", notifications(pending=None))
+    assert value("pending") is value("oldest_pending_timestamp_seconds") is None
+    sent = {
+        result: metrics.registry.get_sample_value("alphadrop_notifications_sent_total", {"result": result})
+        for result in SendResult
+    }
+    assert sent == {SendResult.DELIVERED: 2, SendResult.FAILED: 3, SendResult.SET_ASIDE: 0}
+    assert metrics.registry.get_sample_value("alphadrop_notification_delay_seconds_sum") == 3.5
+
+
+def notifications(**progress: Any) -> NotificationsReport:
+    return NotificationsReport(progress=Progress(**progress))
