@@ -20,6 +20,7 @@ from watcher.commands.bench.report import Report, read
 from watcher.commands.bench.runner import BenchOptions, bench
 from watcher.commands.bench.sections import SECTIONS
 from watcher.commands.bench.sections.encoders import ENCODERS
+from watcher.commands.bench.sections.outputs import KINDS
 from watcher.commands.bench.workload import QUICK
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -101,6 +102,7 @@ ROWS = [
     ("daemon", "overhead", ["queue and ledger", "metrics", "together"]),
     ("sweeps", "batch-sweep", ["1", "2"]),
     ("sweeps", "canvas-sweep", ["64", "128"]),
+    ("outputs", "outputs", list(KINDS)),
     ("encoders", "encoders", list(ENCODERS)),
     ("encoders", "filters", [choice for choice in CHOICES for _ in WINDOWS]),
     ("simulated", "simulated", ["1", "2"]),

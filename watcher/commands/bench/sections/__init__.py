@@ -18,6 +18,7 @@ SECTIONS: Mapping[str, str] = {
     "daemon": "maximum throughput of the stages, and how close the daemon gets",
     "sweeps": "batch sizes and canvases, without codecs",
     "encoders": "PNG encoders",
+    "outputs": "formats, grounds and presets of outputs",
     "processes": "one process per device, or one for all",
     "simulated": "1, 2, 4 and 8 devices that use no CPU time",
     "launches": "kernel launches of a card by step, counted on any machine",
