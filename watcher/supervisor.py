@@ -106,6 +106,7 @@ class Supervisor:
             if not settings.queue:
                 stack.enter_context(locked(settings.state_path))
             self.metrics.build_info(version("alphadrop"), wiring.model.name, wiring.model.digest)
+            self._outputs = [output.name for output in wiring.recipe.outputs]
             self._parts = Parts(wiring)
             stack.callback(self._parts.close)
             if self.mode is not Mode.ONCE:
@@ -191,6 +192,7 @@ class Supervisor:
             source=settings.source_uri,
             sink=settings.sink_uri,
             model=model.name,
+            outputs=self._outputs,
             devices=[keeper.worker for keeper in self._monitor.pool.keepers] if self._monitor else [],
             temporary_files_removed=parts.swept,
             resumed=parts.resumed,

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from inference.codec import encode_png, read_text
+from inference.compose import NO_METADATA, OutputSpec, compose
+from inference.compose.values import Format
+from inference.picture import Cutout
 from tests.equipment.moto import moto_server, use_credentials
 from watcher.core.errors import Conflict, Gone, Stale
 from watcher.core.jobs import Facts, ImageRef, Output
@@ -194,6 +197,14 @@ class TestOutputInfo:
     def test_recognises_an_output_that_was_copied_here(self, store: Store) -> None:
         store.put_record("x.png", png_of(an_output()))
         assert said_of(store, "x.png") == (an_output().id, "x.jpg")
+
+    @pytest.mark.parametrize("format", [form for form in Format if form is not Format.PNG])
+    def test_recognises_an_output_of_every_format(self, store: Store, format: Format) -> None:
+        made = an_output(f"x{format.suffix}")
+        spec = OutputSpec(format=format, background="white" if format is Format.JPEG else "none")
+        pixels = np.full((40, 50, 4), 200, np.uint8)
+        store.put_record(made.key, compose(Cutout(pixels), spec, NO_METADATA, output_text(made)).data)
+        assert said_of(store, made.key) == (made.id, "x.jpg")
 
     def test_names_no_job_before_its_output_is_complete(self, store: Store) -> None:
         store.put_record("x.png", png_of(an_output())[:-1])

@@ -45,8 +45,7 @@ def test_a_broker_is_named_where_the_halves_are_apart(pods: Pods):
 def test_all_pods_of_an_overlay_agree_on_what_decides_whose_an_output_is(name: str):
     found = [pods.settings() for pods in pods_of(overlay(name))]
     assert (
-        len({(s.source, s.sink, s.queue, s.model, s.canvas, s.output_name, s.png_level, s.input_alpha) for s in found})
-        == 1
+        len({(s.source, s.sink, s.queue, s.model, s.canvas, s.outputs, s.png_level, s.input_alpha) for s in found}) == 1
     )
 
 

@@ -32,10 +32,10 @@ from watcher.wiring import Wiring
 
 BATCH = 500
 MEANINGS = {
-    OutputState.DONE: "the output is there",
+    OutputState.DONE: "every output is there",
     OutputState.REJECTED: "an error record is there; `alphadrop retry` tries again",
-    OutputState.MISSING: "there is no output",
-    OutputState.OUTDATED: "the output is of an older version, or of another model or option",
+    OutputState.MISSING: "an output is missing",
+    OutputState.OUTDATED: "an output is of an older version, or of another model or option",
 }
 
 

@@ -72,12 +72,12 @@ class OutputWriter:
         if present.source_key is None:
             raise Rejected(
                 Reason.OUTPUT_EXISTS,
-                f"{output.key} in the sink was not made by alphadrop; move it away, or "
-                "choose other names with --output-name, for example '{dir}{stem}.cutout.png'.",
+                f"{output.key} in the sink was not made by alphadrop; move it away, or choose other names with "
+                "--output-name or the output's `key`, for example '{dir}{stem}.cutout.png'.",
             )
         if self.source.stat(present.source_key) is not None:
             raise Rejected(
                 Reason.OUTPUT_TAKEN,
                 f"{output.key} is made from {present.source_key} already; --output-name "
-                "'{dir}{name}.png' gives each its own output.",
+                "'{dir}{name}.png', or such a `key` of the output, gives each its own output.",
             )
