@@ -33,18 +33,19 @@ RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/alphadrop
 COPY pyproject.toml constraints.txt constraints-image.txt ./
 RUN python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
         extras = project["optional-dependencies"]; \
-        parts = {"watch": project["dependencies"] + extras["otel"], "engine": extras["engine"]}; \
+        parts = {"watch": project["dependencies"] + extras["otel"], "engine": extras["engine"], "onnx": extras["onnx"]}; \
+        parts["onnx-gpu"] = [name.replace("onnxruntime", "onnxruntime-gpu") for name in extras["onnx"]]; \
         [open(f"{part}.txt", "w").write("\n".join(names)) for part, names in parts.items()]'
 RUN --mount=type=bind,from=pip,target=/run/pip \
     pip install --constraint constraints-image.txt --requirement watch.txt \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/alphadrop/lib
 
-# The two differ only in their build of torch. Its wheels contain torch's own tests, and a file for newer versions of Python.
+# The two differ only in their builds of torch and onnxruntime, which must be for the same CUDA. Torch's wheels contain torch's own tests, and a file for newer versions of Python.
 FROM watch-packages AS cuda-packages
 RUN --mount=type=bind,from=pip,target=/run/pip \
     pip install --constraint constraints-image.txt --no-deps "$(sed -n 's/^torch==/torch===/p' constraints.txt)"
 RUN --mount=type=bind,from=pip,target=/run/pip \
-    pip install --constraint constraints-image.txt --requirement engine.txt \
+    pip install --constraint constraints-image.txt --requirement engine.txt --requirement onnx-gpu.txt \
     && find /opt/alphadrop/lib \( -path '*/torch/test' -o -path '*/torch/bin/test_*' \) -prune -exec rm -r {} + \
     && python3 -m compileall -q -x py312_ --invalidation-mode unchecked-hash /opt/alphadrop/lib
 
@@ -55,7 +56,7 @@ RUN --mount=type=bind,from=pip,target=/run/pip \
         "$(grep ^torch== constraints.txt)+cpu" \
     || { echo 'Name the index of torch for the CPU: --build-arg TORCH_INDEX=..., see docs/container.md' >&2; exit 1; }
 RUN --mount=type=bind,from=pip,target=/run/pip \
-    pip install --constraint constraints-image.txt --requirement engine.txt \
+    pip install --constraint constraints-image.txt --requirement engine.txt --requirement onnx.txt \
     && find /opt/alphadrop/lib \( -path '*/torch/test' -o -path '*/torch/bin/test_*' \) -prune -exec rm -r {} + \
     && python3 -m compileall -q -x py312_ --invalidation-mode unchecked-hash /opt/alphadrop/lib
 
@@ -78,12 +79,13 @@ LABEL org.opencontainers.image.title="alphadrop" \
     org.opencontainers.image.version="$VERSION" \
     org.opencontainers.image.revision="$REVISION" \
     org.opencontainers.image.base.name="$BASE"
-# Queues are below XDG_STATE_HOME/alphadrop. Everything that is written is there, in /tmp or in /var/cache/alphadrop.
+# Queues are below XDG_STATE_HOME/alphadrop, fetched models in U2NET_HOME. Everything that is written is there, in /tmp or in /var/cache/alphadrop.
 ENV PATH=/opt/alphadrop/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     XDG_STATE_HOME=/var/lib \
+    U2NET_HOME=/var/lib/alphadrop/models \
     XDG_CACHE_HOME=/var/cache/alphadrop \
     CUDA_CACHE_PATH=/var/cache/alphadrop/cuda \
     TORCHINDUCTOR_CACHE_DIR=/var/cache/alphadrop/inductor \

@@ -15,6 +15,7 @@ from PIL import Image
 
 from inference.synthetic import render_sample
 from scripts.podman import ImageFailed, Podman
+from scripts.real_models import real_model
 
 PHOTO, SIZE = "product.jpg", (960, 720)
 SECONDS = 180.0
@@ -95,6 +96,19 @@ def cuts_out(workspace: Workspace, image: str) -> str:
     """`once` cuts out a picture on a read-only root file system."""
     workspace.clear()
     log = workspace.podman.run(*workspace.mounts(), image, "once", "/photos", "/cutouts")
+    check('"outcome": "written"' in log, log)
+    return workspace.cutout()
+
+
+def runs_onnx(workspace: Workspace, image: str) -> str:
+    """`models pull` checks a third-party model on a volume, and `once` cuts out a picture with it."""
+    workspace.clear()
+    models = real_model("u2netp").parent
+    mounts = (*workspace.mounts(), f"--volume={models}:/models:ro", "--env=U2NET_HOME=/models")
+    pulled = workspace.podman.run(*mounts, image, "models", "pull", "u2netp", "--offline")
+    check("SHA-256 309c8469" in pulled, pulled)
+    options = ("--model", "u2netp", "--devices", "cpu")
+    log = workspace.podman.run(*mounts, image, "once", "/photos", "/cutouts", *options)
     check('"outcome": "written"' in log, log)
     return workspace.cutout()
 
@@ -185,7 +199,7 @@ def _running(podman: Podman, name: str) -> bool:
 
 
 Check = Callable[[Workspace, str], str]
-ENGINE: Sequence[Check] = (cuts_out, serves, is_pinned, writes_no_code)
+ENGINE: Sequence[Check] = (cuts_out, runs_onnx, serves, is_pinned, writes_no_code)
 CHECKS: Mapping[str, Sequence[Check]] = {
     "watch": (compares, is_lean, is_pinned, writes_no_code),
     "cpu": ENGINE,

@@ -102,10 +102,29 @@ def test_images_hold_no_pip_and_no_source_but_the_installed(target: str):
     assert stages()[target].parent == "runtime"
 
 
-def test_cuda_and_cpu_differ_in_where_torch_comes_from_and_in_nothing_else():
-    cuda, cpu = ([s for s in stages()[f"{t}-packages"].instructions if s.word == "RUN"] for t in ("cuda", "cpu"))
-    assert cuda[1:] == cpu[1:] and len(cuda) == 2
-    assert "torch===" in cuda[0].rest and "TORCH_INDEX" in cpu[0].rest
+def test_cuda_and_cpu_differ_in_where_torch_comes_from_and_in_the_build_of_onnxruntime():
+    cuda, cpu = ([s.rest for s in stages()[f"{t}-packages"].instructions if s.word == "RUN"] for t in ("cuda", "cpu"))
+    assert [cuda[1].replace("onnx-gpu.txt", "onnx.txt")] == cpu[1:] and len(cuda) == 2
+    assert "onnx-gpu.txt" in cuda[1] and "torch===" in cuda[0] and "TORCH_INDEX" in cpu[0]
+
+
+def test_torch_and_onnxruntime_are_for_the_same_cuda():
+    """What onnxruntime-gpu 1.31 asks for in its metadata (extras `cuda` and `cudnn`) is what torch's build brings."""
+    pins = constraints(str(ROOT / "constraints-image.txt"))
+    assert pins["onnxruntime-gpu"].startswith("1.31.")
+    wanted = {
+        "nvidia-cuda-nvrtc": "13.",
+        "nvidia-cuda-runtime": "13.",
+        "nvidia-cufft": "12.",
+        "nvidia-curand": "10.",
+        "nvidia-cudnn-cu13": "9.",
+    }
+    assert [name for name, major in wanted.items() if not pins[name].startswith(major)] == []
+
+
+def test_models_are_kept_below_what_is_mounted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("U2NET_HOME", environment("cpu")["U2NET_HOME"])
+    assert below(str(Settings(source="/photos", sink="/cutouts").rembg_path), WRITABLE)
 
 
 def test_what_is_copied_is_there_and_reaches_the_build():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -35,7 +36,7 @@ def require_program(program: str | Path, remedy: str) -> None:
         report_missing(f"{Path(program).name} is not installed: {remedy}")
 
 
-def report_missing(message: str) -> None:
+def report_missing(message: str) -> NoReturn:
     """Skip the calling test because of something that is missing; fail it with `--demand-all`."""
     if _demanding:
         pytest.fail(message, pytrace=False)

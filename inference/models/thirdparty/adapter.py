@@ -32,6 +32,7 @@ class ThirdPartyModel(MattingModel):
         self._runner.load(device)
         self._on_cpu = device.type == "cpu"
         self._checked = False
+        self._fixed_batch = 0 if self._runner.opens_batch else self.entry.fixed[0]
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (self._contract.mean, self._contract.std)
         )
@@ -39,7 +40,7 @@ class ThirdPartyModel(MattingModel):
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
         """Compute mattes B x 1 x h x w in 0..1. Raises ModelError where the model returns something else."""
         pieces = torch.split(batch, self._batch_size(batch))
-        matte = torch.cat([self._matte(piece) for piece in pieces])
+        matte = torch.cat(self._mattes(pieces))
         if not self._checked:
             self._require_range(matte)
             self._checked = True
@@ -55,23 +56,31 @@ class ThirdPartyModel(MattingModel):
 
     def _batch_size(self, batch: Tensor) -> int:
         """Return how many canvases are run at a time."""
-        if self.entry.fixed[0]:
-            return self.entry.fixed[0]
+        if self._fixed_batch:
+            return self._fixed_batch
         return max(1, CPU_PIXELS // batch[0, 0].numel()) if self._on_cpu else len(batch)
 
-    def _matte(self, piece: Tensor) -> Tensor:
-        """Run B x 3 x h x w, padded to the file's fixed batch size if it has one: B x 1 x h x w."""
-        missing = max(0, self.entry.fixed[0] - len(piece))
-        full = torch.cat((piece, piece[:1].expand(missing, -1, -1, -1))) if missing else piece
+    def _mattes(self, pieces: Sequence[Tensor]) -> list[Tensor]:
+        """Run each B x 3 x h x w: its matte, B x 1 x h x w."""
         if self._contract.channels_last:
-            return self._run_channels_last(full)
-        output = self._runner.run(normalise(full, self._contract, self._mean, self._std))
-        matte = as_mattes(output, len(full), str(self.entry.path))[: len(piece)]
-        return matte.sigmoid() if self._contract.logits else matte
+            return [self._run_channels_last(piece) for piece in pieces]
+        feeds = [normalise(self._padded(piece), self._contract, self._mean, self._std) for piece in pieces]
+        outputs = self._runner.run(feeds)
+        mattes = [
+            as_mattes(output, len(feed), str(self.entry.path))[: len(piece)]
+            for output, feed, piece in zip(outputs, feeds, pieces, strict=True)
+        ]
+        return [matte.sigmoid() for matte in mattes] if self._contract.logits else mattes
+
+    def _padded(self, piece: Tensor) -> Tensor:
+        """Repeat the first picture until a piece has the file's fixed batch size, if it has one."""
+        missing = max(0, self._fixed_batch - len(piece))
+        return torch.cat((piece, piece[:1].expand(missing, -1, -1, -1))) if missing else piece
 
     def _run_channels_last(self, picture: Tensor) -> Tensor:
         """Run one picture, 1 x 3 x h x w, through a model that returns RGBA: its alpha, 1 x 1 x h x w."""
-        rgba = self._runner.run((picture[0] * 255).permute(1, 2, 0).contiguous()).float()
+        [output] = self._runner.run([(picture[0] * 255).permute(1, 2, 0).contiguous()])
+        rgba = output.float()
         height, width = picture.shape[-2:]
         if rgba.numel() != height * width * 4:
             raise ModelError(

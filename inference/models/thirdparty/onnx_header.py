@@ -37,22 +37,29 @@ class OnnxFile:
 
 
 @dataclass(frozen=True)
-class _Message:
+class Message:
     """A protobuf message or string between two offsets of the file."""
 
-    data: mmap.mmap
+    data: mmap.mmap | bytes
     start: int
     end: int
 
-    def fields(self) -> Iterator[tuple[int, int | _Message]]:
+    def fields(self) -> Iterator[tuple[int, int | Message]]:
         """Yield number and value of each field, in order. Raises ValueError if the message is truncated."""
+        for number, value, _, _ in self.spans():
+            if value is not None:
+                yield number, value
+
+    def spans(self) -> Iterator[tuple[int, int | Message | None, int, int]]:
+        """Yield number, value, start and end of each field, with None for values that no caller needs."""
         at = self.start
         while at < self.end:
+            begin = at
             key, at = self._varint(at)
             kind = key & 7
             if kind == VARINT:
                 value, at = self._varint(at)
-                yield key >> 3, value
+                yield key >> 3, value, begin, at
                 continue
             length = {FIXED64: 8, FIXED32: 4}.get(kind, 0)
             if kind == LENGTH:
@@ -61,13 +68,12 @@ class _Message:
                 raise ValueError(f"unknown wire type {kind}")
             if at + length > self.end:
                 raise ValueError("the file ends early")
-            if kind == LENGTH:
-                yield key >> 3, _Message(self.data, at, at + length)
             at += length
+            yield key >> 3, Message(self.data, at - length, at) if kind == LENGTH else None, begin, at
 
-    def messages(self, number: int) -> list[_Message]:
+    def messages(self, number: int) -> list[Message]:
         """Return all fields of this number that are messages or strings."""
-        return [value for found, value in self.fields() if found == number and isinstance(value, _Message)]
+        return [value for found, value in self.fields() if found == number and isinstance(value, Message)]
 
     def integers(self, number: int) -> list[int]:
         """Return all fields of this number that are integers."""
@@ -95,7 +101,7 @@ def read_onnx(path: Path) -> OnnxFile:
     """Read signature and external weight files. Raises ModelError for a damaged file or missing weights."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            graphs = _Message(data, 0, len(data)).messages(7)  # ModelProto.graph
+            graphs = Message(data, 0, len(data)).messages(7)  # ModelProto.graph
             if not graphs:
                 raise ValueError("no graph")
             return _read_graph(graphs[0], path)
@@ -105,8 +111,8 @@ def read_onnx(path: Path) -> OnnxFile:
         raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _read_graph(graph: _Message, path: Path) -> OnnxFile:
-    fields = [(number, value) for number, value in graph.fields() if isinstance(value, _Message)]
+def _read_graph(graph: Message, path: Path) -> OnnxFile:
+    fields = [(number, value) for number, value in graph.fields() if isinstance(value, Message)]
     weights = [value for number, value in fields if number == 5]  # initializer
     names = {weight.first_text(8) for weight in weights}  # TensorProto.name
     inputs = [_port(value) for number, value in fields if number == 11]  # input
@@ -121,7 +127,7 @@ def _read_graph(graph: _Message, path: Path) -> OnnxFile:
     return OnnxFile(signature, tuple(_external(weights, path)))
 
 
-def _port(value_info: _Message) -> Port:
+def _port(value_info: Message) -> Port:
     """Read an input or output.
 
     ValueInfoProto: 1 name, 2 type; TypeProto: 1 tensor_type; its 1 elem_type, 2 shape; TensorShapeProto: 1 dim.
@@ -133,12 +139,12 @@ def _port(value_info: _Message) -> Port:
     return Port(value_info.first_text(1), dims, dtype)
 
 
-def _side(dimension: _Message) -> int:
+def _side(dimension: Message) -> int:
     """Read one dimension. Dimension: 1 dim_value, 2 dim_param."""
     return next(iter(dimension.integers(1)), ANY)
 
 
-def _last_operation(nodes: list[_Message], output: str) -> str:
+def _last_operation(nodes: list[Message], output: str) -> str:
     """Find the operation that computes an output. NodeProto: 1 input, 2 output, 4 op_type."""
     for node in reversed(nodes):  # ONNX demands topological order
         if output in {name.text() for name in node.messages(2)}:
@@ -149,7 +155,7 @@ def _last_operation(nodes: list[_Message], output: str) -> str:
     return ""
 
 
-def _external(weights: list[_Message], path: Path) -> Iterator[Path]:
+def _external(weights: list[Message], path: Path) -> Iterator[Path]:
     """Yield the external weight files. Raises ModelError for one that is missing or in another folder.
 
     TensorProto: 13 external_data (StringStringEntryProto: 1 key, 2 value), 14 data_location.
@@ -162,5 +168,5 @@ def _external(weights: list[_Message], path: Path) -> Iterator[Path]:
         yield path.parent / name
 
 
-def _location(weight: _Message) -> str:
+def _location(weight: Message) -> str:
     return next((entry.first_text(2) for entry in weight.messages(13) if entry.first_text(1) == "location"), "")
