@@ -104,8 +104,9 @@ render: setup ## a sheet of training samples, runs/samples.png
 	@mkdir -p runs
 	@$(BIN)/python -m inference.training render --out runs/samples.png
 
-reference: setup ## write docs/metrics.md from the code
+reference: setup ## write docs/metrics.md and the table of docs/models.md from the code
 	@$(BIN)/python -m scripts.metrics_page
+	@$(BIN)/python -m scripts.models_page
 
 bench: setup ## measure this machine, into runs/bench/ (make bench QUICK=1: under 3 minutes)
 	@$(BIN)/alphadrop bench --out runs/bench $(if $(QUICK),--quick)

@@ -23,6 +23,7 @@ from watcher.commands.bench.progress import ProgressDisplay
 from watcher.commands.bench.report import Machine, Report, Section, write
 from watcher.commands.bench.sections import SECTIONS, measure
 from watcher.commands.bench.workload import FULL, Workload
+from watcher.config.settings import rembg_path
 from watcher.core.errors import ConfigurationError
 from watcher.fleet.cores import available_cores
 
@@ -45,7 +46,7 @@ def bench(options: BenchOptions, stream: TextIO = sys.stderr) -> Report:
     Raises ConfigurationError, ModelError, EngineProcessFailed or CommandFailed.
     """
     chosen = choose_sections(options.only)
-    resolve(options.model, options.canvas)
+    resolve(options.model, options.canvas, folder=rembg_path())
     cores = available_cores()
     groups = device_groups(options.devices, cores)
     with (

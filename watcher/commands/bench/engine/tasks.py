@@ -34,6 +34,7 @@ from watcher.commands.bench.engine.launch_counts import StandIn, count_launches
 from watcher.commands.bench.engine.operation_counts import OperationCounts, copy_rate, matmul_rate
 from watcher.commands.bench.engine.step_hooks import StepTimer, wrap_steps
 from watcher.commands.bench.timing import Times
+from watcher.config.settings import rembg_path
 
 Answer = dict[str, Any]
 MAX_WAIT = 1.0
@@ -67,7 +68,7 @@ class TaskRunner:
 
     def open_model(self, canvas: int | None = None) -> MattingModel:
         """The configured model, not loaded yet."""
-        return open_model(resolve(self.config.model, canvas or self.config.canvas))
+        return open_model(resolve(self.config.model, canvas or self.config.canvas, folder=rembg_path()))
 
     def engines(self, devices: Sequence[str], batch: int, threads: int) -> list[Engine]:
         """Warmed-up engines of several devices, all in this process."""
