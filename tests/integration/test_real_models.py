@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from inference.models.registry import resolve
 from inference.models.thirdparty.known import KNOWN
+from inference.models.thirdparty.onnx_runner import OnnxRunner
 from tests.equipment.model_server import model_server
 from tests.equipment.real_models import real_model
 from tests.equipment.support import Call, alphadrop
@@ -87,7 +89,9 @@ def test_the_entry_without_the_file_is_the_one_with_it() -> None:
 def test_u2net_finds_the_disc(call: Call, tmp_path: Path, figures: Callable[[str], None]) -> None:
     (tmp_path / "photos").mkdir()
     picture_of_a_disc().save(tmp_path / "photos" / "disc.png")
-    real_model("u2net")
+    runner = OnnxRunner(real_model("u2net"), for_gpu=True)
+    runner.load(torch.device("cpu"))
+    assert runner.opens_batch  # as docs/models.md says
     for name in ("u2netp", "u2net"):
         sink = tmp_path / name
         home = str(real_model(name).parent)

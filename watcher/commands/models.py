@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -35,7 +36,8 @@ def models(args: argparse.Namespace) -> ExitCode:
 def pull(args: argparse.Namespace) -> ExitCode:
     """Fetch models by name, or check the files that are there; without a name, the model of the settings."""
     settings = load_settings(args, need_source_and_sink=False)
-    configure(settings.log_format, settings.log_level)
+    on_terminal = settings.log_level == "info" and sys.stderr.isatty()  # which has a bar instead
+    configure(settings.log_format, "warning" if on_terminal else settings.log_level)
     included = {size.name for size in CATALOGUE}
     unknown = [name for name in args.names if name not in KNOWN and name not in included]
     if unknown:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -38,12 +38,20 @@ DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
 """Types that a graph's input and output may have, by onnxruntime's names."""
 
 
+class _Stream(Protocol):
+    """The part of `torch.cuda.Stream` that keeps work in order."""
+
+    def wait_stream(self, other: Any, /) -> None:
+        """Let later work on this stream wait for what is queued on another one."""
+        ...
+
+
 @dataclass
 class _Lane:
     """One session. On a GPU, with the stream that its kernels run on."""
 
     session: Any
-    stream: torch.cuda.Stream | None = None
+    stream: _Stream | None = None
     options: Any = None
     """Run options."""
 
@@ -112,7 +120,7 @@ class OnnxRunner:
     def _run(self, feeds: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """Run all feeds, divided among the lanes. The current stream waits for the results, the host does not."""
         lanes = self._lanes[: len(feeds)]
-        current = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
+        current: Any = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
         for lane in lanes:
             if current and lane.stream:
                 lane.stream.wait_stream(current)

@@ -12,7 +12,7 @@ import torch
 from inference import Engine, EngineOptions
 from inference.models.registry import resolve
 from inference.models.thirdparty.adapter import ThirdPartyModel
-from inference.models.thirdparty.onnx_runner import LANES, OnnxRunner
+from inference.models.thirdparty.onnx_runner import LANES, OnnxRunner, _Lane
 from inference.models.thirdparty.open_batch import open_batch
 from tests.equipment import onnx_files
 from tests.equipment.onnx_files import Graph
@@ -93,6 +93,44 @@ def test_the_adapter_uses_the_opened_batch(tmp_path: Path) -> None:
 def test_u2netp_takes_batches() -> None:
     runner = loaded(real_model("u2netp"), for_gpu=True)
     assert runner.opens_batch
+
+
+class Recorded:
+    """Stands in for a stream of torch and for a session of onnxruntime, and records what is asked of them."""
+
+    def __init__(self, name: str, calls: list[str]) -> None:
+        self.name, self.calls = name, calls
+
+    def wait_stream(self, other: Recorded) -> None:
+        self.calls.append(f"{self.name} waits for {other.name}")
+
+    def io_binding(self) -> Recorded:
+        return self
+
+    def bind_input(self, *_: object) -> None:
+        """Nothing is recorded of it."""
+
+    bind_output = bind_input
+
+    def run_with_iobinding(self, binding: object, options: object) -> None:
+        self.calls.append(f"{self.name} runs {options}")
+
+
+def test_lanes_start_after_what_computes_the_pictures_and_later_work_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a runner on a GPU with two lanes
+    calls: list[str] = []
+    runner = loaded(onnx_files.u2net(tmp_path / "a.onnx"), for_gpu=False)
+    runner._device = torch.device("cuda", 0)
+    runner._lanes = [_Lane(Recorded(name, calls), Recorded(name, calls), "unsynchronised") for name in ("one", "two")]
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Recorded("torch", calls))
+    # When three batches run
+    runner._run(pictures(3).split(1), pictures(3)[:, :1].split(1))
+    # Then each lane waits for torch's stream, then runs, and then torch's stream waits for it
+    assert calls[:2] == ["one waits for torch", "two waits for torch"]
+    assert sorted(calls[2:5]) == ["one runs unsynchronised", "one runs unsynchronised", "two runs unsynchronised"]
+    assert calls[5:] == ["torch waits for one", "torch waits for two"]
 
 
 @pytest.mark.gpu
