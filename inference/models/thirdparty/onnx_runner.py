@@ -89,6 +89,11 @@ class OnnxRunner:
         if for_gpu and isinstance(fixed, int):
             self._speed_up(tuple(port.shape))
 
+    @property
+    def session(self) -> Any:
+        """onnxruntime's own session, for measurements."""
+        return self._lanes[0].session
+
     def run(self, batches: Sequence[Tensor]) -> list[Tensor]:
         """Return the first output for each batch; see `runners.Runner`."""
         feeds = [self._feed(batch) for batch in batches]

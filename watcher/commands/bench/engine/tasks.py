@@ -31,6 +31,7 @@ from inference.models.registry import resolve
 from inference.picture import Cutout, Picture
 from watcher.commands.bench.engine.engine_process import EngineProcessConfig
 from watcher.commands.bench.engine.launch_counts import StandIn, count_launches
+from watcher.commands.bench.engine.onnx_methods import measure_methods
 from watcher.commands.bench.engine.operation_counts import OperationCounts, copy_rate, matmul_rate
 from watcher.commands.bench.engine.step_hooks import StepTimer, wrap_steps
 from watcher.commands.bench.timing import Times
@@ -283,8 +284,16 @@ def launches(runner: TaskRunner, files: list[str], batch: int) -> Answer:
     return {"launches": dict(counts.launches), "waits": dict(counts.waits)}
 
 
+def onnx(runner: TaskRunner, batches: list[int], repeats: int) -> Answer:
+    """Seconds of each run of a batch by method and batch size, see `onnx_methods`."""
+    runner.close()
+    entry = resolve(runner.config.model, runner.config.canvas, folder=rembg_path())
+    return dict(measure_methods(entry, runner.device, batches, repeats))
+
+
 _TASKS: dict[str, Callable[..., Answer]] = {
-    task.__name__: task for task in (facts, single, prepare, stream, pipelined, lockstep, stages, roofline, launches)
+    task.__name__: task
+    for task in (facts, single, prepare, stream, pipelined, lockstep, stages, roofline, launches, onnx)
 }
 
 
