@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.equipment.notes import WRITER, done, rejected
 from tests.equipment.support import Clock
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
@@ -510,3 +511,35 @@ def test_stats_count_jobs_by_state_and_outcome(embedded: EmbeddedQueue, clock: C
         reasons={"truncated": 1},
     )
     assert stats.open == 3
+
+
+# Notifications
+
+
+def test_what_ends_a_lease_leaves_its_notification_in_the_outbox(embedded: EmbeddedQueue) -> None:
+    embedded.put([job("a"), job("b"), job("c")])
+    first, second, third = embedded.lease("w", 3, alone=False)
+    first.done(Outcome.WRITTEN, done("a"))
+    second.reject(BROKEN, rejected("b"))
+    third.done(Outcome.GONE)
+    assert [waiting.id for waiting in embedded.outbox.due(10)] == [done("a").id, rejected("b").id]
+
+
+def test_a_lease_that_is_not_ours_any_more_announces_no_rejection(embedded: EmbeddedQueue) -> None:
+    embedded.put([job("a")])
+    (lost,) = embedded.lease("w", 1, alone=False)
+    embedded.abandon("w", blame=False)
+    lost.reject(BROKEN, rejected("a"))
+    assert embedded.outbox.stats().pending == 0
+
+
+def test_the_image_that_kills_its_worker_is_announced_when_it_is_quarantined(embedded: EmbeddedQueue) -> None:
+    embedded.put([job("a")])
+    embedded.lease("doomed", 1, alone=True)
+    embedded.abandon("doomed", blame=True)
+    for _ in range(DEATHS_TO_QUARANTINE):
+        assert embedded.outbox.stats().pending == 0
+        embedded.lease("doomed", 1, alone=True)
+        embedded.abandon("doomed", blame=True, announce=WRITER.rejected)
+    (waiting,) = embedded.outbox.due(10)
+    assert b"kills_worker" in waiting.body

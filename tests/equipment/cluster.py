@@ -15,6 +15,7 @@ from tests.equipment.daemon import Daemon, Folders
 from tests.equipment.judge import Verdict, judge
 from tests.equipment.moto import Moto
 from tests.equipment.rabbit import Rabbit
+from tests.equipment.receiver import SECRET
 from tests.equipment.support import STUCK, wait_until
 
 TOKEN = "a long random text"
@@ -52,6 +53,8 @@ class Cluster:
     model: str = "fake"
     rabbit: Rabbit | None = None
     """The node that the queue is on, if it is not on SQS."""
+    notify: str = ""
+    """The address that `work` sends notifications to."""
     daemons: list[Daemon] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -86,6 +89,8 @@ class Cluster:
             "AWS_ENDPOINT_URL_S3": self.endpoint or self.moto.endpoint,
             "AWS_ENDPOINT_URL_SQS": self.sqs or (self.sqs_server or self.moto).endpoint,
             "ALPHADROP_QUEUE": self.queue,
+            "ALPHADROP_NOTIFY": self.notify,
+            "ALPHADROP_NOTIFY_SECRET": SECRET,
         }
         daemon = Daemon(buckets, *options, model=self.model, command=command, **environment, **variables)
         self.daemons.append(self._stack.enter_context(daemon))

@@ -33,6 +33,8 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "wJalr/K7MDENG+bPxRfiCY-of-a-test",
     "AWS_SESSION_TOKEN": "FwoGZXIvYXdzEJr//session+token-of-a-test==",
     "ALPHADROP_EVENTS_TOKEN": "webh00k:token/of+a-test",
+    "ALPHADROP_NOTIFY_SECRET": "n0tify-secret/of+a-test",
+    "token of a webhook": "h00k/token+of-a-test",
     "token for traces": "tr4ces-of-a-test",
     "broker's password": "br0ker@password/of+a test",
     "a wrong password": "wr0ng@password/of+a test",
@@ -95,7 +97,8 @@ class Site:
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}",  # nothing listens there
             "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {SECRETS['token for traces']}",
         }
-        found = self.moto.variables | kept | {"AWS_ENDPOINT_URL": self.s3.url} | traces
+        hook = f"http://127.0.0.1:{free_port()}/{quote(SECRETS['token of a webhook'], safe='')}"  # nor here
+        found = self.moto.variables | kept | {"AWS_ENDPOINT_URL": self.s3.url, "ALPHADROP_NOTIFY": hook} | traces
         return {name: value for name, value in found.items() if name != "ALPHADROP_EVENTS_TOKEN"}
 
     def start(self, command: str, *options: str, sink: str = "", **variables: str) -> Daemon:
@@ -248,6 +251,10 @@ def require_complete_recording(recording: Recording) -> None:
     assert b"403" in said["file watch-daemon/log.jsonl"]
     assert b"not-a-picture" in said["object out/_failed/not-a-picture.jpg.json"]
     assert b"watcher.worker.process" in said["well work processes"]
+    assert (
+        b"notify_failed" in said["file work-daemon/log.jsonl"] and b"notify_failed" in said["file run-daemon/log.jsonl"]
+    )
+    assert b"does not listen" in said["well doctor"]
     assert b"ACCESS_REFUSED" in said["denied doctor"] and b"ACCESS_REFUSED" in said["denied status"]
     assert b"parameters other than" in said["misspelt work"] and b"refused" in said["unreachable status"]
 

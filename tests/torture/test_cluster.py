@@ -20,6 +20,7 @@ from tests.equipment.faulty import FaultyHttp, FaultyTcp
 from tests.equipment.moto import Moto, moto_server
 from tests.equipment.producer import Plan, Producer
 from tests.equipment.rabbit import Rabbit, queue_name
+from tests.equipment.receiver import Receiver, receiving
 from tests.equipment.refusals import DENIED
 from tests.equipment.support import STUCK, wait_until
 from watcher.core.jobs import DEATHS_TO_QUARANTINE
@@ -161,18 +162,19 @@ def test_with_faults_kills_duplicates_and_frozen_workers_nothing_is_lost_or_wron
     figures: Callable[[str], None],
 ) -> None:
     pictures, strikes = (1000, 25) if full_campaign else (80, 3)
-    with FaultyHttp(moto.port, SEED, share=0) as s3, ExitStack() as stack:
+    with FaultyHttp(moto.port, SEED, share=0) as s3, receiving() as receiver, ExitStack() as stack:
+        receiver.answer = lambda message: 503 if len(receiver.requests) % 5 == 0 else 204
         broker: FaultyHttp | FaultyTcp
         if kind == "sqs":
             server = moto_server("sqs")
             broker = stack.enter_context(FaultyHttp(server.port, SEED, share=0))
             queue = f"sqs://{new_sqs_queue(server)}"
-            cluster = clusters(queue, endpoint=s3.url, sqs=broker.url, sqs_server=server)
+            cluster = clusters(queue, endpoint=s3.url, sqs=broker.url, sqs_server=server, notify=receiver.url)
         else:
             rabbit: Rabbit = request.getfixturevalue("rabbit")
             broker = stack.enter_context(FaultyTcp(rabbit.port, SEED, share=0))
             address = f"amqp://guest:guest@127.0.0.1:{broker.port}/?queue={queue_name()}"
-            cluster = clusters(address, endpoint=s3.url, rabbit=rabbit)
+            cluster = clusters(address, endpoint=s3.url, rabbit=rabbit, notify=receiver.url)
         watch = cluster.watch("--events", "webhook", "--rescan", "20")
         chaos = Chaos(cluster, SEED)
         for daemon in (watch, *chaos.works):
@@ -198,19 +200,32 @@ def test_with_faults_kills_duplicates_and_frozen_workers_nothing_is_lost_or_wron
             has_peace(cluster, chaos, pictures, strikes)
             producer.wait()
             cluster.wait_until_idle()
+        wait_for_notifications(receiver, cluster)
         verdict = cluster.verdict()
 
     taken = time.monotonic() - started
     assert verdict.clean, str(verdict)
     assert verdict.good == pictures
+    assert receiver.unsigned == 0
     assert cluster.dead_letters() == 0
     assert sum(s3.counts.values()) > pictures / 2 and sum(broker.counts.values()) > 0
     figures(
         f"{kind} under fire: {pictures} pictures after {taken:.0f} s; {sum(s3.counts.values())} faults of S3, "
-        f"{sum(broker.counts.values())} of the broker, "
+        f"{sum(broker.counts.values())} of the broker, {len(receiver.accepted)} notifications, "
         + ", ".join(f"{number} x {deed}" for deed, number in chaos.counts.items())
         + f"; the judge: {verdict}"
     )
+
+
+def wait_for_notifications(receiver: Receiver, cluster: Cluster) -> None:
+    """Until there is one for each picture that was put; none may be about anything else."""
+    wanted = {json.loads(line)["key"] for line in cluster.listing.read_text("utf-8").splitlines()}
+
+    def arrived() -> set[str]:
+        return {message["key"] for message in receiver.accepted if message["type"] == "image.done"}
+
+    wait_until(lambda: arrived() >= wanted, STUCK, "not every picture has its notification")
+    assert arrived() == wanted and len({message["type"] for message in receiver.accepted}) == 1
 
 
 @pytest.mark.parametrize("kind", ["sqs", "quorum queue", "classic queue"])

@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from tests.equipment.daemon import Daemon, Folders, colour, coloured, finish, shows
+from tests.equipment.receiver import SECRET, Receiver, receiving
 from tests.equipment.support import STUCK, error_records
 
 SEED = 20240
@@ -25,8 +26,8 @@ pytestmark = [pytest.mark.torture, pytest.mark.slow, pytest.mark.timeout(3600)]
 class Campaign:
     """Kills a daemon again and again, always while it has pictures in hand."""
 
-    def __init__(self, folders: Folders, kills: int, pictures: int, devices: str) -> None:
-        self.folders = folders
+    def __init__(self, folders: Folders, receiver: Receiver, kills: int, pictures: int, devices: str) -> None:
+        self.folders, self.receiver = folders, receiver
         self.kills = kills
         self.wanted = {f"{number % 7}/{number:04}.png": colour(number) for number in range(pictures)}
         self.hit = self.deaths = self.restarts = 0
@@ -51,18 +52,32 @@ class Campaign:
                 self.restarts += 1
         with self._daemon() as daemon:
             daemon.until(self.folders.all_done, "the daemon never came to an end")
+            late = "not every picture has its notification"
+            daemon.until(lambda: self.notified >= set(self.wanted), late)
             assert daemon.stop() == 0
+
+    @property
+    def notified(self) -> set[str]:
+        """The pictures of which the receiver knows that they are done."""
+        return {message["key"] for message in self.receiver.accepted if message["type"] == "image.done"}
 
     def report(self) -> str:
         """One line of figures."""
         return (
             f"kill campaign: {self.kills} kills ({self.deaths} of a worker, {self.restarts} of all processes) hit "
             f"{self.hit} pictures in hand; {replays(self.folders)} replays; {len(self.wanted)} of "
-            f"{len(self.wanted)} pictures whole after {time.monotonic() - self._started:.0f} s"
+            f"{len(self.wanted)} pictures whole, {len(self.receiver.accepted)} notifications, after "
+            f"{time.monotonic() - self._started:.0f} s"
         )
 
     def _daemon(self) -> Daemon:
-        return Daemon(self.folders, *self._options, model="fake:delay=0.2")
+        return Daemon(
+            self.folders,
+            *self._options,
+            model="fake:delay=0.2",
+            ALPHADROP_NOTIFY=self.receiver.url,
+            ALPHADROP_NOTIFY_SECRET=SECRET,
+        )
 
     def _kill_worker(self, daemon: Daemon) -> None:
         self._wait_for_progress(daemon)
@@ -87,9 +102,10 @@ def replays(folders: Folders) -> int:
 def test_kills_at_random_moments_lose_nothing(
     folders: Folders, full_campaign: bool, figures: Callable[[str], None]
 ) -> None:
-    campaign = Campaign(folders, 20, 400, "cpu:2") if full_campaign else Campaign(folders, 5, 80, "cpu")
-
-    campaign.run()
+    with receiving() as receiver:
+        effort = (20, 400, "cpu:2") if full_campaign else (5, 80, "cpu")
+        campaign = Campaign(folders, receiver, *effort)
+        campaign.run()
     again = finish(folders, model="fake:delay=0.2")
 
     assert (again.wait(), again.written()) == (0, {})
@@ -97,6 +113,7 @@ def test_kills_at_random_moments_lose_nothing(
     assert [key for key, rgb in campaign.wanted.items() if not shows(folders.sink / key, rgb)] == []
     assert folders.temporary() == []
     assert folders.rejected() == {}
+    assert campaign.notified == set(campaign.wanted) and receiver.unsigned == 0
     figures(campaign.report())
 
 

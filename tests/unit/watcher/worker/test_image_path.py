@@ -20,6 +20,7 @@ from inference.codec import decode, encode, read_text
 from inference.compose import OutputSpec
 from inference.errors import DeviceLost, PictureTooLargeForDevice
 from inference.picture import Cutout, Picture
+from tests.equipment.notes import WRITER
 from tests.equipment.pictures import cut_short, photo, png_that_claims
 from tests.equipment.support import wait_until
 from watcher.config.settings import Settings
@@ -72,6 +73,7 @@ class Bench:
     """Collects the present versions of changed images, if it is a list."""
     after: Callable[[ImageRef], None] = lambda ref: None
     recheck: bool = False
+    notify: bool = False
     input_alpha: Literal["multiply", "ignore", "trust"] = "multiply"
 
     def given(self, data: bytes = PHOTO, key: str = KEY) -> Job:
@@ -101,6 +103,7 @@ class Bench:
             on_success=self.after,
             requeue_changed=None if renewed is None else renewed.append,
             recheck=self.recheck,
+            notifications=WRITER if self.notify else None,
         )
 
     @property
@@ -869,3 +872,47 @@ def test_the_fakes_keep_the_promises_of_their_interfaces() -> None:
         None,
     )
     assert store.uri == "memory://store"
+
+
+# Notifications.
+
+
+def test_a_lease_ends_with_the_notification_of_what_was_made(bench: Bench) -> None:
+    bench.notify = True
+    job = bench.given()
+    told = bench.process(job).notification
+    made = bench.sink.content(OUTPUT)
+    assert told is not None and made is not None
+    (output,) = told.outputs
+    assert (told.type, told.key, told.source_version, told.job) == ("image.done", KEY, job.ref.version, job.id)
+    assert (output.name, output.key, output.format, output.bytes) == ("cutout", OUTPUT, "png", len(made))
+    assert (output.width, output.height) == decode(made).pixels.shape[1::-1]
+    assert told.matte_coverage == 1.0
+
+
+def test_what_another_worker_has_made_is_announced_without_what_is_not_known(bench: Bench) -> None:
+    job = bench.given()
+    bench.process(job)
+    bench.notify = True
+    told = bench.process(job).notification
+    assert told is not None and told.matte_coverage is None
+    (output,) = told.outputs
+    assert output.key == OUTPUT and output.bytes is output.width is None
+
+
+def test_a_rejection_is_announced_with_its_reason(bench: Bench) -> None:
+    bench.notify = True
+    lease = bench.process(bench.given(b"GIF87a?"))
+    told = lease.notification
+    assert told is not None and told.type == "image.rejected" and told.outputs == ()
+    assert (told.reason, told.detail) == (rejection(lease).reason, rejection(lease).detail)
+
+
+def test_nothing_is_announced_of_an_image_that_is_gone_or_replaced_or_where_nobody_is_to_be_told(bench: Bench) -> None:
+    assert bench.process(bench.given()).notification is None
+    bench.notify = True
+    old = bench.given(key="b.png")
+    bench.given(key="b.png")
+    assert bench.process(old).notification is None
+    bench.source.remove("b.png")
+    assert bench.process(old).notification is None
