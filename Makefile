@@ -25,7 +25,7 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard sheets training-data train evaluate render reference bench peers format clean
+.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard sheets training-data train evaluate render reference bench peers gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ bench: setup ## measure this machine, into runs/bench/ (make bench QUICK=1: unde
 
 peers: setup ## the same network in a plain script and in rembg, into runs/peers/
 	@$(BIN)/alphadrop bench peers --out runs/peers
+
+gpu-check: setup ## ten minutes on a machine with a GPU, and a report about it in docs/bench/ (OUT=FILE: elsewhere)
+	@$(BIN)/python -m scripts.gpu_check $(if $(filter command line environment,$(origin OUT)),--out $(OUT))
 
 format: setup ## put imports, quotes and line breaks in order
 	@$(BIN)/ruff check --fix .

@@ -14,7 +14,8 @@ import torch
 
 from inference.batcher import Batcher, BatchLimits
 from inference.device.core_lock import FifoLock
-from inference.device.hardware import Hardware, device_uuid, hardware_for
+from inference.device.driver import initialise_cuda
+from inference.device.hardware import CudaHardware, Hardware, device_uuid
 from inference.device.thread import DeviceStats, DeviceThread, InferenceRequest
 from inference.errors import DeviceLost, ModelError
 from inference.models import open_model
@@ -50,6 +51,12 @@ class EngineOptions:
     """Preprocessing contract of a third-party model, where its file does not determine it."""
     cuda_graphs: bool = True
     """Whether the coarse step runs as CUDA graphs where device and model allow it."""
+    codecs: int = 0
+    """Threads that may hold `core_lock` at a time beside a GPU; 0 for any number."""
+    sharing: int = 1
+    """Engines, in processes of their own, that share the GPU: each uses an equal part of its memory."""
+    pixels_in_flight: int = 0
+    """Pixels of all pictures in flight, for which memory is pinned beside a GPU; 0 for `pinned_memory.PIXELS`."""
 
 
 class Engine:
@@ -70,10 +77,9 @@ class Engine:
         hardware: Hardware | None = None,
     ) -> None:
         self.options = options
-        hardware = hardware or hardware_for(open_device(options.device), options.cuda_graphs)
+        hardware = hardware or _open_hardware(options)
         model = model or open_model(resolve(options.model, options.canvas, options.contract))
-        one_core = options.threads == 1 and not hardware.needs_warmup
-        self.core_lock: AbstractContextManager[None] = FifoLock() if one_core else nullcontext()
+        self.core_lock = _core_lock(options, hardware)
         """Hold it for CPU-bound work beside the engine, such as codecs: on a single core, it takes turns with them."""
         size = options.batch or (GPU_BATCH if hardware.needs_warmup else CPU_BATCH)
         limits = BatchLimits(size, options.batch_pixels, options.max_wait)
@@ -169,8 +175,24 @@ class Engine:
         self.close()
 
 
+def _core_lock(options: EngineOptions, hardware: Hardware) -> AbstractContextManager[None]:
+    if hardware.needs_warmup:
+        return FifoLock(options.codecs) if options.codecs else nullcontext()
+    return FifoLock() if options.threads == 1 else nullcontext()
+
+
+def _open_hardware(options: EngineOptions) -> Hardware:
+    device = open_device(options.device)
+    if device.type != "cuda":
+        return Hardware(device)
+    return CudaHardware(device, options.cuda_graphs, options.sharing, options.pixels_in_flight)
+
+
 def open_device(name: str) -> torch.device:
-    """Return the device `cpu`, `cuda`, `cuda:1`, ... Raises ModelError if there is none of that name."""
+    """Return the device `cpu`, `cuda`, `cuda:1`, ...
+
+    Raises ModelError if there is none of that name, or if its driver is too old for this build of torch.
+    """
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -179,6 +201,7 @@ def open_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             raise ModelError(f"There is no {name}: {count} CUDA devices are visible. Use --devices cpu or auto.")
+        initialise_cuda()
         return torch.device("cuda", device.index or 0)
     if device.type != "cpu":
         raise ModelError(f"{name}: only cpu and cuda devices are supported.")

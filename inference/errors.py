@@ -12,6 +12,7 @@
     └── EngineError                     the engine is at fault; the picture may work elsewhere or later
         ├── EngineClosed
         ├── DeviceLost
+        ├── DeviceFull                  other processes use the device's memory; try again later
         ├── PictureTooLargeForDevice
         └── ModelError
 
@@ -76,6 +77,10 @@ class EngineClosed(EngineError):
 
 class DeviceLost(EngineError):
     """The device failed in a way from which a process cannot recover; end this process and start another."""
+
+
+class DeviceFull(EngineError):
+    """Other processes use so much of the device's memory that the picture does not fit at present; try again later."""
 
 
 class PictureTooLargeForDevice(EngineError, PictureError):

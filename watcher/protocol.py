@@ -109,6 +109,10 @@ class WorkerStart(Message):
     device: str
     threads: int
     """CPU threads of the model."""
+    codecs: int = 0
+    """Images that a worker of a GPU decodes or encodes at a time; 0 for any number."""
+    sharing: int = 1
+    """Workers that share the device, this one included."""
     settings: Settings
     model: ModelEntry
     """The model as the supervisor resolved it: job ids are computed from it."""

@@ -221,6 +221,8 @@ class Supervisor:
                 owner=owner,
                 device=device,
                 threads=workers.threads,
+                codecs=workers.codecs,
+                sharing=workers.sharing(device),
                 settings=settings,
                 model=wiring.model,
                 conditional_writes=wiring.conditional_writes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 
 from inference.device.cuda_graphs import CaptureGraph, CudaCapture
 from inference.device.nvml import Gpu, open_gpu
-from inference.device.pinned_memory import allocate_arena
+from inference.device.pinned_memory import PIXELS, allocate_arena
 from inference.device.transfers import CudaCopyStreams, StreamedTransfers, Transfers
 
 
@@ -21,6 +22,10 @@ class MemoryProbe:
     """Free memory of the device in bytes: not used by this or any other process."""
     peak_during: Callable[[Callable[[], object]], int]
     """The most that some work allocates beyond what is allocated already. Raises what the work raises."""
+    others: Callable[[], int] = lambda: 0
+    """Memory of the device that other processes use, in bytes."""
+    share: Callable[[], int] = lambda: sys.maxsize
+    """Memory that this process may use if there are no others but those that it was planned with, in bytes."""
 
 
 class Hardware:
@@ -57,18 +62,26 @@ class CudaHardware(Hardware):
     needs_warmup = True
     whole_batches = True
 
-    def __init__(self, device: torch.device, graphs: bool = True) -> None:
-        """`graphs` is whether CUDA graphs may be captured."""
+    def __init__(self, device: torch.device, graphs: bool = True, sharing: int = 1, pixels: int = 0) -> None:
+        """`graphs` is whether CUDA graphs may be captured, `sharing` how many processes of ours use the GPU.
+
+        Memory is pinned for `pixels` in flight; 0 for `pinned_memory.PIXELS`.
+        """
         super().__init__(device)
-        self._graphs = graphs
+        self._graphs, self._part, self._pixels = graphs, 1 / sharing, pixels or PIXELS
+        self._beside_torch = 0
+        """Bytes that were in use before the model was loaded, but not by torch: by others, and by CUDA itself."""
 
     def open(self) -> None:
         """Set the thread's current device, allocate pinned memory, create streams, find the GPU in NVML."""
         torch.cuda.set_device(self.device)  # streams, graphs and pinned memory belong to the thread's current device
+        if self._part < 1:
+            torch.cuda.set_per_process_memory_fraction(self._part, self.device)
         self.gpu = open_gpu(device_uuid(self.device))
-        self.memory = MemoryProbe(self._free, self._peak_during)
+        self.memory = MemoryProbe(self._free, self._peak_during, self._others, self._share)
+        self._beside_torch = self._used_beside_torch()
         self.capture = CudaCapture(self.device) if self._graphs else None
-        arena = allocate_arena()
+        arena = allocate_arena(self._pixels)
         if arena is None:
             self.slowdowns.append("main memory could not be pinned, so copies do not overlap with computation")
         else:
@@ -84,18 +97,29 @@ class CudaHardware(Hardware):
 
     def _free(self) -> int:
         torch.cuda.empty_cache()
-        return torch.cuda.mem_get_info(self.device)[0]
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return min(free, self._share() - torch.cuda.memory_reserved(self.device))
+
+    def _share(self) -> int:
+        return int(torch.cuda.mem_get_info(self.device)[1] * self._part)
+
+    def _others(self) -> int:
+        """What nobody in this process uses; a little too much, where the driver does not say what this process does."""
+        own = self.gpu.memory().get("process", 0) if self.gpu else 0
+        free, total = torch.cuda.mem_get_info(self.device)
+        return max(0, total - free - max(own, torch.cuda.memory_reserved(self.device)))
+
+    def _used_beside_torch(self) -> int:
+        free, total = torch.cuda.mem_get_info(self.device)
+        return total - free - torch.cuda.memory_reserved(self.device)
 
     def _peak_during(self, work: Callable[[], object]) -> int:
+        """Measure torch's peak, and what other libraries have taken since the device was opened, and never return."""
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
         work()
-        return torch.cuda.max_memory_allocated(self.device) - before
-
-
-def hardware_for(device: torch.device, graphs: bool = True) -> Hardware:
-    """Make the hardware of a device; `graphs` is whether CUDA graphs may be captured."""
-    return CudaHardware(device, graphs) if device.type == "cuda" else Hardware(device)
+        taken = max(0, self._used_beside_torch() - self._beside_torch)
+        return torch.cuda.max_memory_allocated(self.device) - before + taken
 
 
 def device_uuid(device: torch.device) -> str:

@@ -66,6 +66,17 @@ def open_gpu(uuid: str) -> Gpu | None:
     return None
 
 
+def driver_version() -> str:
+    """Return the version of the installed driver, such as 580.65.06; empty where it cannot be found out."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except Exception:  # no package, no driver, or versions that do not match
+        return ""
+
+
 def _available(queries: dict[str, Callable[[], T | None]]) -> dict[str, T]:
     answers = {name: _try(query) for name, query in queries.items()}
     return {name: answer for name, answer in answers.items() if answer is not None}

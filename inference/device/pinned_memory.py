@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-MAX_BYTES = 512 << 20
-"""Holds the cut-outs of the 100 megapixels that a worker has in flight by default, and a batch that is uploaded."""
+PIXELS = 75_000_000
+"""Pixels in flight for which memory is pinned, where the caller does not know them."""
+BYTES_PER_PIXEL = 7
+"""Three of a picture that waits for its upload, and four of its cut-out, which is encoded from pinned memory."""
 MIN_BYTES = 32 << 20
 """A smaller arena is not worth having."""
 ALIGNMENT = 4096
@@ -84,9 +86,12 @@ def coalesce(spans: Iterable[Span]) -> list[Span]:
     return result
 
 
-def allocate_arena() -> Arena | None:
-    """Pin MAX_BYTES, or as much as the system allows; None if that is less than MIN_BYTES. For the current device."""
-    size = MAX_BYTES
+def allocate_arena(pixels: int = PIXELS) -> Arena | None:
+    """Pin what these pixels in flight need, or as much as the system allows, for the current device.
+
+    None if that is less than MIN_BYTES.
+    """
+    size = max(MIN_BYTES, pixels * BYTES_PER_PIXEL)
     while size >= MIN_BYTES:
         try:
             return Arena(torch.empty(size, dtype=torch.uint8, pin_memory=True))

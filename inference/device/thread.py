@@ -19,9 +19,10 @@ from inference.batcher import Batch, Batcher
 from inference.device.cuda_graphs import CudaGraphs
 from inference.device.hardware import Hardware, device_memory
 from inference.device.transfers import Download, Transfers
-from inference.device.warmup import Warmup
-from inference.errors import DeviceLost, PictureTooLargeForDevice
+from inference.device.warmup import Warmup, textured_picture
+from inference.errors import DeviceFull, DeviceLost, PictureTooLargeForDevice
 from inference.foreground import cut_out
+from inference.memory_errors import is_out_of_memory
 from inference.models.base import MattingModel
 from inference.picture import BatchStats, Cutout, Picture
 from inference.resampling import resize_all_pixels, resize_pixels, to_canvas, to_canvases
@@ -32,6 +33,11 @@ BATCHES_BEFORE_GROWTH = 50
 
 MIN_DETAIL = 0.25
 """A picture that does not fit alone is refined at a smaller scale, down to this one, before it is rejected."""
+
+BYTES_PER_PIXEL = 64
+"""Device memory that a picture takes at most when it is alone and refined at MIN_DETAIL, for each of its pixels."""
+OTHERS_BYTES = 1 << 30
+"""Of the device's memory, what others use without being to blame: each needs half a gigabyte for CUDA alone."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,7 @@ class DeviceThread(threading.Thread):
         warmup.run(warmup.sizes[0], 1)
         if self.hardware.needs_warmup:
             self._warm_up_all(warmup)
+            self._rehearse()
         self.ready.set_result(time.monotonic() - started)
 
     def _warm_up_all(self, warmup: Warmup) -> None:
@@ -145,6 +152,17 @@ class DeviceThread(threading.Thread):
             while not warmup.fits(size, self._limit):
                 self._halve_limit()
         warmup.capture(self.graphs, self._limit)
+
+    def _rehearse(self) -> None:
+        """Run one picture with an outline from end to end: libraries load a kernel when it is launched first."""
+        picture = textured_picture()
+        request = InferenceRequest(self.stage(picture), Future())
+        batch = Batch([request], self._model.canvas(picture.width, picture.height), "closed", 0.0)
+        if self._try_infer(batch, batch.items, 1.0):
+            with torch.inference_mode():
+                self._model.warm_up_shapes()
+        else:  # pictures that follow may be smaller, or memory may be free by then
+            self.hardware.release_memory()
 
     def _run_batch(self, batch: Batch[InferenceRequest]) -> None:
         """Run one batch, in as many parts as memory demands."""
@@ -169,7 +187,7 @@ class DeviceThread(threading.Thread):
                 parts.append(requests)
                 continue
             else:
-                self._reject(requests[0])
+                set_error(requests[0].future, self._does_not_fit(requests[0].picture))
             detail = 1.0
         self._busy_since, self._running = None, ()
         seconds = time.monotonic() - started
@@ -183,10 +201,8 @@ class DeviceThread(threading.Thread):
             with torch.inference_mode():
                 self._infer(batch, requests, detail)
             return True
-        except (torch.OutOfMemoryError, MemoryError):
-            return False
-        except RuntimeError as error:
-            if "allocate memory" not in str(error):  # torch's CPU allocator raises nothing more specific
+        except Exception as error:
+            if not is_out_of_memory(error):
                 raise
             return False
         finally:
@@ -292,14 +308,18 @@ class DeviceThread(threading.Thread):
         self._limit = limit
         self._batcher.set_size(limit)
 
-    def _reject(self, request: InferenceRequest) -> None:
-        size = f"{request.picture.width} x {request.picture.height}"
-        set_error(
-            request.future,
-            PictureTooLargeForDevice(
-                f"{size} pixels do not fit into the memory of {self.device}, not even alone; use a larger device or "
-                "smaller pictures."
-            ),
+    def _does_not_fit(self, picture: Picture) -> Exception:
+        """Make the error of a picture that does not fit alone: its own fault only if no other process is to blame."""
+        size, memory = f"{picture.width} x {picture.height}", self.hardware.memory
+        others = memory.others() if memory else 0
+        if memory and others > OTHERS_BYTES and picture.width * picture.height * BYTES_PER_PIXEL < memory.share():
+            return DeviceFull(
+                f"{size} pixels do not fit into the memory of {self.device} at present, of which other processes use "
+                f"{others / 2**30:.1f} GiB: give alphadrop the device for itself, or run fewer workers on it."
+            )
+        return PictureTooLargeForDevice(
+            f"{size} pixels do not fit into the memory of {self.device}, not even alone; use a larger device or "
+            "smaller pictures."
         )
 
     def _fail(self, error: BaseException) -> None:

@@ -50,6 +50,9 @@ class MattingModel(ABC):
         one_by_one = zip(pictures, *(torch.split(part, 1) for part in coarse), strict=True)
         return torch.stack([self.refine(picture, parts) for picture, *parts in one_by_one])
 
+    def warm_up_shapes(self) -> None:  # noqa: B027, most models have no such shapes
+        """Run what `refine_all` runs in few shapes once in each of them; by default, there is nothing of that kind."""
+
     def canvas(self, width: int, height: int) -> tuple[int, int]:
         """Return the (height, width) to which a picture of this size is scaled for `coarse`. Thread-safe."""
         return canvas_size(width, height, self.side)

@@ -155,6 +155,15 @@ def chunks(cells: Tensor, most: int) -> Iterator[Cells]:
             yield Cells(*(torch.cat((some, some[-1:].expand(missing, -1))) if missing else some).unbind(1))
 
 
+def warm_up(head: WindowHead, guides: int, dtype: torch.dtype, device: torch.device) -> None:
+    """Run the head for every number of windows that `chunks` makes; guides have `guides` channels."""
+    side = (CELL + 2 * RIM) // 2
+    for count in range(WINDOWS, CHUNK + 1, WINDOWS):
+        words = torch.zeros((count, side, side, 2, 2), dtype=torch.int32, device=device)
+        guide = torch.zeros((count, side - 2, side - 2, guides), dtype=dtype, device=device)
+        head(words, words.float(), guide)
+
+
 def linear_models(refined: Tensor, colours: Tensor) -> Tensor:
     """Express alpha as linear functions of colour, N x 4 x h x w; see `band.linear_models`.
 

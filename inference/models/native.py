@@ -48,6 +48,10 @@ class CVUNetModel(MattingModel):
         logits, features = coarse
         return batched_band.refine(words(pictures), logits, self.network.edge.guide(features), self._head)
 
+    def warm_up_shapes(self) -> None:
+        """Run the edge head once for each number of windows: choosing kernels for a shape takes milliseconds."""
+        batched_band.warm_up(self._head, self.network.config.detail, self.dtype, self.network.unet.matte.weight.device)
+
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
     """Return the type in which the device computes convolutions fastest: 16 bits, unless the CPU only emulates them.

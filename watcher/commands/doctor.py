@@ -116,7 +116,13 @@ def _check_devices(settings: Settings) -> Iterator[Check]:
     names = ", ".join(f"{name} ({memory / 2**30:.0f} GiB)" for name, memory in gpus) or "no GPU"
     yield Check("torch", True, f"{found['torch']}, {names}")
     third_party = _is_third_party(settings)
-    workers = plan_workers(settings.devices, settings.threads, third_party=third_party, count=lambda: len(gpus))
+    workers = plan_workers(
+        settings.devices,
+        settings.threads,
+        third_party=third_party,
+        count=lambda: len(gpus),
+        gpu_memory=lambda: min(memory for _, memory in gpus),
+    )
     known = {"cpu", "cuda", *(f"cuda:{index}" for index in range(len(gpus)))}
     missing = sorted(set(workers.devices) - known)
     remedy = "not visible here; use --devices auto, or check the driver with nvidia-smi"

@@ -162,8 +162,9 @@ class Settings(BaseSettings):
     """canned ACL for the outputs, such as public-read"""
 
     devices: Annotated[Devices, Group.MODEL] = "auto"
-    """`auto` uses every GPU, or else the CPU with one worker for each core and 2 GiB of memory (one worker in all for
-    a third-party model); or a list: cuda:0,cuda:1 runs a worker on each, cpu:2 two workers that share the cores"""
+    """`auto` uses every GPU, with up to three workers on each as cores and memory allow, or else the CPU with one
+    worker for each core and 2 GiB of memory (for a third-party model one on each GPU, or one in all); or a list:
+    cuda:0,cuda:1 runs a worker on each, cuda:0x3 three that share a GPU, cpu:2 two that share the cores"""
     model: Annotated[str, Field(min_length=1), Group.MODEL, Placeholder("NAME|FILE"), DecidesOutput.MODEL] = "nano"
     """a model that `alphadrop models` lists, such as nano or isnet-general-use, or a file: .safetensors from
     alphadrop's training, .onnx, .pt2 or TorchScript. A listed model that is not here yet is fetched once"""

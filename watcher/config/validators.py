@@ -17,7 +17,7 @@ from pydantic_core import PydanticKnownError
 from inference.models.thirdparty.contracts import CONTRACTS
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_DEVICE = r"(cpu(:[1-9]\d*)?|cuda:\d+)"
+_DEVICE = r"(cpu(:[1-9]\d*)?|cuda:\d+(x[1-9]\d*)?)"
 _DEVICES = re.compile(rf"auto|{_DEVICE}(, *{_DEVICE})*")
 _HTTP = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 _BUCKET = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(.*))?", re.DOTALL)
@@ -110,7 +110,7 @@ def folder_path(value: str) -> Path:
 def devices(value: str) -> str:
     """`auto`, or a list of devices separated by commas."""
     if not _DEVICES.fullmatch(value):
-        raise ValueError(f"must be auto, or a list such as cpu, cpu:2 or cuda:0,cuda:1, not {value!r}")
+        raise ValueError(f"must be auto, or a list such as cpu, cpu:2, cuda:0,cuda:1 or cuda:0x3, not {value!r}")
     return value
 
 

@@ -13,6 +13,19 @@ from pathlib import Path
 from watcher.fleet.cores import available_cores, available_memory, threads_per_worker, workers_on_cpu
 
 _COUNT = "import torch; print(torch.cuda.device_count())"
+_MEMORY = (
+    "import torch as t; print(min(t.cuda.get_device_properties(i).total_memory for i in range(t.cuda.device_count())))"
+)
+MOST_PER_GPU = 3
+"""Workers that share a GPU by default, at most: while one waits for the GPU, the others launch."""
+CORES_PER_GPU_WORKER = 4
+"""One for the thread that launches, the others for codecs."""
+CORES_LEFT = 2
+"""Cores that codecs beside a GPU leave to the threads that launch, and to the supervisor."""
+MEMORY_PER_GPU_WORKER = 4 << 30
+"""Bytes of main memory: CUDA's libraries, pinned memory and pictures in flight."""
+GPU_MEMORY_PER_WORKER = 8 << 30
+"""Bytes of the GPU's memory."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,12 @@ class WorkerPlan:
     """The device of each worker; one may be named several times."""
     threads: int
     """CPU threads of each worker."""
+    codecs: int = 0
+    """Images that each worker of a GPU decodes or encodes at a time, see CORES_LEFT; 0 without GPUs."""
+
+    def sharing(self, device: str) -> int:
+        """Return how many workers share this device."""
+        return self.devices.count(device)
 
     def __str__(self) -> str:
         """Such as `2 workers on cpu, with 1 thread each`."""
@@ -38,27 +57,58 @@ def count_gpus() -> int:
     return int(answer.stdout) if answer.returncode == 0 else 0
 
 
-def expand_devices(text: str, count: Callable[[], int] = count_gpus, on_cpu: int = 1) -> list[str]:
+def gpu_memory() -> int:
+    """Bytes of memory of the smallest GPU; 0 where CUDA cannot be initialised, which a worker then reports."""
+    answer = subprocess.run([sys.executable, "-c", _MEMORY], capture_output=True, text=True, check=False)
+    return int(answer.stdout) if answer.returncode == 0 else 0
+
+
+def workers_per_gpu(gpus: int, cores: float, memory: int, gpu_memory: int) -> int:
+    """Number of workers for each GPU, at least 1, from cores, main memory and the memory of a GPU in bytes."""
+    by_cores, by_memory = int(cores / gpus) // CORES_PER_GPU_WORKER, memory // gpus // MEMORY_PER_GPU_WORKER
+    return max(1, min(MOST_PER_GPU, by_cores, by_memory, gpu_memory // GPU_MEMORY_PER_WORKER))
+
+
+def expand_devices(
+    text: str, count: Callable[[], int] = count_gpus, on_cpu: int = 1, per_gpu: Callable[[int], int] = lambda gpus: 1
+) -> list[str]:
     """The device of each worker that the value of `--devices` asks for.
 
-    `auto` is every GPU, or else `on_cpu` workers on the CPU; `cpu:2` is two workers on the CPU.
+    `auto` is every GPU, each with `per_gpu(number of GPUs)` workers, or else `on_cpu` workers on the CPU; `cpu:2` is
+    two workers on the CPU, `cuda:0x3` three that share a GPU.
 
-    >>> expand_devices("cpu:2")
-    ['cpu', 'cpu']
+    >>> expand_devices("cpu:2,cuda:0x2")
+    ['cpu', 'cpu', 'cuda:0', 'cuda:0']
     """
     if text == "auto":
-        return [f"cuda:{index}" for index in range(count())] or ["cpu"] * on_cpu
+        gpus = count()
+        several = per_gpu(gpus) if gpus else 0
+        return [f"cuda:{index}" for index in range(gpus) for _ in range(several)] or ["cpu"] * on_cpu
     return [device for word in text.split(",") for device in _workers(word.strip())]
 
 
-def plan_workers(text: str, threads: int, *, third_party: bool, count: Callable[[], int] = count_gpus) -> WorkerPlan:
+def plan_workers(
+    text: str,
+    threads: int,
+    *,
+    third_party: bool,
+    count: Callable[[], int] = count_gpus,
+    gpu_memory: Callable[[], int] = gpu_memory,
+) -> WorkerPlan:
     """What `--devices` and `--threads` (0: an equal share of the cores) mean on this machine.
 
-    With a `third_party` model, `auto` is one worker on the CPU: its memory is not known, and one may be large.
+    With a `third_party` model, `auto` is one worker on the CPU or on each GPU: its memory is not known, and one may be
+    large.
     """
-    on_cpu = 1 if third_party else workers_on_cpu(available_cores(), available_memory())
-    devices = expand_devices(text, count, on_cpu)
-    return WorkerPlan(devices, threads or threads_per_worker(len(devices), available_cores()))
+    cores, memory = available_cores(), available_memory()
+
+    def per_gpu(gpus: int) -> int:
+        return 1 if third_party else workers_per_gpu(gpus, cores, memory, gpu_memory())
+
+    devices = expand_devices(text, count, 1 if third_party else workers_on_cpu(cores, memory), per_gpu)
+    on_gpu = any(device.startswith("cuda") for device in devices)
+    codecs = max(1, int(cores - CORES_LEFT) // len(devices)) if on_gpu else 0
+    return WorkerPlan(devices, threads or threads_per_worker(len(devices), cores), codecs)
 
 
 def _counted(count: int, what: str) -> str:
@@ -66,5 +116,5 @@ def _counted(count: int, what: str) -> str:
 
 
 def _workers(word: str) -> list[str]:
-    several = re.fullmatch(r"cpu:(\d+)", word)
-    return ["cpu"] * int(several[1]) if several else [word]
+    several = re.fullmatch(r"(cpu):(\d+)|(cuda(?::\d+)?)x(\d+)", word)
+    return [several[1] or several[3]] * int(several[2] or several[4]) if several else [word]

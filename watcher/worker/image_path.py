@@ -16,7 +16,7 @@ from typing import Protocol
 
 from inference.codec import decode, probe
 from inference.compose import SourceMetadata
-from inference.errors import PictureError
+from inference.errors import DeviceFull, PictureError
 from inference.picture import Cutout, Picture
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError, Gone, Rejected, Stale, Unavailable, WatcherError
@@ -65,26 +65,45 @@ class PixelBudget:
 
     def __init__(self, pixels: int) -> None:
         self._all = self._free = pixels
-        self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()
+        self._lock = threading.Lock()
+        self._waiting: deque[_Turn] = deque()
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
         """Wait until this many pixels are free, and hold them inside the block."""
-        wanted, ticket = min(pixels, self._all), object()
-        with self._changed:
-            self._waiting.append(ticket)
-            self._changed.wait_for(lambda: self._waiting[0] is ticket and self._free >= wanted)
-            self._waiting.popleft()
-            self._free -= wanted
-            if self._waiting:
-                self._changed.notify_all()
+        wanted = min(pixels, self._all)
+        self._take(wanted)
         try:
             yield
         finally:
-            with self._changed:
-                self._free += wanted
-                self._changed.notify_all()
+            self._give_back(wanted)
+
+    def _take(self, wanted: int) -> None:
+        turn = _Turn(wanted)
+        with self._lock:
+            self._waiting.append(turn)
+            self._grant()
+        turn.granted.wait()
+
+    def _give_back(self, pixels: int) -> None:
+        with self._lock:
+            self._free += pixels
+            self._grant()
+
+    def _grant(self) -> None:
+        """Wake who is next, if there is room, and nobody else: each wake-up takes the interpreter from the device."""
+        while self._waiting and self._free >= self._waiting[0].wanted:
+            turn = self._waiting.popleft()
+            self._free -= turn.wanted
+            turn.granted.set()
+
+
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """A thread that waits for its pixels."""
+
+    wanted: int
+    granted: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,8 @@ class ImagePath:
             outcome = Outcome.GONE
         except Stale:
             outcome = Outcome.STALE
+        except DeviceFull as error:
+            raise Unavailable(str(error), public="the device's memory is full; the log has the details") from error
         except PictureError as error:
             self._reject(lease, Rejection(Reason(error.reason), str(error)), timer)
             return

@@ -140,7 +140,11 @@ def send_heartbeats(settings: Settings, engine: Engine, loop: WorkerLoop, counts
     """Report every second; end the process when the device hangs or is lost."""
     device, process = engine.options.device, psutil.Process()
     while True:
-        stats = engine.stats()
+        try:
+            stats = engine.stats()
+        except RuntimeError as error:  # CUDA answers nothing any more once a kernel has failed
+            log.error("device_unreadable", device=device, problem=str(error))
+            os._exit(ExitCode.DEVICE_LOST)
         report(
             HeartbeatReport(
                 device=device,
@@ -197,6 +201,9 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
         batch=settings.batch,
         max_wait=settings.max_wait_ms / 1000,
         threads=start.threads,
+        codecs=start.codecs,
+        sharing=start.sharing,
+        pixels_in_flight=int(settings.megapixels_in_flight * 1e6),
         cuda_graphs=settings.cuda_graphs == "auto",
     )
     try:

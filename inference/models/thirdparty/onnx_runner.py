@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import ModelError
+from inference.models.thirdparty.onnx_on_cuda import arena_options, use_libraries_of_torch
 from inference.models.thirdparty.open_batch import open_batch
 from inference.models.thirdparty.runtime_errors import as_model_errors
 
@@ -238,7 +239,8 @@ def _cuda_providers(ort: Any, device: torch.device, stream: torch.cuda.Stream) -
             f"This onnxruntime has no CUDA support, so an .onnx model cannot run on {device}: pip install "
             "onnxruntime-gpu instead of onnxruntime, or choose --devices cpu."
         )
-    options = {"device_id": device.index or 0, "user_compute_stream": str(stream.cuda_stream)}
+    use_libraries_of_torch(ort)
+    options = {"device_id": device.index or 0, "user_compute_stream": str(stream.cuda_stream), **arena_options(device)}
     return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
 
 

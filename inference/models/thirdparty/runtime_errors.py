@@ -9,9 +9,7 @@ from pathlib import Path
 import torch
 
 from inference.errors import ModelError
-
-_OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")
-"""Parts of the messages of allocation failures; onnxruntime and torch have no exception class for them."""
+from inference.memory_errors import is_out_of_memory
 
 
 @contextmanager
@@ -19,10 +17,14 @@ def as_model_errors(path: Path) -> Iterator[None]:
     """Convert a runtime's exceptions to ModelError, and those for lack of memory to OutOfMemoryError."""
     try:
         yield
-    except (ModelError, torch.OutOfMemoryError, torch.AcceleratorError, MemoryError):
+    except (ModelError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except torch.AcceleratorError as error:  # the device is lost, unless only its memory has run out
+        if is_out_of_memory(error):
+            raise torch.OutOfMemoryError(str(error)) from error
         raise
     except Exception as error:  # the runtimes' exceptions have no common base class
         text = " ".join(str(error).split())
-        if any(word in text.lower() for word in _OUT_OF_MEMORY):
+        if is_out_of_memory(error):
             raise torch.OutOfMemoryError(text) from error
         raise ModelError(f"{path} cannot be used ({type(error).__name__}): {text[:500]}") from error

@@ -234,6 +234,8 @@ class _Devices:
         self._totals = CumulativeTotals()
         self._stages: dict[str, Mapping[str, int]] = {}
         """Images in flight by stage, by device."""
+        self._cards: dict[str, str] = {}
+        """The card of each worker, as the label of what its driver says."""
         self._lock = threading.Lock()
 
     def ready(self, device: str, report: ReadyReport) -> None:
@@ -255,18 +257,25 @@ class _Devices:
         metrics.set(definitions.BATCH_SIZE_LIMIT, report.batch_limit, device)
         metrics.set(definitions.WORKER_IN_FLIGHT, report.in_flight, device)
         metrics.set(definitions.WORKER_MEMORY, report.resident_bytes, device)
+        card = self._card(device, report)
         for kind in definitions.DEVICE_MEMORY.labels["kind"]:
             if kind in report.memory:
-                metrics.set(definitions.DEVICE_MEMORY, report.memory[kind], device, kind)
+                metrics.set(definitions.DEVICE_MEMORY, report.memory[kind], card if kind in _OF_CARD else device, kind)
         for name, metric in _GPU.items():
             if name in report.gpu:
-                metrics.set(metric, report.gpu[name], device)
+                metrics.set(metric, report.gpu[name], card)
             else:  # an earlier heartbeat may have had it
-                metrics.remove(metric, device)
+                metrics.remove(metric, card)
         self._increment(definitions.DEVICE_BUSY, device, report.busy_seconds)
         self._increment(definitions.DEVICE_OUT_OF_MEMORY, device, report.out_of_memory)
         self._increment(definitions.WORKER_CPU, device, report.cpu_seconds)
         self._set_in_flight(device, report.stages)
+
+    def _card(self, worker: str, report: HeartbeatReport) -> str:
+        """Return the label of what workers that share a card all read from its driver, so that it counts once."""
+        card = report.device if report.device.startswith("cuda") else worker
+        self._cards[worker] = card
+        return card
 
     def _increment(self, metric: Metric[Counter], device: str, total: float) -> None:
         self._metrics.increment(metric, device, by=self._totals.increment(device, metric.name, total))
@@ -281,6 +290,7 @@ class _Devices:
         gauges = (definitions.BATCH_SIZE_LIMIT, definitions.WORKER_MEMORY, definitions.DEVICE_MEMORY, *_GPU.values())
         for gauge in gauges:
             metrics.remove(gauge, device)
+            metrics.remove(gauge, self._cards.get(device, device))  # until the next heartbeat of one that shares it
         self._set_in_flight(device, {})
 
     def _set_in_flight(self, device: str, stages: Mapping[str, int]) -> None:
@@ -290,6 +300,8 @@ class _Devices:
             self._metrics.set_each(definitions.IMAGES_IN_FLIGHT, sums)
 
 
+_OF_CARD = frozenset(("total", "used"))
+"""Kinds of memory that are of the whole card."""
 _GPU = {
     "utilization": definitions.DEVICE_UTILIZATION,
     "power": definitions.DEVICE_POWER,

@@ -178,12 +178,15 @@ class Opened:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.device: object = None
-        self.allocated = 100
+        self.allocated, self.reserved, self.part = 100, 2, 1.0
+        self.memory = (7, 9)
         for name, answer in {
             "set_device": self._set,
             "empty_cache": lambda: None,
-            "mem_get_info": lambda device: (7, 9),
+            "mem_get_info": lambda device: self.memory,
             "memory_allocated": lambda device: self.allocated,
+            "memory_reserved": lambda device: self.reserved,
+            "set_per_process_memory_fraction": lambda part, device: setattr(self, "part", part),
             "max_memory_allocated": lambda device: self.allocated + 30,
             "reset_peak_memory_stats": lambda device: None,
         }.items():
@@ -201,7 +204,9 @@ def test_a_gpu_is_opened_with_streams_and_memory_and_with_graphs_if_they_are_ena
 ):
     opened, gpu = Opened(monkeypatch), CudaHardware(CPU, graphs)
     stand.names = iter(["first", "second", "third"])
-    monkeypatch.setattr(hardware_module, "allocate_arena", lambda: Arena(torch.zeros(1 << 16, dtype=torch.uint8)))
+    monkeypatch.setattr(
+        hardware_module, "allocate_arena", lambda pixels: Arena(torch.zeros(1 << 16, dtype=torch.uint8))
+    )
     gpu.open()
     assert opened.device == CPU and isinstance(gpu.transfers, StreamedTransfers) and gpu.slowdowns == []
     assert (gpu.capture is not None) is graphs
@@ -219,3 +224,24 @@ def test_without_pinned_memory_transfers_are_synchronous_and_that_is_reported(
     assert type(gpu.transfers) is Transfers
     assert ["pinned" in note for note in gpu.slowdowns] == [True]
     assert np.array_equal(gpu.transfers.download(torch.ones(2, 2, 4)).pixels, np.ones((2, 2, 4)))
+
+
+def test_workers_that_share_a_gpu_divide_its_memory(stand: Stand, monkeypatch: pytest.MonkeyPatch):
+    opened, gpu = Opened(monkeypatch), CudaHardware(CPU, graphs=False, sharing=3)
+    opened.memory, opened.reserved = (700, 900), 20
+    gpu.open()
+    assert gpu.memory is not None and opened.part == pytest.approx(1 / 3)
+    assert (gpu.memory.share(), gpu.memory.free(), gpu.memory.others()) == (300, 280, 180)
+
+
+def test_memory_that_onnxruntime_keeps_counts_though_torch_does_not_see_it(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+):
+    opened, gpu = Opened(monkeypatch), CudaHardware(CPU, graphs=False)
+    opened.memory = (700, 900)
+    gpu.open()
+
+    def grow() -> None:
+        opened.memory = (650, 900)
+
+    assert gpu.memory is not None and gpu.memory.peak_during(grow) == 30 + 50

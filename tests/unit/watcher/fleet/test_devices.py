@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from watcher.fleet import devices
-from watcher.fleet.devices import WorkerPlan, count_gpus, expand_devices, plan_workers
+from watcher.fleet.devices import WorkerPlan, count_gpus, expand_devices, plan_workers, workers_per_gpu
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from watcher.fleet.devices import WorkerPlan, count_gpus, expand_devices, plan_w
         ("cuda:1,cuda:0", ["cuda:1", "cuda:0"]),
         ("cuda:0, cuda:0", ["cuda:0", "cuda:0"]),
         ("cuda:0, cpu:2", ["cuda:0", "cpu", "cpu"]),
+        ("cuda:0x3,cuda:1", ["cuda:0", "cuda:0", "cuda:0", "cuda:1"]),
     ],
 )
 def test_a_list_is_one_worker_for_each_place_in_it(text: str, expected: list[str]) -> None:
@@ -39,6 +40,35 @@ def test_auto_without_a_gpu_is_as_many_workers_as_the_cpu_has_room_for() -> None
     assert expand_devices("auto", lambda: 0, on_cpu=3) == ["cpu", "cpu", "cpu"]
     assert expand_devices("auto", lambda: 1, on_cpu=3) == ["cuda:0"]
     assert expand_devices("cpu", on_cpu=3) == ["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "main", "card", "expected"),
+    [
+        (1, 16, 128, 139, 3),
+        (1, 12, 128, 80, 3),
+        (1, 8, 128, 80, 2),
+        (1, 4, 128, 80, 1),
+        (4, 16, 128, 80, 1),
+        (1, 16, 8, 80, 2),
+        (1, 16, 128, 16, 2),
+        (1, 16, 128, 0, 1),
+    ],
+)
+def test_a_gpu_gets_as_many_workers_as_cores_and_memory_feed(
+    gpus: int, cores: float, main: int, card: int, expected: int
+) -> None:
+    assert workers_per_gpu(gpus, cores, main << 30, card << 30) == expected
+
+
+def test_auto_divides_cores_and_codecs_among_the_workers_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    of(monkeypatch, 16, 128)
+    plan = plan_workers("auto", 0, third_party=False, count=lambda: 1, gpu_memory=lambda: 139 << 30)
+    assert plan == WorkerPlan(["cuda:0"] * 3, threads=5, codecs=4)
+    assert (plan.sharing("cuda:0"), str(plan)) == (3, "3 workers on cuda:0, with 5 threads each")
+    assert plan_workers("auto", 0, third_party=True, count=lambda: 1, gpu_memory=lambda: 139 << 30).devices == [
+        "cuda:0"
+    ]
 
 
 def of(monkeypatch: pytest.MonkeyPatch, cores: float, gibibytes: int) -> None:

@@ -316,6 +316,22 @@ def test_two_workers_on_one_device_have_metrics_of_their_own(metrics: Metrics) -
     assert value(metrics, "device_busy_seconds_total", device="cpu:1") == 2
 
 
+def test_what_a_card_says_counts_once_and_what_its_workers_do_counts_for_each(metrics: Metrics) -> None:
+    for number in range(3):
+        metrics.report(f"cuda:0:{number}", card(**CARD))
+    assert labels_of(metrics, "device_power_watts", "device") == {("cuda:0",)}
+    assert labels_of(metrics, "device_memory_bytes", "device", "kind") == {
+        *(("cuda:0", kind) for kind in ("total", "used")),
+        *((f"cuda:0:{n}", kind) for n in range(3) for kind in label_values.MEMORY if kind not in ("total", "used")),
+    }
+    assert {device for (device,) in labels_of(metrics, "worker_cpu_seconds_total", "device")} == {
+        f"cuda:0:{number}" for number in range(3)
+    }
+    metrics.worker_died("cuda:0:1", "device_lost")
+    metrics.report("cuda:0:2", card(**CARD))
+    assert value(metrics, "device_memory_bytes", device="cuda:0", kind="used") == 7
+
+
 def test_a_device_has_an_info_and_its_gauges(metrics: Metrics) -> None:
     metrics.report("cuda:0", READY)
     metrics.report("cuda:0", beat(1, in_flight=6))

@@ -18,7 +18,7 @@ from PIL import Image
 
 from inference.codec import decode, encode, read_text
 from inference.compose import OutputSpec
-from inference.errors import DeviceLost, PictureTooLargeForDevice
+from inference.errors import DeviceFull, DeviceLost, PictureTooLargeForDevice
 from inference.picture import Cutout, Picture
 from tests.equipment.notes import WRITER
 from tests.equipment.pictures import cut_short, photo, png_that_claims
@@ -198,6 +198,16 @@ def test_an_output_states_its_matte_coverage(bench: Bench, alpha: int, said: str
     facts = bench.sink.facts[OUTPUT]
     assert facts is not None and facts.matte_coverage == float(said)
     assert bench.report.coverage == float(said)
+
+
+def test_a_picture_that_does_not_fit_beside_a_neighbour_is_tried_again_and_not_rejected(bench: Bench) -> None:
+    def fill(picture: Picture) -> Cutout:
+        raise DeviceFull("8 x 8 pixels do not fit: other processes use 70.0 GiB")
+
+    bench.engine = FakeEngine(fill)
+    assert bench.process(bench.given()).end == RETRY_DELAY
+    assert (bench.unavailable.stage, "70.0 GiB" in bench.unavailable.detail) == ("infer", True)
+    assert "memory is full" in bench.unavailable.public
 
 
 def test_an_output_without_a_matte_coverage_is_not_made_again(bench: Bench) -> None:

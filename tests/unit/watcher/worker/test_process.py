@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import os
+from typing import cast
+
 import pytest
 import structlog
+import torch
 
 from inference import Engine, EngineOptions
 from inference.models.fake import FakeModel
 from tests.equipment.fake_gpu import FakeGpu
-from watcher.worker.process import default_capacity, log_slowdowns
+from watcher.config.settings import Settings
+from watcher.core.counts import Counts
+from watcher.protocol import ExitCode
+from watcher.worker.loop import WorkerLoop
+from watcher.worker.process import Reporter, default_capacity, log_slowdowns, send_heartbeats
 
 
 @pytest.mark.parametrize(
@@ -32,3 +41,22 @@ def test_each_reason_for_a_slower_device_is_logged() -> None:
         ("device_not_optimal", "cuda:0", "warning")
     ] * 2
     assert [line["problem"] for line in lines] == card.slowdowns
+
+
+def test_a_device_that_answers_no_more_ends_the_worker_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed kernel even questions about memory raise; a heartbeat that died of it would be `silent`."""
+    engine = Engine(EngineOptions(), model=FakeModel())
+
+    def raise_lost() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700)
+
+    def end(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(engine, "stats", raise_lost)
+    monkeypatch.setattr(os, "_exit", end)
+    loop, report = cast(WorkerLoop, None), Reporter(io.StringIO())
+    with structlog.testing.capture_logs() as lines, pytest.raises(SystemExit) as ended:
+        send_heartbeats(Settings(source="in", sink="out"), engine, loop, Counts(), report)
+    assert ended.value.code == ExitCode.DEVICE_LOST
+    assert [(line["event"], "illegal memory" in line["problem"]) for line in lines] == [("device_unreadable", True)]

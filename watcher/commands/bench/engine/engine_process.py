@@ -38,6 +38,8 @@ class EngineProcessConfig:
     model: str
     canvas: int | None = None
     cores: tuple[int, ...] = ()
+    sharing: int = 1
+    """Processes that share the device, if it is a GPU."""
 
 
 class EngineProcess:
@@ -116,7 +118,14 @@ def start_processes(
     """Start one process per device; item i of `cores` has the core numbers that process i may use."""
     with ExitStack() as stack:
         configs = [
-            EngineProcessConfig(device, group.threads, model, canvas, tuple(cores[index]) if cores else ())
+            EngineProcessConfig(
+                device,
+                group.threads,
+                model,
+                canvas,
+                tuple(cores[index]) if cores else (),
+                group.devices.count(device),
+            )
             for index, device in enumerate(group.devices)
         ]
         yield [stack.enter_context(EngineProcess(config)) for config in configs]

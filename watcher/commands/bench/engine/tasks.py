@@ -23,7 +23,7 @@ from typing import Any, TextIO
 import torch
 
 from inference.codec import decode, encode
-from inference.device.hardware import hardware_for
+from inference.device.hardware import CudaHardware
 from inference.engine import Engine, EngineOptions, open_device
 from inference.models import open_model
 from inference.models.base import MattingModel
@@ -82,7 +82,8 @@ class TaskRunner:
         return engines
 
     def _options(self, device: str, batch: int, threads: int = 0) -> EngineOptions:
-        return EngineOptions(device, batch=batch, max_wait=MAX_WAIT, threads=threads or self.config.threads)
+        threads = threads or self.config.threads
+        return EngineOptions(device, batch=batch, max_wait=MAX_WAIT, threads=threads, sharing=self.config.sharing)
 
     def close(self) -> None:
         """Close the engine that is open."""
@@ -279,7 +280,7 @@ def launches(runner: TaskRunner, files: list[str], batch: int) -> Answer:
     runner.close()
     torch.set_num_threads(runner.config.threads)
     pictures = [decode(Path(files[index % len(files)]).read_bytes()) for index in range(batch)]
-    hardware = StandIn(runner.device) if runner.device.type == "cpu" else hardware_for(runner.device, graphs=False)
+    hardware = StandIn(runner.device) if runner.device.type == "cpu" else CudaHardware(runner.device, graphs=False)
     counts = count_launches(runner.open_model(), hardware, pictures)
     return {"launches": dict(counts.launches), "waits": dict(counts.waits)}
 
