@@ -13,11 +13,13 @@ from scripts.manifests import MANIFESTS, OVERLAYS, Manifest, schema_problems
 from tests.deploy.overlays import Pods, check_references, kind, one, pods_of, selects
 from watcher.config.preflight import check_settings
 from watcher.core.jobs import Mode
+from watcher.fleet.devices import expand_devices, workers_per_gpu
 
 OwnOverlay: TypeAlias = Callable[..., list[Manifest]]
 ADDED = {
     "events-service": "onprem-rabbitmq",
     "gpu-card": "single-node-folder",
+    "gpu-fast": "aws-sqs",
     "gpu-mig": "aws-sqs",
     "gpu-shared": "single-node-folder",
     "priority": "onprem-rabbitmq",
@@ -66,6 +68,16 @@ def test_what_comes_of_it_is_valid_and_complete(name: str, with_component: OwnOv
 def test_a_card_is_chosen_by_its_label(with_component: OwnOverlay):
     for pods in pods_of(with_component("gpu-card")):
         assert pods.spec["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L4"}
+
+
+def test_a_fast_card_is_shared_by_as_many_workers_as_its_cores_feed(with_component: OwnOverlay):
+    for pods in makers(with_component("gpu-fast")):
+        resources = pods.container["resources"]
+        cores, memory = int(resources["limits"]["cpu"]), int(resources["limits"]["memory"].removesuffix("Gi"))
+        workers = expand_devices(pods.settings().devices)
+        assert workers == ["cuda:0"] * workers_per_gpu(1, cores, memory << 30, 80 << 30)
+        assert resources["requests"]["cpu"] == resources["limits"]["cpu"]
+        assert pods.gpus == 1
 
 
 @pytest.mark.parametrize(("name", "resource"), [("gpu-mig", "mig-1g.10gb"), ("gpu-shared", "gpu.shared")])

@@ -20,5 +20,7 @@ WORKER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "MALLOC_TRIM_THRESHOLD_": str(128 * _MIB),
         # Pages of 2 MiB where the kernel has them to give (glibc 2.35; older ones and other libraries ignore it).
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        # A kernel of CUDA is loaded when it is launched first, in the warm-up: all of them take hundreds of megabytes.
+        "CUDA_MODULE_LOADING": "LAZY",
     }
 )
