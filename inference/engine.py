@@ -110,7 +110,7 @@ class Engine:
     @property
     def slowdowns(self) -> tuple[str, ...]:
         """Why the device is slower than it could be, a clause each; complete once the engine has started."""
-        return tuple(self._thread.hardware.slowdowns)
+        return (*self._thread.hardware.slowdowns, *self._model.slowdowns)
 
     @property
     def device_name(self) -> str:

@@ -45,7 +45,7 @@ def rgb_to_rgbx(pixels: Tensor) -> Tensor:
 
 def words(rgba: Tensor) -> Tensor:
     """View contiguous ... x 4 uint8 as ... int32, one word a pixel, red in the lowest byte. Shares the memory."""
-    return rgba.view(torch.int32)[..., 0]
+    return rgba.view(-1).view(torch.int32).view(rgba.shape[:-1])  # flat first: a side of 1 may have any stride
 
 
 def channels(words: Tensor) -> list[Tensor]:

@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +16,9 @@ from tests.equipment.daemon import Folders
 from tests.equipment.rabbit import Rabbit, running_rabbit
 from tests.equipment.support import Call, Finished
 from watcher.cli import main
+
+if TYPE_CHECKING:
+    from inference.kernels.library import Kernels
 
 FIGURES = pytest.StashKey[list[str]]()
 
@@ -38,8 +41,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take note of `--demand-all`."""
+    """Take note of `--demand-all`, and compile the kernels before the first test needs them."""
     requirements.configure(config)
+    if not hasattr(config, "workerinput"):
+        requirements.compile_kernels()
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
@@ -79,6 +84,12 @@ def _its_own_leaks() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def kernels() -> Kernels:
+    """The compiled kernels."""
+    return requirements.require_kernels()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from inference.device.cuda_graphs import CaptureGraph, CudaCapture
 from inference.device.nvml import Gpu, open_gpu
 from inference.device.pinned_memory import PIXELS, allocate_arena
 from inference.device.transfers import CudaCopyStreams, StreamedTransfers, Transfers
+from inference.kernels import kernels_problem
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Hardware:
 
     def open(self) -> None:
         """Prepare the device. Called once by the device thread, before anything else happens on the device."""
+        if problem := kernels_problem(self.device):
+            self.slowdowns.append(problem)
 
     def slots_for(self, count: int) -> int:
         """Return the size of the batch in which `count` pictures run; the rest is padding."""

@@ -21,7 +21,7 @@ from inference.device.hardware import Hardware, device_memory
 from inference.device.transfers import Download, Transfers
 from inference.device.warmup import Warmup, textured_picture
 from inference.errors import DeviceFull, DeviceLost, PictureTooLargeForDevice
-from inference.foreground import cut_out
+from inference.fused_foreground import cut_out
 from inference.memory_errors import is_out_of_memory
 from inference.models.base import MattingModel
 from inference.picture import BatchStats, Cutout, Picture

@@ -76,13 +76,20 @@ class WindowHead:
         """
         x = (words ^ TO_SIGNED).view(torch.int8).view(*words.shape, 4).to(guide.dtype)  # [N, h, w, 2, 2, 4]
         x[..., 3] = logits
-        y = F.conv2d(x.flatten(3).movedim(-1, 1), *self._see)  # [N, C, h - 2, w - 2]
-        y = F.conv2d(y.add_(guide.movedim(-1, 1)).relu_(), *self._think)  # [N, C, h - 4, w - 4]
-        y = F.conv2d(y.relu_(), *self._correct).movedim(1, -1)  # [N, h - 6, w - 6, 16]
+        y = self.convolve(x.flatten(3), guide)
         refined = y.reshape(*y.shape[:-1], 2, 2, 4).float()
         rim = RIM // 2
         refined[..., 0] += logits[:, rim:-rim, rim:-rim]
         return refined.half()
+
+    def convolve(self, blocks: Tensor, guide: Tensor) -> Tensor:
+        """Run the convolutions on blocks N x h x w x 16 with a guide N x (h - 2) x (w - 2) x C.
+
+        Returns N x (h - 6) x (w - 6) x 16: a logit and three slopes for each pixel of a block.
+        """
+        y = F.conv2d(blocks.movedim(-1, 1), *self._see)  # [N, C, h - 2, w - 2]
+        y = F.conv2d(y.add_(guide.movedim(-1, 1)).relu_(), *self._think)  # [N, C, h - 4, w - 4]
+        return F.conv2d(y.relu_(), *self._correct).movedim(1, -1)  # [N, h - 6, w - 6, 16]
 
 
 def as_weights(weight: Tensor, bias: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

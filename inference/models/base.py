@@ -26,6 +26,9 @@ class MattingModel(ABC):
     capturable = False
     """Whether `coarse` can be a CUDA graph: the same kernels for every batch of a shape, no waiting for the device."""
 
+    slowdowns: tuple[str, ...] = ()
+    """Why the model runs slower than it could, a clause each; complete once it is loaded."""
+
     @abstractmethod
     def load(self, device: torch.device) -> None:
         """Load the weights onto the device. Raises ModelError."""

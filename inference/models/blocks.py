@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import MappingProxyType
+
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from inference.models.fused_convolution import Activation, Weights, pointwise, weights_of
+
+ACTIVATIONS: MappingProxyType[Activation, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6}
+)
 
 
 class ConvBN(nn.Module):
@@ -25,13 +35,22 @@ class ConvBN(nn.Module):
         padding = kernel // 2 if padded else 0
         self.conv = nn.Conv2d(cin, cout, kernel, stride, padding, groups=groups, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(cout, eps)
+        self.fused: Weights | None = None
+        """What one call of oneDNN computes everything with, on a CPU; see `fuse`."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, activation: Activation = "none", addend: Tensor | None = None) -> Tensor:
+        """Compute `activation(norm(conv(x)) + addend)`."""
+        if self.fused is not None:
+            return pointwise(x, self.fused, activation, addend)
         y: Tensor = self.norm(self.conv(x))
-        return y
+        return ACTIVATIONS[activation](y if addend is None else y + addend)
 
     def fold(self) -> None:
         """Merge the (frozen) batch norm into the convolution: same function, one pass less over memory."""
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = nn.utils.fusion.fuse_conv_bn_eval(self.conv, self.norm)
             self.norm = nn.Identity()
+
+    def fuse(self) -> None:
+        """Compute convolution, addition and activation in one pass, on a CPU; the batch norm must be folded."""
+        self.fused = weights_of(self.conv)

@@ -65,7 +65,8 @@ class Residual(nn.Module):
         nn.init.zeros_(self.second.norm.weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(F.relu(self.first(x))))
+        y: Tensor = self.second(self.first(x, "relu"), "relu", x)
+        return y
 
 
 class GlobalAttention(nn.Module):
@@ -97,7 +98,7 @@ class AttentionGate(nn.Module):
         self.weigh = nn.Conv2d(hidden, 1, 1)
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
-        gate = self.weigh(F.relu(self.skip(skip) + enlarge(self.coarse(coarse), skip)))  # [B, 1, h, w]
+        gate = self.weigh(self.skip(skip, "relu", enlarge(self.coarse(coarse), skip)))  # [B, 1, h, w]
         return skip * torch.sigmoid(gate)
 
 
@@ -129,9 +130,9 @@ class DenseEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        levels = [self.levels[0](F.relu(self.stem(F.pixel_unshuffle(x, 2))))]  # [B, C0, h/2, w/2]
+        levels = [self.levels[0](self.stem(F.pixel_unshuffle(x, 2), "relu"))]  # [B, C0, h/2, w/2]
         for down, level in zip(self.downs, self.levels[1:], strict=True):
-            levels.append(level(F.relu(down(levels[-1]))))
+            levels.append(level(down(levels[-1], "relu")))
         return levels
 
 
@@ -199,8 +200,9 @@ class EdgeHead(nn.Module):
 
         Only the guide, which has half the size and enters after the first convolution, extends by RIM / 2 - 1.
         """
-        y = self.see(F.pixel_unshuffle(torch.cat((picture, logits.to(picture.dtype)), 1), 2))  # [B, width, h, w]
-        found = F.pixel_shuffle(self.correct(F.relu(self.think(F.relu(y + guide)))), 2)  # [B, 4, H, W]
+        pixels = torch.cat((picture, logits.to(picture.dtype)), 1)
+        y = self.see(F.pixel_unshuffle(pixels, 2), "relu", guide)  # [B, width, h, w]
+        found = F.pixel_shuffle(self.correct(self.think(y, "relu")), 2)  # [B, 4, H, W]
         return logits[..., RIM:-RIM, RIM:-RIM] + found[:, :1], found[:, 1:]
 
 
@@ -235,6 +237,13 @@ class CVUNet(nn.Module):
         for module in self.modules():
             if isinstance(module, ConvBN):
                 module.fold()
+        return self
+
+    def fuse(self) -> CVUNet:
+        """Let each folded convolution add and activate in one pass, on a CPU; changes this network, and returns it."""
+        for module in self.modules():
+            if isinstance(module, ConvBN):
+                module.fuse()
         return self
 
 

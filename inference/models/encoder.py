@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inference.models.blocks import ConvBN
@@ -56,9 +55,9 @@ class Bottleneck(nn.Module):
         self.whole = stride == 1 and cin == stage.width
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if self.widen is None else F.relu6(self.widen(x))
-        y: Tensor = self.narrow(F.relu6(self.filter(wide)))
-        return x + y if self.whole else y
+        wide = x if self.widen is None else self.widen(x, "relu6")
+        y: Tensor = self.narrow(self.filter(wide, "relu6"), addend=x if self.whole else None)
+        return y
 
 
 class ImageNetEncoder(nn.Module):
@@ -74,7 +73,7 @@ class ImageNetEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = F.relu6(self.stem(x))
+        x = self.stem(x, "relu6")
         levels = []
         for i, stage in enumerate(self.stages):
             x = stage(x)

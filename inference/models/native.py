@@ -7,11 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inference.models import band, batched_band
+from inference.kernels import Kernels, kernels_for
+from inference.models import band, batched_band, fused_band
 from inference.models.base import MattingModel
 from inference.models.cvunet import CVUNet, channels_last, load_network
 from inference.models.entry import ModelEntry
+from inference.models.fused_convolution import fusing_works
 from inference.rgba import words
+
+CANNOT_FUSE = "this build of torch cannot add and activate within a convolution, so the network takes a fifth longer"
 
 
 class CVUNetModel(MattingModel):
@@ -26,13 +30,17 @@ class CVUNetModel(MattingModel):
     def load(self, device: torch.device) -> None:
         """Load the weights onto the device, in the type that it computes fastest. Raises ModelError."""
         network = load_network(self.entry).eval().requires_grad_(False).fold()
-        self.use(network.to(device, fastest_dtype(device)))
+        self.use(network.to(device, fastest_dtype(device)), kernels_for(device))
 
-    def use(self, network: CVUNet) -> None:
+    def use(self, network: CVUNet, kernels: Kernels | None = None) -> None:
         """Run this network, which is on its device, in its type, and has folded batch norms."""
         self.network = channels_last(network)
-        self.dtype = network.unet.matte.weight.dtype
-        self._head = band.WindowHead(network.edge)
+        device, self.dtype = network.unet.matte.weight.device, network.unet.matte.weight.dtype
+        fusing = device.type == "cpu" and fusing_works(self.dtype)
+        self.slowdowns = (CANNOT_FUSE,) if device.type == "cpu" and not fusing else ()
+        if fusing:
+            network.fuse()
+        self._head = fused_band.FusedHead(network.edge, kernels, fusing) if kernels else band.WindowHead(network.edge)
 
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
         """Compute the matte's logits B x 1 x h/2 x w/2 and features B x C x h/2 x w/2."""
@@ -41,7 +49,10 @@ class CVUNetModel(MattingModel):
     def refine(self, picture: Tensor, coarse: Sequence[Tensor]) -> Tensor:
         """Compute alpha H x W uint8 with the edge head wherever the matte is undecided; see `band`."""
         logits, features = coarse
-        return band.refine(words(picture), logits, self.network.edge.guide(features), self._head)
+        guide = self.network.edge.guide(features)
+        if isinstance(self._head, fused_band.FusedHead):
+            return fused_band.refine(words(picture), logits, guide, self._head)
+        return band.refine(words(picture), logits, guide, self._head)
 
     def refine_all(self, pictures: Tensor, coarse: Sequence[Tensor]) -> Tensor:
         """Compute alpha B x H x W uint8 for a whole batch with few operations; see `batched_band`."""

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+
+if TYPE_CHECKING:
+    from inference.kernels.library import Kernels
 
 OURS = frozenset({"watcher", "inference", "tests", "scripts"})
 """Packages of this repository: a module of theirs that cannot be imported is always an error."""
 DEMAND_ALL = "--demand-all"
+ROOT = Path(__file__).parents[2]
 _demanding = False
 
 
@@ -34,6 +41,22 @@ def require_program(program: str | Path, remedy: str) -> None:
     """Skip the calling test if a program (a name in PATH, or a path) is missing; fail it with `--demand-all`."""
     if shutil.which(str(program)) is None:
         report_missing(f"{Path(program).name} is not installed: {remedy}")
+
+
+def require_kernels() -> Kernels:
+    """Return the compiled kernels; skip the calling test if they are missing, or fail it with `--demand-all`."""
+    from inference.kernels.library import KernelsUnavailable, library_path, load  # loads torch
+
+    try:
+        return load(library_path())
+    except KernelsUnavailable as error:
+        report_missing(str(error))
+
+
+def compile_kernels() -> None:
+    """Compile the kernels of the checkout, unless they are up to date or there is no compiler."""
+    if find_spec("ziglang") is not None:
+        subprocess.run([sys.executable, ROOT / "hatch_build.py"], check=True, stdout=subprocess.DEVNULL)
 
 
 def report_missing(message: str) -> NoReturn:
