@@ -61,11 +61,11 @@ RUN --mount=type=bind,from=pip,target=/run/pip \
     && python3 -m compileall -q -x py312_ --invalidation-mode unchecked-hash /opt/alphadrop/lib
 
 FROM watch-packages AS app
-COPY README.md LICENSE ./
+COPY README.md LICENSE hatch_build.py ./
 COPY inference inference
 COPY watcher watcher
 RUN --mount=type=bind,from=pip,target=/run/pip \
-    pip install --constraint constraints-image.txt hatchling \
+    pip install --constraint constraints-image.txt hatchling ziglang \
     && pip install --constraint constraints-image.txt --no-build-isolation --no-deps --prefix /app . \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /app/lib
 

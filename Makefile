@@ -25,7 +25,7 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard sheets training-data train evaluate render reference bench peers gpu-check format clean
+.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard sheets training-data train evaluate render kernels reference bench peers gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ evaluate: setup ## score the shipped weights beside u2netp and u2net, into runs/
 render: setup ## a sheet of training samples, runs/samples.png
 	@mkdir -p runs
 	@$(BIN)/python -m inference.training render --out runs/samples.png
+
+kernels: setup ## compile inference/kernels/kernels.c, after a change of it
+	@$(BIN)/python hatch_build.py
 
 reference: setup ## write docs/metrics.md and the table of docs/models.md from the code
 	@$(BIN)/python -m scripts.metrics_page
