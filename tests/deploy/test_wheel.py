@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,12 @@ def test_the_wheel_has_every_other_file_of_the_packages(wheel: Path) -> None:
     listed = subprocess.run(["git", "ls-files", "watcher", "inference"], cwd=ROOT, capture_output=True, check=True)
     expected = {name for name in listed.stdout.decode().split("\n") if name and not name.startswith(LEFT_OUT)}
     assert {name for name in expected if (ROOT / name).exists()} - contents(wheel) == set()
+
+
+def test_the_wheel_has_the_kernels_and_names_the_machine(wheel: Path) -> None:
+    machine = platform.machine()
+    assert f"inference/kernels/kernels-{machine}.so" in contents(wheel)
+    assert wheel.stem.endswith(f"-py3-none-manylinux_2_17_{machine}")
 
 
 @pytest.fixture(scope="module")
