@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -13,6 +14,8 @@ from inference.errors import EngineClosed
 from inference.picture import Trigger
 
 T = TypeVar("T")
+P = TypeVar("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,24 @@ class Batcher(Generic[T]):
             self._announced += count
             if not self._announced:  # otherwise there is still something to wait for
                 self._changed.notify_all()
+
+    @contextmanager
+    def announced(self, submit: Callable[[P], R]) -> Iterator[Callable[[P], R]]:
+        """Announce one item until it is submitted or given up. Yields `submit`, to be called once."""
+        self.announce(1)
+        arrived = threading.Lock()
+
+        def submit_announced(item: P) -> R:
+            result = submit(item)
+            if arrived.acquire(blocking=False):
+                self.announce(-1)
+            return result
+
+        try:
+            yield submit_announced
+        finally:
+            if arrived.acquire(blocking=False):
+                self.announce(-1)
 
     def put(self, item: T, shape: Hashable, pixels: int) -> None:
         """Add an item. Raises EngineClosed after `close`."""

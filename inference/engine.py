@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 import torch
@@ -16,47 +15,16 @@ from inference.batcher import Batcher, BatchLimits
 from inference.device.core_lock import FifoLock
 from inference.device.driver import initialise_cuda
 from inference.device.hardware import CudaHardware, Hardware, device_uuid
-from inference.device.thread import DeviceStats, DeviceThread, InferenceRequest
+from inference.device.stats import DeviceStats
+from inference.device.thread import DeviceThread, InferenceRequest
+from inference.engine_options import CPU_BATCH, GPU_BATCH, EngineOptions
 from inference.errors import DeviceLost, ModelError
 from inference.models import open_model
 from inference.models.base import MattingModel
 from inference.models.registry import resolve
 from inference.picture import BatchStats, Cutout, Picture
 
-CPU_BATCH = 4
-"""Default batch size on a CPU, where larger batches cost memory and save no time."""
-GPU_BATCH = 64
-"""Largest default batch size on a GPU; how many of these fit is measured in the warm-up."""
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """Which model runs on which device, and how."""
-
-    device: str = "cpu"
-    """`cpu`, `cuda:0`, ..."""
-    model: str = "nano"
-    """A size of CV-UNet, the path of a file, a model that rembg has downloaded, or `fake`: see `registry.resolve`."""
-    canvas: int | None = None
-    """Longer side in pixels at which the model sees the whole picture; None for the model's own."""
-    batch: int = 0
-    """Largest batch; 0 for CPU_BATCH, or for as many as fit into the GPU's memory."""
-    batch_pixels: int = 64_000_000
-    """Pixels of all pictures in a batch, at most; a single picture may have more."""
-    max_wait: float = 0.020
-    """Seconds that a short batch waits, at most, for pictures that have been announced."""
-    threads: int = 0
-    """Torch's threads; 0 for torch's default."""
-    contract: str = ""
-    """Preprocessing contract of a third-party model, where its file does not determine it."""
-    cuda_graphs: bool = True
-    """Whether the coarse step runs as CUDA graphs where device and model allow it."""
-    codecs: int = 0
-    """Threads that may hold `core_lock` at a time beside a GPU; 0 for any number."""
-    sharing: int = 1
-    """Engines, in processes of their own, that share the GPU: each uses an equal part of its memory."""
-    pixels_in_flight: int = 0
-    """Pixels of all pictures in flight, for which memory is pinned beside a GPU; 0 for `pinned_memory.PIXELS`."""
+__all__ = ["CPU_BATCH", "GPU_BATCH", "Engine", "EngineOptions", "open_device"]
 
 
 class Engine:
@@ -136,26 +104,12 @@ class Engine:
         self._batcher.put(request, canvas, picture.width * picture.height)
         return future
 
-    @contextmanager
-    def announce(self) -> Iterator[Callable[[Picture], Future[Cutout]]]:
+    def announce(self) -> AbstractContextManager[Callable[[Picture], Future[Cutout]]]:
         """Announce a picture that is being prepared, for which a short batch waits. Yields `submit`, to be called once.
 
         Use it around decoding: pictures that are decoded at the same time then share a batch.
         """
-        self._batcher.announce(1)
-        arrived = threading.Lock()
-
-        def submit(picture: Picture) -> Future[Cutout]:
-            future = self.submit(picture)
-            if arrived.acquire(blocking=False):
-                self._batcher.announce(-1)
-            return future
-
-        try:
-            yield submit
-        finally:
-            if arrived.acquire(blocking=False):
-                self._batcher.announce(-1)
+        return self._batcher.announced(self.submit)
 
     def stats(self) -> DeviceStats:
         """Take a snapshot of the device's state; callable from any thread."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from inference.batched_foreground import cut_out as cut_out_all
 from inference.batcher import Batch, Batcher
 from inference.device.cuda_graphs import CudaGraphs
 from inference.device.hardware import Hardware, device_memory
+from inference.device.stats import DeviceStats
 from inference.device.transfers import Download, Transfers
 from inference.device.warmup import Warmup, textured_picture
 from inference.errors import DeviceFull, DeviceLost, PictureTooLargeForDevice
@@ -50,26 +51,6 @@ class InferenceRequest:
 
 Deliver = Callable[[Batch[InferenceRequest], float, InferenceRequest, Download], None]
 """Resolves the future of a request of a batch that was started at this monotonic time."""
-
-
-@dataclass(frozen=True)
-class DeviceStats:
-    """A snapshot of a device's state."""
-
-    memory: dict[str, int] = field(default_factory=dict)
-    """Bytes by kind, see `hardware.device_memory`; empty for a CPU."""
-    batch_limit: int = 0
-    """Pictures in the largest batch at present."""
-    out_of_memory: int = 0
-    """How often memory ran out since the start."""
-    busy_seconds: float = 0.0
-    """Seconds spent in batches since the start."""
-    busy_since: float | None = None
-    """When the batch that is running now was started (`time.monotonic`); None when idle."""
-    running: int = 0
-    """Pictures that are on the device and not finished."""
-    gpu: dict[str, float] = field(default_factory=dict)
-    """Readings of the driver, see `nvml.Gpu.readings`."""
 
 
 class DeviceThread(threading.Thread):

@@ -17,9 +17,10 @@ def open_model(entry: ModelEntry) -> MattingModel:
 
         return ThirdPartyModel(entry, make_runner(entry))
     if entry.kind == "fake":
-        from inference.models.fake import FakeModel, parse_options
+        from inference.models.fake import FakeModel
+        from inference.models.fake_options import parse_options
 
-        return FakeModel(parse_options(entry.name.partition(":")[2]))
+        return FakeModel(parse_options(entry.name))
     from inference.models.native import CVUNetModel
 
     return CVUNetModel(entry)

@@ -8,45 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.errors import ModelError
 from inference.models.base import MattingModel
+from inference.models.fake_options import FakeOptions
 from inference.rgba import as_bytes
 
 ROWS = 512
 """Rows of a picture that are computed at a time: bounds the memory."""
-
-
-@dataclass(frozen=True)
-class FakeOptions:
-    """Canvas, delays and failures of the fake model; by default it does not fail."""
-
-    side: float = 128
-    """Longer side of the canvas in pixels."""
-    delay: float = 0.0
-    """Seconds that each batch sleeps, like a device that is busy without using the CPU."""
-    load_delay: float = 0.0
-    """Seconds that loading sleeps."""
-    oom_above: float = 0
-    """Batches larger than this fail for lack of memory (0: none)."""
-    oom_pixels: float = 0
-    """Pictures of more pixels than this fail for lack of memory (0: none)."""
-    fail_at: float = 0
-    """The device fails for good in this batch, counted from 1 (0: never)."""
-
-
-def parse_options(text: str) -> FakeOptions:
-    """Parse `delay=0.05,fail_at=3`. Raises ModelError for unknown options."""
-    known = {f.name for f in fields(FakeOptions)}
-    pairs = dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair)
-    if unknown := set(pairs) - known:
-        raise ModelError(f"The fake model has no option {sorted(unknown)[0]!r}; use {', '.join(sorted(known))}.")
-    return FakeOptions(**{name: float(value) for name, value in pairs.items()})
 
 
 class FakeModel(MattingModel):

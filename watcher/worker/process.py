@@ -15,13 +15,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 import psutil
 import structlog
 
-from inference.engine import Engine, EngineOptions
+from inference import fake_engine
+from inference.engine_options import EngineOptions
 from inference.errors import ModelError
+from inference.fake_engine import FakeEngine
 from inference.models import open_model
 from inference.models.registry import verify
 from inference.picture import BatchStats
@@ -51,6 +53,12 @@ from watcher.worker.image_path import ImagePath, PixelBudget
 from watcher.worker.loop import WorkerLoop
 from watcher.worker.output_maker import OutputMaker
 
+if TYPE_CHECKING:
+    from inference.engine import Engine
+    from inference.models.entry import ModelEntry
+
+    AnyEngine: TypeAlias = Engine | FakeEngine
+
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
@@ -78,7 +86,16 @@ class Reporter:
                 os._exit(ExitCode.FINISHED)
 
 
-def default_capacity(engine: Engine) -> int:
+def open_engine(options: EngineOptions, model: ModelEntry, on_batch: Callable[[BatchStats], None]) -> AnyEngine:
+    """Open the engine for a model, and load torch only if it needs that. Raises ModelError."""
+    if fake_engine.is_enough(model, options.device):
+        return FakeEngine(options, model, on_batch)
+    from inference.engine import Engine
+
+    return Engine(options, model=open_model(model), on_batch=on_batch)
+
+
+def default_capacity(engine: AnyEngine) -> int:
     """Images in flight so that the next batch is decoded and the last one encoded while the device works."""
     if engine.options.device == "cpu":
         return engine.batch_limit + 2
@@ -86,13 +103,13 @@ def default_capacity(engine: Engine) -> int:
     return enough if engine.options.batch else min(MAX_IN_FLIGHT, enough)
 
 
-def log_slowdowns(engine: Engine) -> None:
+def log_slowdowns(engine: AnyEngine) -> None:
     """Log once what makes the device slower than it could be."""
     for note in engine.slowdowns:
         log.warning("device_not_optimal", device=engine.options.device, problem=note)
 
 
-def make_path(wiring: Wiring, engine: Engine, queue: Queue, counts: Counts, report: Reporter) -> ImagePath:
+def make_path(wiring: Wiring, engine: AnyEngine, queue: Queue, counts: Counts, report: Reporter) -> ImagePath:
     """The path that every image takes through this worker."""
     settings = wiring.settings
     source, sink = wiring.open_source(counts), wiring.open_sink(counts)
@@ -136,7 +153,7 @@ def open_sender(wiring: Wiring, queue: Queue, counts: Counts, report: Reporter) 
     )
 
 
-def send_heartbeats(settings: Settings, engine: Engine, loop: WorkerLoop, counts: Counts, report: Reporter) -> None:
+def send_heartbeats(settings: Settings, engine: AnyEngine, loop: WorkerLoop, counts: Counts, report: Reporter) -> None:
     """Report every second; end the process when the device hangs or is lost."""
     device, process = engine.options.device, psutil.Process()
     while True:
@@ -208,7 +225,7 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     )
     try:
         verify(model)
-        engine = Engine(options, model=open_model(model), on_batch=on_batch)
+        engine = open_engine(options, model, on_batch)
         warmup_seconds = engine.start()
     except ModelError as error:
         log.error("model_unusable", problem=str(error))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from inference import BatchStats, Engine, EngineOptions, Picture
 from inference.device.thread import BATCHES_BEFORE_GROWTH
 from inference.errors import DeviceLost, EngineClosed, ModelError, PictureTooLargeForDevice
-from inference.models.fake import FakeModel, FakeOptions, parse_options
+from inference.models.fake import FakeModel
+from inference.models.fake_options import FakeOptions, parse_options
 from tests.equipment.support import wait_until
 
 
@@ -170,9 +171,9 @@ def test_an_unavailable_device_is_named(device: str) -> None:
 
 
 def test_the_fake_models_options_are_parsed_and_unknown_ones_refused() -> None:
-    assert parse_options("delay=0.5,fail_at=3") == FakeOptions(delay=0.5, fail_at=3)
+    assert parse_options("fake:delay=0.5,fail_at=3") == FakeOptions(delay=0.5, fail_at=3)
     with pytest.raises(ModelError, match="nonsense"):
-        parse_options("nonsense=1")
+        parse_options("fake:nonsense=1")
 
 
 def test_with_one_core_the_engine_waits_for_the_core_lock() -> None:

@@ -18,7 +18,8 @@ from inference.device.hardware import CudaHardware
 from inference.device.pinned_memory import allocate_arena
 from inference.device.transfers import CudaCopyStreams, StreamedTransfers
 from inference.models.base import MattingModel
-from inference.models.fake import FakeModel, FakeOptions
+from inference.models.fake import FakeModel
+from inference.models.fake_options import FakeOptions
 from inference.models.native import CVUNetModel
 from inference.models.registry import resolve
 from inference.synthetic import render_sample

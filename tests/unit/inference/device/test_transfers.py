@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from inference import Engine, EngineOptions, Picture
 from inference.device.pinned_memory import Arena
 from inference.device.transfers import StreamedTransfers, Transfers
-from inference.models.fake import FakeModel, FakeOptions
+from inference.models.fake import FakeModel
+from inference.models.fake_options import FakeOptions
 from tests.equipment.fake_gpu import DelayedCopies, DelayedCopy, FakeGpu
 from watcher.commands.bench.engine.launch_counts import StandIn
 

@@ -14,7 +14,8 @@ from inference import Engine, EngineOptions, Picture
 from inference.device.cuda_graphs import CoarseStep, CudaGraphs, agree, varied_batch
 from inference.device.warmup import PROBE_BATCH, RESERVED_BYTES, USABLE_SHARE, largest_batch
 from inference.errors import DeviceLost
-from inference.models.fake import FakeModel, FakeOptions
+from inference.models.fake import FakeModel
+from inference.models.fake_options import FakeOptions
 from tests.equipment.fake_gpu import FakeCapture, FakeGpu
 
 MB = 1 << 20
