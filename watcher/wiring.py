@@ -115,10 +115,10 @@ class Wiring:
         """Prefixes of keys below the source that are not watched: where the sink and moved images are."""
         return tuple(_excluded(self.settings))
 
-    @property
+    @cached_property
     def names(self) -> SourceFilter:
         """Which keys of the source are images."""
-        return SourceFilter(self.excluded)
+        return SourceFilter(self.excluded, self.settings.exclude)
 
     @property
     def source_s3(self) -> S3Config:

@@ -320,6 +320,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "visibility",
         Group.S3,
         "exclude_sink",
+        "exclude",
         "after",
         Group.NOTIFY,
         "events",

@@ -144,7 +144,7 @@ def states_table(found: Mapping[OutputState, int], *, enqueued: bool) -> Table:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    places = ("source", "sink", "state", "queue", "visibility", Group.S3, "exclude_sink", "after")
+    places = ("source", "sink", "state", "queue", "visibility", Group.S3, "exclude_sink", "exclude", "after")
     add_settings_arguments(parser, *places, *OUTPUT_SETTINGS)
     parser.add_argument(
         "--deep",

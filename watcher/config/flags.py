@@ -88,7 +88,7 @@ def _add_argument(section: argparse._ActionsContainer, name: str, info: FieldInf
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(info)}
     if info.annotation in (bool, bool | None):
         options["action"] = argparse.BooleanOptionalAction
-    elif name == "output":
+    elif name in ("output", "exclude"):
         options |= {"action": "append", "metavar": _placeholder(name, info)}
     else:
         options["metavar"] = _placeholder(name, info)

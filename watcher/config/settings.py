@@ -80,6 +80,7 @@ Devices = Annotated[str, AfterValidator(validators.devices), Placeholder("LIST")
 OutputName = Annotated[str, AfterValidator(validators.output_name), Placeholder("PATTERN")]
 Presets = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_presets), Placeholder("NAME,...")]
 Outputs = Annotated[tuple[OutputSettings, ...], NoDecode, BeforeValidator(parse_outputs), Placeholder("OUTPUT")]
+Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(validators.patterns), Placeholder("PATTERN")]
 Http = Annotated[str, AfterValidator(validators.http), Placeholder("HOST:PORT")]
 Canvas = Annotated[int | None, Field(ge=64, multiple_of=64), BeforeValidator(validators.integer), Placeholder("PIXELS")]
 ModelSource = Annotated[str, AfterValidator(validators.model_source), Field(repr=False), Placeholder("URL")]
@@ -112,6 +113,10 @@ class Settings(BaseSettings):
     it was rejected; or s3://BUCKET/PREFIX, which gets an object with that line"""
     exclude_sink: Annotated[Switch, Group.PLACES] = False
     """allow a sink inside the source, and ignore the images in it"""
+    exclude: Annotated[Patterns, Group.PLACES] = ()
+    """leave out the files and folders that match this pattern, such as drafts/ or '*_preview.jpg'; may be given several
+    times. Patterns are those of a .gitignore file: without a slash they match at any depth, and ! includes again.
+    Service folders of NAS and sync tools, such as @eaDir and #recycle, are left out without being named"""
     after: Annotated[After, Group.PLACES] = "keep"
     """what to do with an image in a bucket once its output is stored: keep it, tag it alphadrop=done, delete it, or
     move it below PREFIX in the same bucket"""

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic_core import PydanticKnownError
 
 from inference.models.thirdparty.contracts import CONTRACTS
+from watcher.sources.exclusions import Exclusions
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _DEVICE = r"(cpu(:[1-9]\d*)?|cuda:\d+(x[1-9]\d*)?)"
@@ -52,6 +53,15 @@ def switch(value: object) -> object:
 def lower(value: object) -> object:
     """Text in lower case; anything else as it is."""
     return value.lower() if isinstance(value, str) else value
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    """A list of patterns, or a text with semicolons in between."""
+    items = [part for part in value.split(";") if part] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError('must be a list of patterns, such as ["drafts/", "*_preview.jpg"]')
+    Exclusions(items)
+    return tuple(items)
 
 
 def place(value: str) -> str:

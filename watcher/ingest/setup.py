@@ -66,7 +66,7 @@ def _folder_source(folder: LocalStore, wiring: Wiring, once: bool, callbacks: So
         rescan=settings.rescan_seconds,
         poll=settings.poll,
         mode="listing" if once else settings.watch,
-        exclude=wiring.excluded,
+        names=wiring.names,
         callbacks=callbacks,
     )
 

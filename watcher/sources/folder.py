@@ -7,7 +7,7 @@ watchdog's threads only put changes into a queue.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import structlog
@@ -50,11 +50,11 @@ class FolderSource:
         rescan: float = 60.0,
         mode: Mode = "auto",
         poll: float = 2.0,
-        exclude: Sequence[str] = (),
+        names: SourceFilter | None = None,
         callbacks: SourceCallbacks = SourceCallbacks(),  # noqa: B008 (frozen, without state)
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`settle`, `rescan` and `poll` are seconds; `exclude` are keys of directories.
+        """`settle`, `rescan` and `poll` are seconds; `names` selects the pictures (default: all).
 
         `auto` watches with events where the file system reports all changes, and polls elsewhere: a listing every
         `poll` seconds. `listing` never watches and lists every `rescan` seconds, for a run that ends after one listing.
@@ -64,7 +64,7 @@ class FolderSource:
         self.rescan = rescan
         self.mode = mode
         self.poll = poll
-        self.detector = NewFileDetector(store, SourceFilter(exclude), settle, clock)
+        self.detector = NewFileDetector(store, names or SourceFilter(), settle, clock)
         self.callbacks = callbacks
         self.clock = clock
 

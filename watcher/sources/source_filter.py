@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from watcher.sources.exclusions import Exclusions
+
 READ = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "gif", "avif"})
 RECOGNISED = frozenset({"heic", "heif", "hif", "jxl", "jp2", "j2k", "psd", "exr"})
 """Extensions of picture formats that need a further package or are not read at all.
@@ -28,19 +30,24 @@ def is_hidden(key: str) -> bool:
 
 
 class SourceFilter:
-    """Selects a source's pictures and leaves out excluded directories, such as a sink below the source."""
+    """Selects a source's pictures. Leaves out some directories, such as a sink below the source, and what matches."""
 
-    def __init__(self, exclude: Sequence[str] = ()) -> None:
-        """`exclude` are keys of directories, with or without a final slash. Raises ValueError if one is the root."""
-        prefixes = [prefix.rstrip("/") + "/" for prefix in exclude]
+    def __init__(self, directories: Sequence[str] = (), patterns: Sequence[str] = ()) -> None:
+        """`directories` are keys, with or without a final slash; `patterns` are those of `Exclusions`.
+
+        Raises ValueError if a directory is the root, or a pattern is wrong.
+        """
+        prefixes = [prefix.rstrip("/") + "/" for prefix in directories]
         if "/" in prefixes or "./" in prefixes:
             raise ValueError("the whole source is excluded")
-        self._exclude = tuple(prefixes)
+        self._directories = tuple(prefixes)
+        self._exclusions = Exclusions(patterns)
 
     def accepts(self, key: str) -> bool:
         """Whether this source should process a file, by its name and folder."""
-        return is_picture(key) and not key.startswith(self._exclude)
+        return is_picture(key) and not key.startswith(self._directories) and not self._exclusions.excludes(key)
 
     def enters(self, directory: str) -> bool:
         """Whether a directory may hold pictures of this source; its key ends in a slash."""
-        return not is_hidden(directory) and not directory.startswith(self._exclude)
+        is_left_out = is_hidden(directory) or directory.startswith(self._directories)
+        return not (is_left_out or self._exclusions.excludes_folder(directory))

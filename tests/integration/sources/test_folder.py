@@ -19,6 +19,7 @@ from watcher.core.errors import SourceMissing
 from watcher.sources import folder, inotify
 from watcher.sources.base import Arrival, DiscoveredVia, SourceCallbacks
 from watcher.sources.folder import FolderSource
+from watcher.sources.source_filter import SourceFilter
 from watcher.stores.local import LocalStore
 
 OVERFLOW = "Inotify queue overflowed; filesystem events were lost"  # watchdog 7.1, observers/inotify_c.py
@@ -317,9 +318,11 @@ class TestDirectories:
 
     def test_the_sink_below_the_source_is_excluded(self, root: Path, listen: Listen) -> None:
         picture(root / "out/before.png", age=60)
-        listener = listen(exclude=["out/"])
+        listener = listen(names=SourceFilter(["out/"], ["drafts/"]))
         picture(root / "out/after.png")
         picture(root / "out/a/after.png")
+        picture(root / "@eaDir/x.jpg/SYNOPHOTO_THUMB_M.jpg")
+        picture(root / "a/drafts/after.png")
         picture(root / "outdoor.jpg")
         listener.expect("outdoor.jpg")
 
