@@ -27,9 +27,9 @@ from watcher.wiring import Wiring
 _NUMBERS = ("matte_coverage",)
 _TITLES = {
     "source": "made of",
-    "version": "its version",
+    "version": "version",
     "job": "job",
-    "output": "output id",
+    "output": "output",
     "model": "model",
     "matte_coverage": "coverage",
     "box": "object",
