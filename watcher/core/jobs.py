@@ -25,9 +25,9 @@ class Outcome(StrEnum):
     """What became of an image."""
 
     WRITTEN = "written"
-    """The output was written."""
+    """An output was written, and all of them are durable."""
     ALREADY_DONE = "already_done"
-    """The sink already has this job's output."""
+    """The sink already has every output of this job."""
     STALE = "stale"
     """The image was replaced by another version, which is a job of its own."""
     GONE = "gone"

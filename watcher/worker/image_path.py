@@ -137,7 +137,7 @@ class ImagePath:
         return OutputWriter(self.source, self.sink, self.recheck)
 
     def process(self, lease: Lease) -> None:
-        """Make the output, or find out why there can be none, and end the lease.
+        """Make the outputs, or find out why there can be none, and end the lease.
 
         Raises only what must end the worker: DeviceLost, or an error that nobody expected.
         """

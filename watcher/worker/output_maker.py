@@ -15,7 +15,7 @@ from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Facts, ImageRef, Output, OutputRecipe, Recipe
 from watcher.stores.output_metadata import output_text
 
-_LONGEST_OPTIONS = 1024
+_LONGEST_OPTIONS = 640
 """Characters of the options that an output records: a PNG has 4 KiB for all its text."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.codec import probe
+from inference.codec import decode, probe
 from inference.compose import OutputSpec, read_text
 from tests.equipment.pictures import photo
 from watcher.config.settings import Settings
@@ -24,7 +24,7 @@ from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import OutputInfo
 from watcher.telemetry.manifest import FileManifest, ManifestWriter
-from watcher.testing import FakeEngine, FakeLease, MemoryQueue, MemoryStore
+from watcher.testing import FakeEngine, FakeLease, MemoryQueue, MemoryStore, keep_all
 from watcher.worker.crash_markers import CrashMarkers
 from watcher.worker.image_path import RETRY_DELAY, ImagePath, PixelBudget
 from watcher.worker.output_maker import OutputMaker, PlannedOutput, pixels_in_memory
@@ -303,3 +303,15 @@ def test_a_background_that_cannot_be_read_blames_no_image(shop: Shop, tmp_path: 
     shop.specs["web"] = OutputSpec.model_validate({"format": "webp", "background": str(tmp_path / "gone.png")})
     assert shop.process(shop.given()).end == RETRY_DELAY
     assert shop.sink.keys == set()
+
+
+def test_the_longest_names_leave_room_for_everything_that_a_png_says() -> None:
+    options = {f"option_{number}": "x" * 50 for number in range(9)}
+    recipe = Recipe("s", "d", options, (OutputRecipe("cutout"), OutputRecipe("other", "{name}.png")))
+    maker = OutputMaker(recipe, [OutputSpec(), OutputSpec()], 1, "m" * 268)
+    plans = maker.plan(ImageRef("ä" * 3000 + ".jpg", "1", 1))
+    for made in maker.encode(plans, keep_all(decode(photo("a.png")))):
+        text = read_text(made.data)
+        assert text["alphadrop:model"] == "m" * 268
+        assert text["alphadrop:output"] == made.plan.output.id
+        assert len(text["alphadrop:options"]) > 500
