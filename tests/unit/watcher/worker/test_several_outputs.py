@@ -12,6 +12,7 @@ import pytest
 
 from inference.codec import decode, probe
 from inference.compose import OutputSpec, read_text
+from tests.equipment.moto import moto_server, use_credentials
 from tests.equipment.pictures import photo
 from watcher.config.settings import Settings
 from watcher.core.errors import Conflict, Unavailable
@@ -23,6 +24,7 @@ from watcher.protocol import ImageReport, Report
 from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import OutputInfo
+from watcher.stores.s3 import S3Store
 from watcher.telemetry.manifest import FileManifest, ManifestWriter
 from watcher.testing import FakeEngine, FakeLease, MemoryQueue, MemoryStore, keep_all
 from watcher.worker.crash_markers import CrashMarkers
@@ -68,6 +70,8 @@ class Shop:
     engine: FakeEngine = field(default_factory=FakeEngine)
     reports: list[Report] = field(default_factory=list)
     manifest: ManifestWriter | None = None
+    bucket: S3Store | None = None
+    """The sink, instead of `sink`."""
 
     @property
     def recipe(self) -> Recipe:
@@ -89,12 +93,13 @@ class Shop:
         """Process a job as a new worker would."""
         lease = FakeLease(job)
         maker = OutputMaker(self.recipe, [self.specs[name] for name in self.names], 1, "model")
+        sink = self.bucket or self.sink
         ImagePath(
             self.source,
-            self.sink,
+            sink,
             self.engine,
             PixelBudget(2_000_000),
-            CrashMarkers(self.sink),
+            CrashMarkers(sink),
             maker,
             Settings(source="in", sink="out"),
             self.reports.append,
@@ -148,6 +153,23 @@ def test_the_same_job_gives_the_same_bytes(shop: Shop) -> None:
         for key in KEYS:
             shop.sink.remove(key)
     assert contents[0] == contents[1]
+
+
+def test_in_a_bucket_too_only_what_is_missing_is_made(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_credentials(monkeypatch)
+    moto = moto_server()
+    shop.bucket = moto.store(f"s3://{moto.bucket()}/out")
+    job = shop.given()
+    assert shop.process(job).end is Outcome.WRITTEN
+    assert shop.process(job).end is Outcome.ALREADY_DONE
+    shop.bucket.delete("web/a/x.webp")
+    assert shop.process(job).end is Outcome.WRITTEN
+    assert [output.key for output in shop.report().outputs] == ["web/a/x.webp"]
+    for output in shop.recipe.outputs_of(job.ref):
+        metadata = shop.bucket.metadata(output.key)
+        assert metadata is not None
+        assert (metadata["alphadrop-job"], metadata["alphadrop-output"]) == (job.id, output.id)
+        assert metadata["alphadrop-box"].count(",") == 3
 
 
 def test_what_is_there_already_is_done_without_a_look_at_the_image(shop: Shop) -> None:
