@@ -68,6 +68,10 @@ torture: setup ## the long campaigns: kill, flood and starve the daemon, draw ne
 	@$(BIN)/python -m pytest tests/torture --campaign=full
 	@$(BIN)/python -m pytest tests/unit tests/contract --hypothesis-profile=new
 
+fuzz: MINUTES := 60
+fuzz: setup ## decode damaged files of every format: make fuzz MINUTES=60
+	@$(BIN)/python -m scripts.fuzz --minutes $(MINUTES)
+
 image: setup ## build the images, run them on a picture, print their sizes: make image TARGETS="watch cpu cuda"
 	@test "$$(id -u)" = 0 || { echo "Making a Debian for the base takes root: sudo make image" >&2; exit 1; }
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null && continue; \
