@@ -15,16 +15,21 @@ MINIMUM_DRIVERS: Mapping[str, str] = MappingProxyType({"11": "450.80.02", "12": 
 
 
 def initialise_cuda() -> None:
-    """Initialise CUDA in this process. Raises ModelError that says what to update.
+    """Initialise CUDA in this process. Raises ModelError that says what to update."""
+    if problem := cuda_problem():
+        raise ModelError(problem)
+
+
+def cuda_problem() -> str:
+    """Say why CUDA cannot be initialised in this process, and what to update; empty if it has been initialised.
 
     Counting devices does not need it, so a driver that is too old counts them, and fails at the first use of one.
     """
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
-        raise ModelError(
-            f"CUDA could not be initialised: {_remedy()} ({' '.join(str(error).split())[:300]})"
-        ) from error
+        return f"CUDA could not be initialised: {_remedy()} ({' '.join(str(error).split())[:300]})"
+    return ""
 
 
 def _remedy() -> str:

@@ -20,8 +20,9 @@ PROBE_BATCH = 8
 """Pictures in the larger of the two batches whose memory is measured."""
 USABLE_SHARE = 0.75
 """Of the free memory: allocators waste some, and other processes may need some."""
-RESERVED_BYTES = 1 << 30
-"""For pictures at their own size and the edge head's windows, which the warm-up does not have."""
+RESERVED_BYTES = 2 << 30
+"""For pictures at their own size, some 25 bytes for each of the 64 million pixels of a batch, and for the edge head's
+windows: the warm-up has neither."""
 
 
 class Warmup:

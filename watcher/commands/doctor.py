@@ -44,8 +44,11 @@ from watcher.wiring import Wiring
 
 _ASK_TORCH = """
 import json, torch
-gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-print(json.dumps({"torch": torch.__version__, "gpus": [[g.name, g.total_memory] for g in gpus]}))
+from inference.device.driver import cuda_problem
+count = torch.cuda.device_count()
+problem = cuda_problem() if count else ""
+gpus = [] if problem else [torch.cuda.get_device_properties(i) for i in range(count)]
+print(json.dumps({"torch": torch.__version__, "problem": problem, "gpus": [[g.name, g.total_memory] for g in gpus]}))
 """
 INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 LEAST_FREE = 1 << 30
@@ -115,6 +118,8 @@ def _check_devices(settings: Settings) -> Iterator[Check]:
     gpus = found["gpus"]
     names = ", ".join(f"{name} ({memory / 2**30:.0f} GiB)" for name, memory in gpus) or "no GPU"
     yield Check("torch", True, f"{found['torch']}, {names}")
+    if found["problem"]:
+        yield Check("driver", False, found["problem"])
     third_party = _is_third_party(settings)
     workers = plan_workers(
         settings.devices,

@@ -64,6 +64,9 @@ log = structlog.get_logger(__name__)
 HEARTBEAT_SECONDS = 1.0
 NOTIFY_SECONDS = 5.0
 """Patience with the receiver of notifications at the end; the messages of those that are left are redelivered."""
+SWITCH_INTERVAL = 0.001
+"""Seconds after which a thread that computes in Python lets the next one run, beside a GPU. By default it is five times
+as long, in which a device thread could have launched a whole batch."""
 MAX_IN_FLIGHT = 66
 """Most images in flight where a GPU chooses its batch size: what one worker has leased, no other can take."""
 
@@ -212,6 +215,8 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
             )
         )
 
+    if start.device.startswith("cuda"):
+        sys.setswitchinterval(SWITCH_INTERVAL)
     options = EngineOptions(
         start.device,
         model.name,

@@ -1,7 +1,8 @@
 """Every metric: add one here, and to its section in SECTIONS. `make reference` then writes it into docs/metrics.md.
 
 Names and units follow https://prometheus.io/docs/practices/naming/. No label ever contains a key. The label `device` is
-the worker's name: the name of its device, with a number where several workers share one.
+the worker's name: the name of its device, with a number where several workers share one. What a GPU's driver says of
+the whole GPU has the name of the GPU, so that it counts once.
 """
 
 from __future__ import annotations
