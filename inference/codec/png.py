@@ -20,6 +20,7 @@ END = b"\0\0\0\0IEND\xaeB`\x82"
 HEAD_BYTES = 4096
 """The signature and all text chunks are within this many bytes from the start of the file."""
 
+AnyDepth = NDArray[np.uint8] | NDArray[np.uint16]
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
 
 _COLOUR_TYPES: Mapping[int, int] = MappingProxyType({1: 0, 3: 2, 4: 6})
@@ -54,21 +55,32 @@ def encode_png(
 
 
 def encode_png_of_any_depth(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16],
+    pixels: AnyDepth,
     *,
     text: Mapping[str, str] = NO_TEXT,
     level: int = 1,
     chunks: Sequence[bytes] = (),
 ) -> bytes:
-    """Encode H x W x 1 (grey), H x W x 3 or H x W x 4 of uint8 or uint16, without loss.
+    """Encode H x W x 1 (grey), H x W x 3 or H x W x 4 of uint8 or uint16; fully transparent pixels become black.
 
     `chunks` are further chunks, as of `chunk`, between the text and the pixels. Raises ValueError as `encode_png`.
     """
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] not in _COLOUR_TYPES:
         raise ValueError(f"expected H x W x 1, 3 or 4 pixels of uint8 or uint16, not {pixels.shape} {pixels.dtype}")
     head = _head(pixels, text)
-    stored = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8)
-    return b"".join((head, *chunks, *_image_data(stored, level, keep_hidden=True), END))
+    is_usual = pixels.dtype == np.uint8 and pixels.shape[2] == 4
+    shown = pixels if is_usual else without_hidden_colour(pixels)
+    stored = np.ascontiguousarray(shown, shown.dtype.newbyteorder(">")).view(np.uint8)
+    return b"".join((head, *chunks, *_image_data(stored, level, keep_hidden=not is_usual), END))
+
+
+def without_hidden_colour(pixels: AnyDepth) -> AnyDepth:
+    """Return H x W x C with black fully transparent pixels: a copy if there are four channels."""
+    if pixels.shape[2] < 4:
+        return pixels
+    if pixels.dtype == np.uint8:
+        return _without_hidden_colour(np.ascontiguousarray(pixels, np.uint8))
+    return np.where(pixels[..., 3:] > 0, pixels, pixels.dtype.type(0))
 
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
@@ -82,7 +94,7 @@ def _framed(kind: bytes, payload: bytes) -> tuple[bytes, bytes, bytes]:
     return struct.pack(">I4s", len(payload), kind), payload, struct.pack(">I", checksum)
 
 
-def _head(pixels: NDArray[np.uint8] | NDArray[np.uint16], text: Mapping[str, str]) -> bytes:
+def _head(pixels: AnyDepth, text: Mapping[str, str]) -> bytes:
     height, width, channels = pixels.shape
     kind = (8 * pixels.itemsize, _COLOUR_TYPES[channels], 0, 0, 0)
     size = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, *kind))

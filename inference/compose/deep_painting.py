@@ -47,7 +47,7 @@ def _joined(cutout: Cutout, colours: NDArray[np.uint16]) -> NDArray[np.uint16]:
 
 def _cropped(pixels: NDArray[np.uint16], frame: Frame) -> NDArray[np.uint16]:
     place = frame.visible((pixels.shape[1], pixels.shape[0]))
-    left, top, right, bottom = (round(side) for side in frame.origin(place))
+    left, top, right, bottom = (round(side) for side in frame.origin(place, (pixels.shape[1], pixels.shape[0])))
     canvas = np.zeros((frame.height, frame.width, 4), np.uint16)
     canvas[place.top : place.bottom, place.left : place.right] = pixels[top:bottom, left:right]
     return canvas
@@ -71,7 +71,7 @@ def _canvas(pixels: NDArray[np.uint16], frame: Frame) -> Planes:
 
 def _scaled(plane: NDArray[np.float32], frame: Frame, place: Box) -> NDArray[np.float32]:
     """Return the part of a plane H x W that is visible at `place`, at the output's scale."""
-    left, top, right, bottom = frame.origin(place)
+    left, top, right, bottom = frame.origin(place, (plane.shape[1], plane.shape[0]))
     if not frame.is_scaled:
         return plane[round(top) : round(bottom), round(left) : round(right)]
     image = Image.fromarray(plane)

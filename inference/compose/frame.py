@@ -38,11 +38,12 @@ class Frame:
         top, bottom = _covered(*down, source[1], self.height)
         return Box(left, top, right, bottom)
 
-    def origin(self, box: Box) -> tuple[float, float, float, float]:
-        """Return the rectangle of the source that is drawn at this rectangle of the output."""
+    def origin(self, box: Box, source: Size) -> tuple[float, float, float, float]:
+        """Return the rectangle of the source that is drawn at this rectangle of the output, within the source."""
         x, y = self.region.width / self.target.width, self.region.height / self.target.height
         left, top = self.region.left - self.target.left * x, self.region.top - self.target.top * y
-        return left + box.left * x, top + box.top * y, left + box.right * x, top + box.bottom * y
+        right, bottom = min(source[0], left + box.right * x), min(source[1], top + box.bottom * y)
+        return max(0.0, left + box.left * x), max(0.0, top + box.top * y), right, bottom
 
     def project(self, box: Box) -> Box | None:
         """Return where a rectangle of the source lies in the output, rounded outwards; None if it is outside of it."""

@@ -34,7 +34,7 @@ _STALE = frozenset({Base.MakerNote, Base.ExifInteroperabilityOffset, Base.ExifIm
 """Tags of the EXIF directory that are wrong for an output, or cannot be moved: a maker note contains file offsets."""
 _SRGB_COLOUR_SPACE = 1
 _INCH = 2
-_MAX_EXIF = 4096
+MAX_EXIF = 4096
 """Longest EXIF in bytes that is carried over, so that an output's text stays within TEXT_BYTES."""
 
 
@@ -105,7 +105,7 @@ def _text(value: Any) -> Any:
 
 def _is_writable(tags: Mapping[int, Any]) -> bool:
     try:
-        return len(_packed(tags)) <= _MAX_EXIF
+        return len(_packed(tags)) <= MAX_EXIF
     except Exception:  # values of damaged files can be of any type, and Pillow raises whatever its packing raises
         return False
 

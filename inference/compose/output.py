@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from inference.codec import encode
+from inference.codec.png import AnyDepth
 from inference.compose.deep_painting import paint_deep
-from inference.compose.encoding import Pixels, write
+from inference.compose.encoding import require_size, write
 from inference.compose.frame import lay_out
 from inference.compose.metadata import output_metadata
 from inference.compose.painting import paint
@@ -46,7 +47,8 @@ def compose(cutout: Cutout, spec: OutputSpec, source: SourceMetadata, text: Text
     recorded = text(box) if callable(text) else text
     if spec.is_plain:
         return Composed(encode(cutout, text=recorded, level=png_level), frame.width, frame.height, box)
-    pixels: Pixels
+    require_size(frame.width, frame.height, spec)
+    pixels: AnyDepth
     if spec.depth == 16 and source.deep is not None:
         pixels = paint_deep(cutout, source.deep, spec, frame, box)
     else:

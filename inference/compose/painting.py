@@ -1,7 +1,7 @@
 """The pixels of an output with 8 bits a channel: the object on its ground, with its shadow.
 
 Everything is blended in sRGB values, not in linear light: the matte was estimated for such a blend, so the photo's own
-ground comes back exactly (docs/decisions/0031). Colours are resized multiplied by alpha, so that what is hidden under
+ground comes back exactly (docs/decisions/0037). Colours are resized multiplied by alpha, so that what is hidden under
 transparent pixels never shows at an edge.
 """
 
@@ -43,7 +43,7 @@ def draw(pixels: Pixels, frame: Frame) -> tuple[Pixels, Box]:
     """Return the part of H x W x 4 that is visible at the output's scale, and its place there."""
     height, width = pixels.shape[:2]
     place = frame.visible((width, height))
-    left, top, right, bottom = frame.origin(place)
+    left, top, right, bottom = frame.origin(place, (width, height))
     if not frame.is_scaled:
         return pixels[round(top) : round(bottom), round(left) : round(right)], place
     method = filter_for(frame)

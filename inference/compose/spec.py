@@ -147,20 +147,15 @@ class OutputSpec(BaseModel):
         >>> OutputSpec(trim=True, margin="10px").most_pixels(640, 480)
         330000
         """
-        sides = self._largest_frame(width, height)
-        longest = max(sides)
-        shrunk = min(1.0, (self.max_side or longest) / longest)
-        return math.ceil(sides[0] * shrunk) * math.ceil(sides[1] * shrunk)
+        limit = self.max_side or math.inf
+        across, down = (min(math.ceil(side), limit) for side in self.canvas_size or self._largest_frame(width, height))
+        return int(across * down)
 
     def _largest_frame(self, width: int, height: int) -> tuple[float, float]:
-        if self.canvas and "x" in self.canvas:
-            across, down = map(int, self.canvas.split("x"))
-            return across, down
-        around = float(self.margin.rstrip("px%"))
-        around *= max(width, height) / 100 if self.margin.endswith("%") else 1
-        wide, high, share = width + 2 * around, height + 2 * around, self.share or 1.0
+        around, share = 2 * self.margin_of(max(width, height)), self.share or 1.0
+        wide, high = float(width + around), float(height + around)
         if self.canvas:
-            across, down = map(int, self.canvas.split(":"))
+            across, down = self.canvas_ratio
             wide, high = max(wide, high * across / down), max(high, wide * down / across)
         return wide / share, high / share
 

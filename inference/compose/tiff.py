@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 from isal import isal_zlib
-from numpy.typing import NDArray
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from inference.codec.png import AnyDepth
 from inference.compose.metadata import OutputMetadata, resolution_tags
 
 _HEADER = b"II*\0\x08\0\0\0"
@@ -23,7 +23,7 @@ _SAMPLES, _ROWS, _COUNTS, _PREDICTOR, _EXTRA = 277, 278, 279, 317, 338
 _XMP, _ICC = 700, 34675
 
 
-def encode_tiff(pixels: NDArray[np.uint8] | NDArray[np.uint16], metadata: OutputMetadata, *, level: int = 1) -> bytes:
+def encode_tiff(pixels: AnyDepth, metadata: OutputMetadata, *, level: int = 1) -> bytes:
     """Encode H x W x 1 (grey), H x W x 3 or H x W x 4 (straight alpha) of uint8 or uint16. `level` is ISA-L's."""
     height, width, channels = pixels.shape
     rows = max(1, _STRIP_BYTES // (width * channels * pixels.itemsize))
@@ -39,7 +39,7 @@ def encode_tiff(pixels: NDArray[np.uint8] | NDArray[np.uint16], metadata: Output
     return b"".join((_HEADER, tags.tobytes(len(_HEADER)), *strips))
 
 
-def _described(pixels: NDArray[np.uint8] | NDArray[np.uint16], metadata: OutputMetadata) -> dict[int, object]:
+def _described(pixels: AnyDepth, metadata: OutputMetadata) -> dict[int, object]:
     height, width, channels = pixels.shape
     tags: dict[int, object] = {
         _WIDTH: width,
@@ -57,7 +57,7 @@ def _described(pixels: NDArray[np.uint8] | NDArray[np.uint16], metadata: OutputM
     return tags | dict(metadata.tags) | resolution_tags(metadata.dpi) | stored
 
 
-def _strips(pixels: NDArray[np.uint8] | NDArray[np.uint16], rows: int, level: int) -> Iterator[bytes]:
+def _strips(pixels: AnyDepth, rows: int, level: int) -> Iterator[bytes]:
     for top in range(0, len(pixels), rows):
         strip = np.ascontiguousarray(pixels[top : top + rows])
         differences = strip.copy()

@@ -88,8 +88,8 @@ def test_no_object_leaves_its_canvas_or_loses_its_share(
     assert spec.max_side is None or max(frame.width, frame.height) <= spec.max_side
     assert frame.width * frame.height <= spec.most_pixels(*source)
     visible = frame.visible(source)
-    origin = frame.origin(visible)
-    assert origin[0] >= -1e-6 and origin[1] >= -1e-6
-    assert origin[2] <= source[0] + 1e-6 and origin[3] <= source[1] + 1e-6
+    origin = frame.origin(visible, source)
+    assert 0 <= origin[0] < origin[2] <= source[0]
+    assert 0 <= origin[1] < origin[3] <= source[1]
     if spec.share is not None and spec.enlarge:
         assert max(target.width / frame.width, target.height / frame.height) >= spec.share - 1e-9
