@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import glob
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import Job, Recipe
+from watcher.core.reasons import Reason
 from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.stores.base import Store, is_output
@@ -15,6 +17,8 @@ from watcher.stores.error_records import delete_error_record
 
 _REQUESTS = 16
 """Concurrent requests to the sink."""
+MOST_UNREADABLE = 100_000
+"""Files that were not readable, of which those that are found again are retried."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,10 @@ class Enqueuer:
         if self.embedded is None:
             from_listing = arrivals[0].discovered_via is DiscoveredVia.SCAN
             return self.queue.put(self._without_outputs(jobs) if from_listing else jobs)
-        lost = self._done_without_outputs(jobs, self.embedded)
-        return self.embedded.put(jobs) + (self.embedded.reopen(lost) if lost else 0)
+        states = self.embedded.known([job.id for job in jobs])
+        lost = self._done_without_outputs(jobs, states)
+        again = self._retry_unreadable(jobs, states, self.embedded)
+        return self.embedded.put(jobs) + (self.embedded.reopen(lost) if lost else 0) + again
 
     def forget_vanished(self) -> int:
         """Remove the rejected images that were deleted from the source, with their error records; returns how many."""
@@ -50,9 +56,18 @@ class Enqueuer:
             self.embedded.forget_key(job.ref.key)
         return len(vanished)
 
-    def _done_without_outputs(self, jobs: Sequence[Job], queue: EmbeddedQueue) -> list[str]:
+    def _retry_unreadable(self, jobs: Sequence[Job], states: Mapping[str, str], queue: EmbeddedQueue) -> int:
+        """Try again what this user was not allowed to read: permissions change, and the file's version does not."""
+        rejected = {job.id for job in jobs if states.get(job.id) == "rejected"}
+        if not rejected:
+            return 0
+        unreadable = [job for job, _ in queue.rejected(MOST_UNREADABLE, Reason.UNREADABLE) if job.id in rejected]
+        for job in unreadable:
+            delete_error_record(self.sink, job)  # before the job is pending: a quick worker may write a new record
+        return sum(len(queue.retry(glob.escape(job.ref.key))) for job in unreadable)
+
+    def _done_without_outputs(self, jobs: Sequence[Job], states: Mapping[str, str]) -> list[str]:
         """Ids of the jobs that the queue has as done although the sink lacks an output of theirs."""
-        states = queue.known([job.id for job in jobs])
         try:
             lost = self._without_outputs([job for job in jobs if states.get(job.id) == "done"])
         except Unavailable:

@@ -117,8 +117,8 @@ class EmbeddedQueue(Queue, Protocol):
         """Make rejected jobs whose key matches a case-sensitive shell pattern pending again, with no deaths counted."""
         ...
 
-    def rejected(self, limit: int = 1000) -> list[tuple[Job, Rejection]]:
-        """List the rejected jobs, newest first."""
+    def rejected(self, limit: int = 1000, reason: str = "") -> list[tuple[Job, Rejection]]:
+        """List the rejected jobs, newest first; with `reason`, those that were rejected for it."""
         ...
 
     def forget_key(self, key: str) -> None:

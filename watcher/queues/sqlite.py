@@ -104,9 +104,9 @@ class SqliteQueue:
             rows = connection.execute(SQL["retry_rejected"], wanted).fetchall()
         return [_job(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
 
-    def rejected(self, limit: int = 1000) -> list[tuple[Job, Rejection]]:
+    def rejected(self, limit: int = 1000, reason: str = "") -> list[tuple[Job, Rejection]]:
         """See `EmbeddedQueue.rejected`."""
-        rows = self._database.read("list_rejected", {"limit": max(0, limit)})
+        rows = self._database.read("list_rejected", {"limit": max(0, limit), "reason": reason})
         return [(_job(row), Rejection.parse(row["reason"], to_text(row["detail"]))) for row in rows]
 
     def forget_key(self, key: str) -> None:

@@ -199,7 +199,8 @@ RETURNING *;
 
 
 -- name: list_rejected
-SELECT * FROM jobs WHERE state = 'rejected' ORDER BY ended_at DESC, seq DESC LIMIT :limit;
+SELECT * FROM jobs WHERE state = 'rejected' AND (:reason = '' OR reason = :reason)
+ORDER BY ended_at DESC, seq DESC LIMIT :limit;
 
 
 -- name: forget_key

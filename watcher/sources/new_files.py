@@ -28,6 +28,8 @@ class NewFileDetector:
         self._settle = settle
         self._reported: dict[str, int] = {}
         """Hash of the reported version by key; takes a third of the memory that the versions would."""
+        self._unreadable: set[str] = set()
+        """Reported files that this user may not read: they are reported again once that has changed."""
         self.settling = SettleTracker(settle, clock)
 
     def handle_completed(self, key: str) -> Iterator[Arrival]:
@@ -80,6 +82,7 @@ class NewFileDetector:
         # A folder that is suddenly empty is more likely an unmounted disk than a thousand deletions.
         if listing.complete and seen:
             self._reported = seen
+            self._unreadable.intersection_update(seen)
 
     def _listed(self, ref: ImageRef, discovered_via: DiscoveredVia) -> Iterator[Arrival]:
         """Report a listed file at once if it is old; a young one must settle first."""
@@ -109,9 +112,15 @@ class NewFileDetector:
         return ref
 
     def _is_reported(self, ref: ImageRef) -> bool:
-        return self._reported.get(ref.key) == hash(ref.version)
+        if self._reported.get(ref.key) != hash(ref.version):
+            return False
+        return ref.key not in self._unreadable or not self._store.is_readable(ref.key)
 
     def _report(self, ref: ImageRef, discovered_via: DiscoveredVia) -> Arrival:
         self.settling.forget(ref.key)
         self._reported[ref.key] = hash(ref.version)
+        if self._store.is_readable(ref.key):
+            self._unreadable.discard(ref.key)
+        else:
+            self._unreadable.add(ref.key)
         return Arrival(ref, discovered_via)

@@ -75,6 +75,10 @@ class LocalStore:
             raise Unavailable(f"{self._top + key}: {error.strerror}", public=error.strerror or "") from error
         return ImageRef(key, version_of(status), status.st_size, status.st_mtime) if status else None
 
+    def is_readable(self, key: str) -> bool:
+        """Whether this user may read the file; never raises."""
+        return os.access(self._top + key, os.R_OK, effective_ids=True)
+
     def read(self, ref: ImageRef) -> bytes:
         """The bytes of exactly that version. Raises Gone, Stale, Rejected (unreadable) or Unavailable."""
         try:

@@ -190,6 +190,24 @@ class TestNewFileDetector:
         os.utime(path, (1, 1))
         assert scan(detector) == []
 
+    def test_a_file_that_becomes_readable_is_reported_again(
+        self, detector: NewFileDetector, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        readable: set[str] = set()
+        monkeypatch.setattr(LocalStore, "is_readable", lambda store, key: key in readable)  # root may read everything
+        picture(tmp_path / "x.jpg", age=60)
+        picture(tmp_path / "y.jpg", age=60)
+        assert scan(detector) == [("x.jpg", DiscoveredVia.SCAN), ("y.jpg", DiscoveredVia.SCAN)]
+        assert scan(detector) == []
+        readable.add("x.jpg")
+        assert scan(detector) == [("x.jpg", DiscoveredVia.SCAN)]
+        assert scan(detector) == []
+        readable.add("y.jpg")
+        detector.handle_changed("y.jpg")  # as an event about its attributes does
+        clock.now += 2.0
+        assert found(detector.settled()) == [("y.jpg", DiscoveredVia.SETTLED)]
+        assert scan(detector) == []
+
     def test_a_listing_skips_other_files_and_excluded_folders(self, detector: NewFileDetector, tmp_path: Path) -> None:
         for name in ("x.txt", "out/x.jpg", ".x.jpg", ".d/x.jpg", "x.jpg.part"):
             picture(tmp_path / name, age=60)
