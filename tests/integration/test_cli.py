@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,8 +143,8 @@ def test_a_model_without_weights_is_refused_with_the_way_to_get_them(photos: Pat
 def test_models_are_listed_with_the_state_of_their_weights(call: Call) -> None:
     listed = call("models")
     assert listed.code == 0
-    assert all(listed.words(name) for name in ("nano", "lite", "full", "FILE"))
-    assert "inference.training train" in listed.out
+    assert all(listed.words(name) for name in ("nano", "lite", "full", ".safetensors"))
+    assert "inference.training export" in listed.out
 
 
 def test_the_doctor_checks_the_machine(call: Call) -> None:
@@ -261,15 +259,14 @@ def test_an_empty_image_is_cut_out_and_named_in_summary_log_and_output(photos: P
     assert run.code == 0, run.err[-2000:]
     assert " ".join(run.words("empty")) == "empty 1 show hardly anything: shoes/a.png"
     assert [event["key"] for event in run.events if event.get("empty")] == ["shoes/a.png"]
-    assert asked_as_the_page_says(tmp_path) == "0.0000\n"
+    assert asked_as_the_page_says(tmp_path) == ["coverage", "0.0000"]
 
 
-def asked_as_the_page_says(folder: Path) -> str:
+def asked_as_the_page_says(folder: Path) -> list[str]:
     """The coverage of `cutouts/shoes/a.png`, read with the command of docs/observability.md."""
     lines = [line for block in blocks(OBSERVABILITY, "sh") for line in block.text.splitlines()]
-    (line,) = [line for line in lines if line.startswith("python3 ")]
-    command = [sys.executable, *shlex.split(line)[1:]]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    (line,) = [line for line in lines if line.startswith("alphadrop inspect ")]
+    return alphadrop(*shlex.split(line)[1:], cwd=folder).words("coverage")
 
 
 # Settings.
