@@ -48,6 +48,7 @@ def once(args: argparse.Namespace) -> ExitCode:
             "the same source, sink and --state sends them; the log says what the receiver answers.",
             markup=False,
         )
+    skipped = supervisor.run_summary.unreadable_folders
     if finished or supervisor.run_summary.outcomes or rejected:
         Console().print(summary_table(supervisor.run_summary, rejected))
     if not finished:
@@ -56,7 +57,7 @@ def once(args: argparse.Namespace) -> ExitCode:
         return ExitCode.UNFINISHED
     if supervisor.undelivered:
         return ExitCode.UNFINISHED
-    return ExitCode.REJECTED if rejected else ExitCode.OK
+    return ExitCode.REJECTED if rejected or skipped else ExitCode.OK
 
 
 class Progress:
@@ -112,6 +113,9 @@ def summary_table(run: RunSummary, rejected: Sequence[tuple[Job, Rejection]]) ->
     for reason, jobs in sorted(reasons.items()):
         keys = [job.ref.key for job in jobs[:EXAMPLES]]
         table.add_row(f"  {reason}", f"{len(jobs):,}", Text(shorten(keys, len(jobs))))
+    if run.unreadable_folders:
+        remedy = "folders were skipped; let this user read them, the log names them"
+        table.add_row("unreadable", f"{run.unreadable_folders:,}", remedy)
     if not table.row_count:
         table.add_row("nothing to do", "0", "every image of the source has its output")
     return table
@@ -149,7 +153,8 @@ docs/outputs.md shows them, and the fields that --output can set.
 Exit code:
   0  every image has its outputs
   2  wrong usage or configuration
-  3  finished, but some images were rejected; the summary says why
+  3  finished, but some images were rejected or folders could not be read;
+     the summary says why
   4  could not finish, or notifications are not delivered""",
     _add_arguments,
     once,

@@ -83,7 +83,9 @@ class _SourceThread:
         self._source_outage = Outage(log, f"{part}_failed", f"{part}_recovered")
         self._source_backoff = Backoff(*RETRY)
         self._queue_outage = Outage(log, "enqueue_failed", "enqueue_recovered")
-        self._callbacks = SourceCallbacks(self._on_health, self._on_overflow, intake.metrics.listing_succeeded)
+        self._callbacks = SourceCallbacks(
+            self._on_health, self._on_overflow, intake.metrics.listing_succeeded, self._on_unreadable_folders
+        )
 
     def start(self) -> None:
         self._set_health(True)
@@ -161,3 +163,8 @@ class _SourceThread:
     def _on_overflow(self) -> None:
         self._intake.metrics.overflowed()
         log.warning("events_lost", remedy="none needed: the source is listed again at once")
+
+    def _on_unreadable_folders(self, count: int) -> None:
+        self._intake.summary.unreadable_folders = count
+        what = "1 folder of the source" if count == 1 else f"{count:,} folders of the source"
+        self._intake.health.set("source_folders", not count, f"{what} cannot be read; the log names them")

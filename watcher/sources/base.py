@@ -48,6 +48,8 @@ class SourceCallbacks:
     """Events were lost; a listing follows at once."""
     on_listing: Callable[[int, float], None] = field(default=lambda found, seconds: None)
     """A listing is finished: how many arrivals it found that no event had announced, and how long it took."""
+    on_unreadable_folders: Callable[[int], None] = field(default=lambda count: None)
+    """A listing is finished, and could not read so many folders."""
 
 
 class Source(Protocol):

@@ -180,6 +180,7 @@ class _Run:
         self._schedule_rescan()
         self._first.listed()
         self._source.callbacks.on_listing(found, self._listing_seconds)
+        self._source.callbacks.on_unreadable_folders(self._detector.unreadable_folders)
         self._recover()
 
     def _schedule_rescan(self) -> None:

@@ -30,6 +30,8 @@ class NewFileDetector:
         """Hash of the reported version by key; takes a third of the memory that the versions would."""
         self._unreadable: set[str] = set()
         """Reported files that this user may not read: they are reported again once that has changed."""
+        self.unreadable_folders = 0
+        """How many folders the last listing could not read."""
         self.settling = SettleTracker(settle, clock)
 
     def handle_completed(self, key: str) -> Iterator[Arrival]:
@@ -79,6 +81,7 @@ class NewFileDetector:
                 yield from self._listed(ref, DiscoveredVia.SCAN)
             if ref.key in self._reported:
                 seen[ref.key] = self._reported[ref.key]
+        self.unreadable_folders = listing.unreadable
         # A folder that is suddenly empty is more likely an unmounted disk than a thousand deletions.
         if listing.complete and seen:
             self._reported = seen

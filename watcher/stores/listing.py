@@ -103,10 +103,12 @@ class Listing:
         self._has_skipped = False
         self.complete = False
         """After the last item: whether every directory could be read."""
+        self.unreadable = 0
+        """After the last item: how many directories this user may not read, or could not for another reason."""
 
     def __iter__(self) -> Iterator[ImageRef]:
         started = identity(self._root)
-        self._has_skipped = False
+        self._has_skipped, self.unreadable = False, 0
         yield from self._walk()
         if identity(self._root) != started:
             replaced = "the folder was replaced by another one while it was listed"
@@ -210,6 +212,7 @@ class Listing:
             remedy = f"{error.strerror}; let this user read it"
             raise Unavailable(f"{self._root}: {remedy}", public=remedy) from error
         remedy = "let this user read it"
+        self.unreadable += 1
         self._warnings.warn("directory_unreadable", self._root + key, problem=error.strerror, remedy=remedy)
 
     def _is_visible(self, prefix: str, name: str) -> bool:

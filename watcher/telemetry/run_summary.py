@@ -27,6 +27,8 @@ class RunSummary:
     """Cut-outs that are almost entirely transparent."""
     first_empty: list[str] = field(default_factory=list)
     """Keys of the first empty cut-outs, at most EXAMPLES."""
+    unreadable_folders: int = 0
+    """Folders of the source that the last listing could not read."""
     transient_errors: int = 0
     last_error: str = ""
     """The text of the last transient error."""

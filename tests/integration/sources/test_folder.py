@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -38,7 +39,10 @@ class Listener:
         self.overflows = 0
         self.error: BaseException | None = None
         self._stop = threading.Event()
-        callbacks = SourceCallbacks(self._healthy, self._overflowed, lambda found, seconds: self.scans.append(found))
+        self.unreadable: list[int] = []
+        callbacks = SourceCallbacks(
+            self._healthy, self._overflowed, lambda found, seconds: self.scans.append(found), self.unreadable.append
+        )
         options = {"settle": 0.4, "rescan": 3600.0, "mode": "events", **options}
         self._source = FolderSource(LocalStore(root), callbacks=callbacks, **options)
         self._thread = threading.Thread(target=self._listen)
@@ -136,6 +140,23 @@ class TestAtTheStart:
         assert listener.hints("young.jpg") == [DiscoveredVia.SETTLED]
         assert listener.batches.index(0) == len(listener.batches) - 1
         assert listener.scans[0] == 2
+
+    def test_folders_that_cannot_be_read_are_counted_and_the_others_are_listed(
+        self, root: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        picture(root / "shut" / "x.jpg", age=60)
+        picture(root / "y.jpg", age=60)
+        scandir = os.scandir
+
+        def refusing(path: str) -> Any:
+            if path.endswith("/shut/"):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refusing)  # root may read everything
+        listener = listen(mode="listing")
+        listener.expect("y.jpg")
+        assert listener.unreadable == [1]
 
     def test_an_empty_folder_yields_an_empty_batch(self, listen: Listen) -> None:
         assert listen().batches == [0]

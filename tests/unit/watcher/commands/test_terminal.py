@@ -36,6 +36,12 @@ def shown(run: RunSummary) -> str:
     return page.getvalue()
 
 
+def test_the_summary_counts_the_folders_that_could_not_be_read() -> None:
+    words = " ".join(shown(RunSummary(unreadable_folders=2)).split())
+    assert "unreadable 2 folders were skipped; let this user read them" in words
+    assert "nothing to do" not in words
+
+
 @pytest.mark.parametrize(
     ("empty", "said"),
     [(2, "show hardly anything: a.jpg, b.jpg"), (1502, "show hardly anything: a.jpg, b.jpg and 1,500 more")],

@@ -127,6 +127,18 @@ def test_arrivals_are_enqueued_and_the_workers_are_woken(bench: Bench) -> None:
     assert "alphadrop_source_healthy 1.0" in bench.metrics.render()[0].decode()
 
 
+def test_folders_that_cannot_be_read_make_it_unready_until_they_can(bench: Bench) -> None:
+    source = ScriptedSource(["a.jpg"])
+    intake = started(bench.intake(source=source.reporting))
+    wait_until(lambda: bench.run_summary.listed)
+    source.callbacks.on_unreadable_folders(2)
+    assert bench.health.unready() == {"source_folders": "2 folders of the source cannot be read; the log names them"}
+    assert bench.run_summary.unreadable_folders == 2
+    source.callbacks.on_unreadable_folders(0)
+    assert bench.health.unready() == {}
+    intake.stop()
+
+
 def test_no_arrival_is_lost_when_the_queue_fails_and_it_is_unready_meanwhile(bench: Bench) -> None:
     bench.outbox.refusals = 3
     said: list[dict[str, str]] = []

@@ -171,7 +171,7 @@ class TestList:
         refuse(monkeypatch, "scandir", errno.EACCES, "shut")
         found = store.listing()
         assert [ref.key for ref in found] == ["open/y.jpg"]
-        assert not found.complete
+        assert (found.complete, found.unreadable) == (False, 1)
 
     def test_raises_when_the_root_is_unreadable(self, store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
         refuse(monkeypatch, "scandir", errno.EACCES)
