@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -40,6 +43,9 @@ _SIGNATURES = {
     "decontaminate": "ppiipiip",
 }
 """Parameters of each function of `kernels.c`: pointer, int, long or float."""
+
+
+_hidden = threading.Event()
 
 
 class KernelsUnavailable(Exception):
@@ -234,10 +240,20 @@ def load(path: Path) -> Kernels:
 
 def kernels_for(device: torch.device) -> Kernels | None:
     """Return the compiled kernels if the device is a CPU and they are available. The one place that chooses."""
-    if device.type != "cpu":
+    if device.type != "cpu" or _hidden.is_set():
         return None
     found = _loaded()
     return found if isinstance(found, Kernels) else None
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Until the block ends, `kernels_for` finds none, in any thread: for comparisons with torch."""
+    _hidden.set()
+    try:
+        yield
+    finally:
+        _hidden.clear()
 
 
 def kernels_problem(device: torch.device) -> str:

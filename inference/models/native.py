@@ -33,11 +33,14 @@ class CVUNetModel(MattingModel):
         self.use(network.to(device, fastest_dtype(device)), kernels_for(device))
 
     def use(self, network: CVUNet, kernels: Kernels | None = None) -> None:
-        """Run this network, which is on its device, in its type, and has folded batch norms."""
+        """Run this network, which is on its device, in its type, and has folded batch norms.
+
+        Without kernels everything is done in plain torch, one operation after the other.
+        """
         self.network = channels_last(network)
-        device, self.dtype = network.unet.matte.weight.device, network.unet.matte.weight.dtype
-        fusing = device.type == "cpu" and fusing_works(self.dtype)
-        self.slowdowns = (CANNOT_FUSE,) if device.type == "cpu" and not fusing else ()
+        self.dtype = network.unet.matte.weight.dtype
+        fusing = kernels is not None and fusing_works(self.dtype)
+        self.slowdowns = (CANNOT_FUSE,) if kernels is not None and not fusing else ()
         if fusing:
             network.fuse()
         self._head = fused_band.FusedHead(network.edge, kernels, fusing) if kernels else band.WindowHead(network.edge)

@@ -97,6 +97,7 @@ ROWS = [
     ("batches", "table4", ["1", "2", "4"]),
     ("stages", "stages", [*STAGES, "all"]),
     ("stages", "sizes", ["96x54", "160x90"]),
+    ("stages", "kernels", [*STAGES, "all"]),
     ("daemon", "ceiling", [*STAGES, "all"]),
     ("daemon", "near", ["cpu"]),
     ("daemon", "overhead", ["queue and ledger", "metrics", "together"]),

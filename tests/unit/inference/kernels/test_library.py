@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.engine import Engine, EngineOptions
-from inference.kernels import Kernels, KernelsUnavailable, kernels_for, kernels_problem, library
+from inference.kernels import Kernels, KernelsUnavailable, kernels_for, kernels_problem, library, without_kernels
 from inference.models import band
 from inference.models.fake import FakeModel
 
@@ -73,6 +73,12 @@ def test_planes_that_c_would_misread_are_refused(kernels: Kernels) -> None:
 def test_only_a_cpu_has_kernels(kernels: Kernels) -> None:
     assert kernels_for(CPU) is not None and kernels_problem(CPU) == ""
     assert kernels_for(torch.device("cuda:0")) is None and kernels_problem(torch.device("cuda:0")) == ""
+
+
+def test_without_kernels_a_cpu_has_none_until_the_block_ends(kernels: Kernels) -> None:
+    with without_kernels():
+        assert kernels_for(CPU) is None
+    assert kernels_for(CPU) is not None
 
 
 def test_a_missing_library_is_named_with_the_remedy(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ import torch
 from inference.codec import decode, encode
 from inference.device.hardware import CudaHardware
 from inference.engine import Engine, EngineOptions, open_device
+from inference.kernels import kernels_for, without_kernels
 from inference.models import open_model
 from inference.models.base import MattingModel
 from inference.models.registry import resolve
@@ -56,7 +57,7 @@ class TaskRunner:
 
     def engine(self, batch: int, canvas: int | None = None, cuda_graphs: bool = True) -> tuple[Engine, MattingModel]:
         """A warmed-up engine with these options, and its model."""
-        key = (batch, canvas, cuda_graphs)
+        key = (batch, canvas, cuda_graphs, kernels_for(self.device) is None)
         if self._opened and self._opened[0] == key:
             return self._opened[1:]
         self.close()
@@ -213,6 +214,12 @@ def closing_all(engines: Sequence[Engine]) -> Iterator[None]:
             engine.close()
 
 
+def plain_stages(runner: TaskRunner, **options: Any) -> Answer:
+    """Measure `stages` with plain torch instead of the compiled kernels, on a CPU."""
+    with without_kernels():
+        return stages(runner, **options)
+
+
 def stages(
     runner: TaskRunner, files: list[str], batch: int, repeats: int, canvas: int | None = None, cuda_graphs: bool = True
 ) -> Answer:
@@ -294,7 +301,7 @@ def onnx(runner: TaskRunner, batches: list[int], repeats: int) -> Answer:
 
 _TASKS: dict[str, Callable[..., Answer]] = {
     task.__name__: task
-    for task in (facts, single, prepare, stream, pipelined, lockstep, stages, roofline, launches, onnx)
+    for task in (facts, single, prepare, stream, pipelined, lockstep, stages, plain_stages, roofline, launches, onnx)
 }
 
 

@@ -11,6 +11,8 @@ from watcher.commands.bench.engine.stage_times import CODECS, CPU, STAGES, WALL,
 from watcher.commands.bench.report import Cell, Chart, Section, Series, Table
 from watcher.commands.bench.workload import FORMATS, size_label
 
+ROUNDS = 2
+"""How often plain torch and the compiled kernels take turns."""
 LARGE = 3e6
 """Pixels above which pictures are measured one at a time, and only two are drawn, because drawing takes long."""
 
@@ -24,7 +26,11 @@ def measure(context: BenchContext) -> Section:
             by_format[format] = measure_stages(context, process, files, format)
         for size in workload.stage_sizes:
             by_size[size_label(size)] = _measure_size(context, process, size)
+        plain = _measure_plain(context, process) if context.on_cpu else None
     hd = size_label(workload.hd)
+    tables = [_format_table(hd, by_format), _size_table(workload.stage_sizes, by_size)]
+    if plain is not None:
+        tables.append(_kernels_table(hd, *plain))
     return Section(
         key="stages",
         title="Cost of each stage",
@@ -33,7 +39,7 @@ def measure(context: BenchContext) -> Section:
             f"CPU time of all threads ({context.first_group.threads} for the model). `resize, copy` is what the device "
             "thread does between the named steps.",
         ),
-        tables=(_format_table(hd, by_format), _size_table(workload.stage_sizes, by_size)),
+        tables=tuple(tables),
         charts=(
             _chart("stages", f"CPU time of one {hd} image by format", by_format),
             _chart("sizes", "CPU time of one JPEG by size", {size: found["runs"] for size, found in by_size.items()}),
@@ -47,6 +53,36 @@ def _measure_size(context: BenchContext, process: EngineProcess, size: tuple[int
     context.show(f"stages, {size_label(size)}")
     batch = 1 if large else context.workload.stage_batch
     return process.ask("stages", files=files, batch=batch, repeats=context.workload.repeats)
+
+
+def _measure_plain(context: BenchContext, process: EngineProcess) -> tuple[Runs, Runs]:
+    """JPEGs with plain torch, and with the compiled kernels, in turn: a busy machine is slow for both."""
+    files, workload = context.photos(context.workload.hd), context.workload
+    context.show("stages, with plain torch in turn")
+    plain: list[Mapping[str, tuple[float, float]]] = []
+    compiled: list[Mapping[str, tuple[float, float]]] = []
+    for _ in range(ROUNDS):
+        for task, runs in (("plain_stages", plain), ("stages", compiled)):
+            runs += process.ask(task, files=files, batch=workload.stage_batch, repeats=workload.repeats)["runs"]
+    return plain, compiled
+
+
+def _kernels_table(size: str, plain: Runs, compiled: Runs) -> Table:
+    before, after = (
+        {stage: 1000 * seconds for stage, seconds in medians(runs, CPU).items()} for runs in (plain, compiled)
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (stage, before[stage], after[stage], before[stage] / after[stage] if after[stage] > 0 else None)
+        for stage in STAGES
+    ]
+    whole = sum(before.values()), sum(after.values())
+    return Table(
+        name="kernels",
+        title=f"CPU milliseconds per {size} JPEG with plain torch and with the compiled kernels",
+        columns=("stage", "plain torch", "compiled kernels", "ratio"),
+        rows=(*rows, ("all", *whole, whole[0] / whole[1])),
+        note="Medians of runs in turn. Where the kernels cannot be used, both columns are of plain torch.",
+    )
 
 
 def _format_table(size: str, by_format: Mapping[str, Runs]) -> Table:
