@@ -467,8 +467,8 @@ INLINE floats4 fuse(floats4 image, float alpha, floats4 fore, floats4 back) {
 /* Average colours around every pixel of h x w words, weighted by the cube of alpha: as foreground.weighted_blur.
 
    The colours are the picture's own, or `fore` and `back` (bytes, h x w x 3) fused with it; with `inverted`, the weight is
-   that of 1 - alpha. Calls `emit` with each pixel's index and colours. `scratch` has (2 * radius + 2) * (w + 2 * radius) * 4
-   floats. */
+   that of 1 - alpha. The result goes to `bytes`, h x w x 3, or else to `fields`, beside `back`. `scratch` has
+   (2 * radius + 2) * (w + 2 * radius) * 4 floats. */
 INLINE void blur(const uint32_t *RESTRICT image, int h, int w, const uint8_t *RESTRICT fore,
                  const uint8_t *RESTRICT back, int inverted, int radius, uint8_t *RESTRICT bytes,
                  float *RESTRICT fields, floats4 *RESTRICT scratch) {

@@ -22,6 +22,9 @@ PARTS: Final = 4
 RIM: Final = 6
 """Pixels by which a window extends beyond its cell on each side, see `cvunet`."""
 
+FACTORS: Final = (1, 2, 4, 8)
+"""How many times as large as its last refined level a picture can be."""
+
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "kernels.c"
 _REMEDY = "`make kernels` in a checkout or `pip install` of a wheel for this machine brings it"
@@ -118,7 +121,12 @@ class Kernels:
         return windows
 
     def gather_guide(self, guide: Tensor, height: int, width: int, cells: Tensor) -> Tensor:
-        """Enlarge a guide h x w x C to the blocks of a height x width picture, in N cells: N x h x w x C."""
+        """Enlarge a guide h x w x C to the blocks of a height x width picture, in N cells: N x h x w x C.
+
+        Raises ValueError unless C is a multiple of 8.
+        """
+        if guide.shape[2] % 8:
+            raise ValueError(f"the guide has {guide.shape[2]} channels, which is not a multiple of 8")
         blocks = (min(CELL, side) // 2 + RIM - 2 for side in (height, width))
         windows = guide.new_empty((len(cells), *blocks, guide.shape[2]))
         self._library.gather_guide(
@@ -148,7 +156,10 @@ class Kernels:
         """Compute alpha H x W uint8 of a picture `factor` (1, 2, 4 or 8) times as large as a refined level.
 
         As `band.upsample`, with slopes for normalised colours times `slope_scale`, and what `find_cells` has found.
+        Raises ValueError for any other factor.
         """
+        if factor not in FACTORS:
+            raise ValueError(f"a picture can be {FACTORS} times as large as its last refined level, not {factor} times")
         alpha = torch.empty(picture.shape, dtype=torch.uint8)
         refined = (rows_at(logits), logits.stride(0), at(slopes))
         cells, states = found

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inference.engine import Engine, EngineOptions
 from inference.kernels import Kernels, KernelsUnavailable, kernels_for, kernels_problem, library, without_kernels
-from inference.models import band
+from inference.models import band, cvunet
 from inference.models.fake import FakeModel
 
 SIDES = st.integers(1, 150)
@@ -68,6 +68,11 @@ def test_planes_that_c_would_misread_are_refused(kernels: Kernels) -> None:
         kernels.enlarge(torch.zeros(4, 4, dtype=torch.half), 8, 8)
     with pytest.raises(ValueError, match="float16"):
         kernels.gather(random_words(4, 4, 0), torch.zeros(4, 4), torch.zeros(1, 2, dtype=torch.int32), torch.half)
+
+
+def test_the_kernels_have_the_constants_of_the_reference() -> None:
+    assert (library.CELL, library.PARTS, library.RIM) == (band.CELL, band.PARTS, cvunet.RIM)
+    assert max(library.FACTORS) == 1 << band.MOST_LIFTS
 
 
 def test_only_a_cpu_has_kernels(kernels: Kernels) -> None:
