@@ -30,7 +30,11 @@ def paint_deep(
     pixels = _joined(cutout, colours)
     if not (frame.is_scaled or spec.shadow or spec.is_opaque):
         return _cropped(pixels, frame)
-    planes = _canvas(pixels, frame)
+    source = (pixels.shape[1], pixels.shape[0])
+    place = frame.visible(source)
+    if spec.is_opaque:
+        place = frame.around(box, source) if box else Box(0, 0, 0, 0)
+    planes = _canvas(pixels, frame, place)
     if box is not None and spec.shadow:
         _put_shadow_behind(planes, box, spec.shadow)
     return _on_ground(planes, spec) if spec.is_opaque else _straight(planes)
@@ -53,11 +57,12 @@ def _cropped(pixels: NDArray[np.uint16], frame: Frame) -> NDArray[np.uint16]:
     return canvas
 
 
-def _canvas(pixels: NDArray[np.uint16], frame: Frame) -> Planes:
-    """Multiply by alpha, scale, and put on a canvas of zeros, one plane after the other."""
-    place = frame.visible((pixels.shape[1], pixels.shape[0]))
+def _canvas(pixels: NDArray[np.uint16], frame: Frame, place: Box) -> Planes:
+    """Multiply by alpha, scale, and put on a canvas of zeros at `place`, one plane after the other."""
     alpha = pixels[..., 3].astype(np.float32) / np.float32(_WHITE)
     canvas = np.zeros((frame.height, frame.width, 4), np.float32)
+    if not place.width:
+        return canvas
     for channel in range(4):
         plane = alpha
         if channel < 3:

@@ -11,6 +11,8 @@ from inference.picture import Box
 
 Size = tuple[int, int]
 """Width and height in pixels."""
+_LEAST_ROOM = 2
+"""Pixels around an object's box that may show the faintest part of its edge."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class Frame:
         left, right = _covered(*across, source[0], self.width)
         top, bottom = _covered(*down, source[1], self.height)
         return Box(left, top, right, bottom)
+
+    def around(self, box: Box, source: Size) -> Box:
+        """Return the part of `visible` that is drawn on an opaque ground: the object's box, and a little room.
+
+        Some models leave a faint haze everywhere, which would make a white ground grey.
+        """
+        seen, room = self.visible(source), max(_LEAST_ROOM, max(box.width, box.height) // 100)
+        left, top = max(seen.left, box.left - room), max(seen.top, box.top - room)
+        return Box(left, top, min(seen.right, box.right + room), min(seen.bottom, box.bottom + room))
 
     def origin(self, box: Box, source: Size) -> tuple[float, float, float, float]:
         """Return the rectangle of the source that is drawn at this rectangle of the output, within the source."""

@@ -25,30 +25,37 @@ def paint(cutout: Cutout, spec: OutputSpec, frame: Frame, box: Box | None) -> Pi
 
     Returns H x W x 1 (a mask), H x W x 3 (an opaque ground) or H x W x 4 (straight alpha), uint8, sRGB.
     """
-    patch, place = draw(cutout.pixels, frame)
+    size = (cutout.pixels.shape[1], cutout.pixels.shape[0])
+    if spec.content == "cutout" and spec.is_opaque:
+        return _on_ground(cutout.pixels, spec, frame, box)
+    place = frame.visible(size)
+    patch = _drawn(cutout.pixels, frame, place)
     if spec.content == "mask":
         return _on_canvas(patch[..., 3:], place, frame)
-    if not spec.is_opaque:
-        canvas = _on_canvas(patch, place, frame)
-        return canvas if box is None or not spec.shadow else _over_shadow(canvas, box, spec.shadow)
+    canvas = _on_canvas(patch, place, frame)
+    return canvas if box is None or not spec.shadow else _over_shadow(canvas, box, spec.shadow)
+
+
+def _on_ground(pixels: Pixels, spec: OutputSpec, frame: Frame, box: Box | None) -> Pixels:
     ground = fill(spec, (frame.width, frame.height))
-    if box is not None and spec.shadow:
+    if box is None:
+        return np.asarray(ground)
+    place = frame.around(box, (pixels.shape[1], pixels.shape[0]))
+    patch = _drawn(pixels, frame, place)
+    if spec.shadow:
         ground = _darkened(ground, _on_canvas(patch[..., 3:], place, frame)[..., 0], box, spec.shadow)
     layer = Image.fromarray(patch)
     ground.paste(layer, (place.left, place.top), layer)
     return np.asarray(ground)
 
 
-def draw(pixels: Pixels, frame: Frame) -> tuple[Pixels, Box]:
-    """Return the part of H x W x 4 that is visible at the output's scale, and its place there."""
-    height, width = pixels.shape[:2]
-    place = frame.visible((width, height))
-    left, top, right, bottom = frame.origin(place, (width, height))
+def _drawn(pixels: Pixels, frame: Frame, place: Box) -> Pixels:
+    """Return what of H x W x 4 is visible at `place`, at the output's scale."""
+    left, top, right, bottom = frame.origin(place, (pixels.shape[1], pixels.shape[0]))
     if not frame.is_scaled:
-        return pixels[round(top) : round(bottom), round(left) : round(right)], place
+        return pixels[round(top) : round(bottom), round(left) : round(right)]
     method = filter_for(frame)
-    scaled = Image.fromarray(pixels).resize((place.width, place.height), method, (left, top, right, bottom))
-    return np.asarray(scaled), place
+    return np.asarray(Image.fromarray(pixels).resize((place.width, place.height), method, (left, top, right, bottom)))
 
 
 def filter_for(frame: Frame) -> Image.Resampling:

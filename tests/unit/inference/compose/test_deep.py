@@ -14,7 +14,7 @@ from inference.codec.colour_space import ADOBE, icc_profile
 from inference.codec.deep import decode_deep
 from inference.codec.matrix_profile import read_matrix_profile
 from inference.codec.png import chunk, encode_png_of_any_depth
-from inference.compose import NO_METADATA, OutputSpec, compose, read_source
+from inference.compose import NO_METADATA, OutputSpec, SourceMetadata, compose, read_source
 from inference.compose.metadata import OutputMetadata
 from inference.compose.tiff import encode_tiff
 from inference.compose.values import Format
@@ -129,6 +129,14 @@ def test_16_bits_look_like_8_and_are_finer(options: dict[str, Any]):
     assert far(decode(made.data).pixels, decode(shallow.data).pixels) <= 4
     colours = decode_deep(made.data)
     assert colours is not None and np.unique(colours[..., 0] & 255).size > 16
+
+
+def test_nothing_visible_leaves_the_ground_alone():
+    cutout, source = Cutout(np.zeros((9, 9, 4), np.uint8)), SourceMetadata(deep=gradient(9, 9))
+    for canvas in ("30x20", None):
+        made = compose(cutout, OutputSpec(depth=16, background="#204060", canvas=canvas), source, {})
+        colours = decode_deep(made.data)
+        assert colours is not None and (colours == np.array([0x20, 0x40, 0x60]) * 257).all()
 
 
 def test_a_source_of_8_bits_stays_at_8_bits():

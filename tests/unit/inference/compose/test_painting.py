@@ -85,6 +85,18 @@ def test_a_white_ground_is_pure_white_after_jpeg(quality: int):
     assert pixels[150, 200].max() < 200
 
 
+@pytest.mark.parametrize("options", [{}, {"canvas": "300x300", "share": 0.5}, {"trim": True, "margin": "20%"}])
+def test_a_faint_haze_does_not_grey_a_white_ground(options: dict[str, Any]):
+    subject = block(200, 200, (80, 80, 140, 140))
+    subject.pixels[subject.pixels[..., 3] == 0] = (20, 20, 20, 9)
+    on_white = made(subject, background="white", **options)
+    pixels, box = opened(on_white).copy(), on_white.box
+    assert box is not None
+    pixels[box.top - 2 : box.bottom + 2, box.left - 2 : box.right + 2] = 255
+    assert (pixels == 255).all()
+    assert (opened(made(subject, **options))[..., 3] > 0).any(axis=1).all(), "a transparent output keeps the matte"
+
+
 def test_a_picture_as_ground_covers_the_frame_and_is_cropped_around_its_centre(tmp_path: Path):
     ground = np.zeros((50, 200, 3), np.uint8)
     ground[:, 75:125] = (10, 200, 90)
