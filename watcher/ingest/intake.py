@@ -84,7 +84,7 @@ class _SourceThread:
         self._source_backoff = Backoff(*RETRY)
         self._queue_outage = Outage(log, "enqueue_failed", "enqueue_recovered")
         self._callbacks = SourceCallbacks(
-            self._on_health, self._on_overflow, intake.metrics.listing_succeeded, self._on_unreadable_folders
+            self._on_health, self._on_overflow, self._on_listing, self._on_unreadable_folders
         )
 
     def start(self) -> None:
@@ -101,8 +101,8 @@ class _SourceThread:
             try:
                 self._source = self._make(self._callbacks)
                 for arrivals in self._source.arrivals(intake.stopping):
-                    if self._source_outage.failures:  # the source does not know of an earlier attempt
-                        self._on_health(True, "")
+                    if not arrivals:
+                        self._recover()
                     self._deliver(arrivals)
             except Exception as error:
                 self._fail(error)
@@ -154,6 +154,15 @@ class _SourceThread:
             self._source_outage.recover()
             self._source_backoff.reset()
         self._set_health(ok, why)
+
+    def _on_listing(self, found: int, seconds: float) -> None:
+        self._intake.metrics.listing_succeeded(found, seconds)
+        self._recover()
+
+    def _recover(self) -> None:
+        """A listing came to its end. Only this ends an outage: a source may yield arrivals and then fail each time."""
+        if self._source_outage.failures:  # the source does not know of an earlier attempt
+            self._on_health(True, "")
 
     def _set_health(self, ok: bool, why: str = "") -> None:
         if self._part == "source":

@@ -154,7 +154,7 @@ def test_no_arrival_is_lost_when_the_queue_fails_and_it_is_unready_meanwhile(ben
 def test_a_source_that_fails_is_opened_again_and_its_error_is_recorded(bench: Bench, error: Exception) -> None:
     source = ScriptedSource(error, ["a.jpg"])
     intake = started(bench.intake(source=lambda callbacks: source))
-    wait_until(lambda: bench.outbox.keys)
+    wait_until(lambda: bench.run_summary.listed)
     intake.stop()
     assert bench.run_summary.transient_errors == 1 and str(error) in bench.run_summary.last_error
     assert bench.health.unready() == {}
@@ -165,7 +165,24 @@ def test_an_outage_of_a_source_is_two_log_lines_however_long_it_lasts(bench: Ben
     source = ScriptedSource(*[Unavailable("s3://shop/in/secret.jpg: no network")] * 20, ["a.jpg"])
     with capture_logs() as lines:
         intake = started(bench.intake(source=lambda callbacks: source))
-        wait_until(lambda: bench.outbox.keys)
+        wait_until(lambda: bench.run_summary.listed)
+        intake.stop()
+    assert [line["event"] for line in lines] == ["source_failed", "source_recovered"]
+    assert bench.run_summary.transient_errors == 20
+
+
+def test_a_listing_that_fails_halfway_each_time_is_one_outage(bench: Bench) -> None:
+    class Halfway(ScriptedSource):
+        def arrivals(self, stop: Stop) -> Iterator[list[Arrival]]:
+            batches = super().arrivals(stop)
+            yield next(batches)
+            if bench.run_summary.transient_errors < 20:
+                raise Unavailable("the second page is denied")
+            yield from batches
+
+    with capture_logs() as lines:
+        intake = started(bench.intake(source=lambda callbacks: Halfway(["a.jpg"])))
+        wait_until(lambda: bench.run_summary.listed)
         intake.stop()
     assert [line["event"] for line in lines] == ["source_failed", "source_recovered"]
     assert bench.run_summary.transient_errors == 20
