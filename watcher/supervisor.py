@@ -22,7 +22,7 @@ from watcher.core.backoff import Backoff
 from watcher.core.errors import ConfigurationError, Unavailable, public
 from watcher.core.jobs import Job, Mode, Rejection
 from watcher.core.outage import Outage
-from watcher.fleet.devices import plan_workers
+from watcher.fleet.devices import plan_workers, require_devices
 from watcher.fleet.keeper import REPORT_TIMEOUT
 from watcher.fleet.model_check import require_usable
 from watcher.fleet.monitor import Telemetry, WorkerMonitor
@@ -82,6 +82,7 @@ class Supervisor:
         self._intake: Intake | None = None
         self._monitor: WorkerMonitor | None = None
         self._sender: Sender | None = None
+        self._state: StateFolder | None = None
         self._stop = threading.Event()
         self._changed = threading.Event()
         """Set when there is a reason for the next round of the main loop."""
@@ -101,6 +102,7 @@ class Supervisor:
         wiring = Wiring.of(settings)
         if self.mode.works:
             require_usable(wiring.model)
+            require_devices(settings.devices)
         with ExitStack() as stack:
             self._trace = stack.enter_context(tracing(self.mode.works and wants_traces()))
             if not settings.queue:
@@ -175,6 +177,8 @@ class Supervisor:
         parts, settings, model = self._parts, self.settings, self._parts.wiring.model
         conditional_writes = parts.wiring.conditional_writes
         self.metrics.conditional_writes(conditional_writes.enforced if conditional_writes else {})
+        if parts.embedded:
+            self._state = StateFolder(settings.state_path)
         self._start_sender()
         if self.mode.works:
             self._monitor = self._make_monitor()
@@ -266,6 +270,10 @@ class Supervisor:
         self.health.set("queue", True)
         while not self._stop.is_set():
             self.health.beat()
+            if self._state and (problem := self._state.problem):
+                self.why = problem
+                log.error("state_deleted", problem=problem)
+                return False
             listed = self.run_summary.listed  # read first: what was listed is in the queue by then
             stats = self._tick()
             if once and stats is not None and listed and not stats.open:
@@ -336,10 +344,13 @@ class Supervisor:
         return in_time
 
     def _stop_sender(self) -> None:
-        """Stop delivering. `once` delivers everything first, waiting at most `--drain` seconds for each success."""
+        """Stop delivering. `once` delivers everything first, waiting at most `--drain` seconds for each success.
+
+        So does a daemon whose queue was deleted: its outbox exists only as long as it is open.
+        """
         if self._sender is None:
             return
-        if self.mode is Mode.ONCE:
+        if self.mode is Mode.ONCE or (self._state and self._state.problem):
             self.undelivered = self._sender.drain(self.settings.drain, give_up=lambda: self._signals > 0)
         self._sender.stop(SENDER_TIMEOUT)
 
@@ -372,6 +383,35 @@ class Supervisor:
     def _request_stop(self) -> None:
         self._stop.set()
         self._changed.set()
+
+
+class StateFolder:
+    """Notices when the embedded queue's file is deleted or replaced while it is open.
+
+    SQLite goes on with the deleted file, and a worker that is started later uses the other one: two queues.
+    """
+
+    def __init__(self, state: Path) -> None:
+        """The queue is open."""
+        self._path = state / "queue.sqlite"
+        self._identity = self._look()
+
+    @property
+    def problem(self) -> str:
+        """What has happened and what to do; empty while the file is the one that was opened."""
+        if self._look() == self._identity:
+            return ""
+        return (
+            f"{self._path} was deleted or replaced while the daemon ran; start it again: the queue is rebuilt from "
+            "source and sink. Leave the state folder alone, or stop the daemon before"
+        )
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def _with_real_folders(settings: Settings) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -115,3 +116,11 @@ def test_a_daemon_that_is_still_starting_stops_as_well(folders: Folders) -> None
         assert daemon.stop() == 0
         assert daemon.written() == {}
     expect_nothing_half_done(folders)
+
+
+def test_a_state_folder_that_is_deleted_under_the_daemon_ends_it_with_what_to_do(folders: Folders) -> None:
+    with Daemon(folders, "--drain", "0", model="fake") as daemon:
+        daemon.until(lambda: daemon.events("started"), "it never started")
+        shutil.rmtree(folders.state)
+        assert daemon.wait() == 4
+        assert "start it again" in daemon.events("state_deleted")[0]["problem"]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from watcher.core.errors import ConfigurationError
 from watcher.fleet.cores import available_cores, available_memory, threads_per_worker, workers_on_cpu
 
 _COUNT = "import torch; print(torch.cuda.device_count())"
@@ -53,8 +54,26 @@ def count_gpus() -> int:
     """How many CUDA devices torch sees. Asks a short-lived process, and only where a driver is installed."""
     if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
         return 0
+    return ask_torch() or 0
+
+
+def ask_torch() -> int | None:
+    """How many CUDA devices torch sees, None where it cannot say. Asks a short-lived process."""
     answer = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True, check=False)
-    return int(answer.stdout) if answer.returncode == 0 else 0
+    return int(answer.stdout) if answer.returncode == 0 else None
+
+
+def require_devices(text: str, ask: Callable[[], int | None] = ask_torch) -> None:
+    """Raise ConfigurationError if `--devices` names a GPU that torch does not see. Passes where torch cannot say."""
+    named = sorted(set(re.findall(r"cuda:\d+", text)))
+    count = ask() if named else None
+    missing = [] if count is None else [device for device in named if int(device.removeprefix("cuda:")) >= count]
+    if missing:
+        seen = ", ".join(f"cuda:{index}" for index in range(count or 0)) or "no GPU"
+        raise ConfigurationError(
+            f"--devices {', '.join(missing)}: not visible here, where torch sees {seen}. Name another device or use "
+            "--devices auto; check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES."
+        )
 
 
 def gpu_memory() -> int:

@@ -7,18 +7,23 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from watcher.core.errors import Unavailable
+from watcher.core.errors import Rejected, Unavailable
 from watcher.core.jobs import Job, Recipe
 from watcher.core.reasons import Reason
 from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.sources.base import Arrival, DiscoveredVia
 from watcher.stores.base import Store, is_output
 from watcher.stores.error_records import delete_error_record
+from watcher.worker.output_writer import OutputWriter
 
 _REQUESTS = 16
 """Concurrent requests to the sink."""
 MOST_UNREADABLE = 100_000
 """Files that were not readable, of which those that are found again are retried."""
+_OUTPUT_IN_THE_WAY = (Reason.OUTPUT_EXISTS, Reason.OUTPUT_TAKEN)
+"""Rejections whose cause is in the sink, not in the image."""
+_MOST_RECHECKED = 1000
+"""How many of each of these are looked at after a listing: each costs a request to the sink."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,27 @@ class Enqueuer:
             delete_error_record(self.sink, job)
             self.embedded.forget_key(job.ref.key)
         return len(vanished)
+
+    def retry_unblocked(self) -> int:
+        """Retry the images that were rejected for another file in their output's place, if that is gone; how many.
+
+        Raises Unavailable.
+        """
+        if self.embedded is None:
+            return 0
+        queue, reasons = self.embedded, _OUTPUT_IN_THE_WAY
+        rejected = [job for reason in reasons for job, _ in queue.rejected(_MOST_RECHECKED, reason)]
+        unblocked = [job for job in rejected if self._is_unblocked(job)]
+        for job in unblocked:
+            delete_error_record(self.sink, job)  # before the job is pending: a quick worker may write a new record
+        return sum(len(queue.retry(glob.escape(job.ref.key))) for job in unblocked)
+
+    def _is_unblocked(self, job: Job) -> bool:
+        try:
+            OutputWriter(self.source, self.sink).outdated(self.recipe.outputs_of(job.ref))
+        except Rejected:
+            return False
+        return True
 
     def _retry_unreadable(self, jobs: Sequence[Job], states: Mapping[str, str], queue: EmbeddedQueue) -> int:
         """Try again what this user was not allowed to read: permissions change, and the file's version does not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -21,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 RETRY = (1.0, 15.0)
 """First and longest pause, in seconds, before a source or a queue that failed is tried again."""
+RECHECK_SECONDS = 30.0
+"""Shortest time between two looks at images that were rejected for what is in the sink; polling lists more often."""
 SourceFactory = Callable[[SourceCallbacks], Source]
 
 
@@ -83,6 +86,8 @@ class _SourceThread:
         self._source_outage = Outage(log, f"{part}_failed", f"{part}_recovered")
         self._source_backoff = Backoff(*RETRY)
         self._queue_outage = Outage(log, "enqueue_failed", "enqueue_recovered")
+        self._recheck_outage = Outage(log, "recheck_failed", "recheck_recovered")
+        self._rechecked_at = -RECHECK_SECONDS
         self._callbacks = SourceCallbacks(
             self._on_health, self._on_overflow, self._on_listing, self._on_unreadable_folders
         )
@@ -158,6 +163,17 @@ class _SourceThread:
     def _on_listing(self, found: int, seconds: float) -> None:
         self._intake.metrics.listing_succeeded(found, seconds)
         self._recover()
+        if time.monotonic() - self._rechecked_at >= RECHECK_SECONDS:
+            self._retry_unblocked()
+            self._rechecked_at = time.monotonic()
+
+    def _retry_unblocked(self) -> None:
+        try:
+            if self._intake.enqueuer.retry_unblocked():
+                self._intake.wake()
+            self._recheck_outage.recover()
+        except Unavailable as error:
+            self._recheck_outage.fail(error)
 
     def _recover(self) -> None:
         """A listing came to its end. Only this ends an outage: a source may yield arrivals and then fail each time."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.equipment.support import wait_until
 from watcher.config.settings import Settings
-from watcher.supervisor import STOP_SIGNALS, Supervisor
+from watcher.supervisor import STOP_SIGNALS, StateFolder, Supervisor
 
 
 @pytest.fixture
@@ -61,3 +61,16 @@ def test_workers_get_folders_by_their_real_paths(tmp_path: Path) -> None:
     assert settings.source == str(tmp_path / "real")
     assert settings.sink == "s3://box/a%20b"
     assert settings.state == settings.state_path
+
+
+def test_a_queue_that_is_deleted_or_replaced_under_the_daemon_is_noticed(tmp_path: Path) -> None:
+    queue = tmp_path / "queue.sqlite"
+    queue.write_bytes(b"")
+    state = StateFolder(tmp_path)
+    assert state.problem == ""
+    queue.rename(tmp_path / "aside")
+    assert "was deleted or replaced" in state.problem and "start it again" in state.problem
+    queue.write_bytes(b"")
+    assert "was deleted or replaced" in state.problem
+    (tmp_path / "aside").replace(queue)
+    assert state.problem == ""

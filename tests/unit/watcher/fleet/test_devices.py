@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from watcher.core.errors import ConfigurationError
 from watcher.fleet import devices
-from watcher.fleet.devices import WorkerPlan, count_gpus, expand_devices, plan_workers, workers_per_gpu
+from watcher.fleet.devices import (
+    WorkerPlan,
+    count_gpus,
+    expand_devices,
+    plan_workers,
+    require_devices,
+    workers_per_gpu,
+)
 
 
 @pytest.mark.parametrize(
@@ -145,3 +153,23 @@ def test_a_torch_that_does_not_answer_sees_no_gpu(machine: Path, monkeypatch: py
 
 def test_the_question_is_valid_python() -> None:
     compile(devices._COUNT, "question", "exec")
+
+
+def test_a_gpu_that_torch_does_not_see_is_refused_before_the_start() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"--devices cuda:2: not visible here, where torch sees cuda:0, cuda:1"
+    ):
+        require_devices("cuda:1, cuda:2", lambda: 2)
+    with pytest.raises(ConfigurationError, match=r"torch sees no GPU.*nvidia-smi"):
+        require_devices("cuda:0", lambda: 0)
+
+
+def test_what_torch_cannot_say_refuses_nothing_and_only_named_gpus_are_asked_for() -> None:
+    require_devices("cuda:7", lambda: None)
+    require_devices("cuda:0,cuda:1", lambda: 2)
+
+    def nobody_asks() -> int:
+        raise AssertionError("no GPU is named")
+
+    for text in ("auto", "cpu:2"):
+        require_devices(text, nobody_asks)
