@@ -172,3 +172,17 @@ def test_the_profile_is_left_out_where_it_is_not_wanted():
         for wanted in (True, False):
             data = made(disc(), format=format, background="white", icc=wanted).data
             assert bool(Image.open(io.BytesIO(data)).info.get("icc_profile")) == wanted
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_damaged_sources_never_stop_an_output(format: str):
+    random, original = np.random.default_rng(7), photo(format)
+    for _ in range(40):
+        data = bytearray(original)
+        for place in random.integers(0, len(data), 4):
+            data[place : place + int(random.integers(0, 3))] = random.bytes(int(random.integers(0, 4)))
+        source = read_source(bytes(data), SPECS)
+        assert isinstance(read_text(bytes(data)), dict)
+        if source.exif or source.dpi:
+            for name in ("jpeg", "tiff"):
+                assert made(disc(9, 9, 3), source, format=name, background="white", exif="all", gps=True).data
