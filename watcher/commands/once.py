@@ -23,6 +23,7 @@ from watcher.config.flags import add_settings_arguments
 from watcher.config.settings import Group
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import PLAIN, Job, Mode, Outcome, Rejection
+from watcher.core.reasons import Reason
 from watcher.queues.base import QueueStats
 from watcher.telemetry.run_summary import EXAMPLES, RunSummary
 
@@ -115,7 +116,7 @@ def summary_table(run: RunSummary, rejected: Sequence[tuple[Job, Rejection]]) ->
         table.add_row(f"  {reason}", f"{len(jobs):,}", Text(shorten(keys, len(jobs))))
     if run.unreadable_folders:
         remedy = "folders were skipped; let this user read them, the log names them"
-        table.add_row("unreadable", f"{run.unreadable_folders:,}", remedy)
+        table.add_row(Reason.UNREADABLE.value, f"{run.unreadable_folders:,}", remedy)
     if not table.row_count:
         table.add_row("nothing to do", "0", "every image of the source has its output")
     return table
