@@ -36,7 +36,7 @@ class KernelsHook(BuildHookInterface[Any]):
             self.app.display_warning(f"kernels.c is not compiled on {sys.platform} {machine}: torch computes instead")
             return
         path = compile_kernels(machine)
-        build_data["artifacts"].append(path.relative_to(self.root).as_posix())
+        build_data["artifacts"].append(path.relative_to(Path(__file__).parent).as_posix())
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-manylinux_{GLIBC.replace('.', '_')}_{machine}"
 
