@@ -25,7 +25,7 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard sheets training-data train evaluate render kernels reference bench peers gpu-check format clean
+.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard sheets training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,12 @@ sheets: setup ## draw docs/images/outputs.jpg and presets.jpg
 
 evaluate: setup ## score the shipped weights beside u2netp and u2net, into runs/evaluation/ (COUNT=100: quicker)
 	@$(BIN)/python -m inference.training evaluate --out runs/evaluation --count $(COUNT) --data $(DATA)
+
+calibrate: setup ## fit the confidence to the shipped weights, print and draw what it is worth on real photographs
+	@$(BIN)/python -m inference.evaluation.confidence calibrate --data $(DATA)
+
+cascade: setup ## quality against cost of nano with u2net behind it, as a table and docs/images/cascade.png
+	@$(BIN)/python -m inference.evaluation.confidence cascade --data $(DATA)
 
 render: setup ## a sheet of training samples, runs/samples.png
 	@mkdir -p runs

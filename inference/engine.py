@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -27,12 +28,25 @@ from inference.picture import BatchStats, Cutout, Picture
 __all__ = ["CPU_BATCH", "GPU_BATCH", "Engine", "EngineOptions", "open_device"]
 
 
+@dataclass(frozen=True)
+class SharedDevice:
+    """What engines with different models have in common that run on one device in one process."""
+
+    lost: threading.Event = field(default_factory=threading.Event)
+    """Set when the device has failed for good."""
+    turn: FifoLock = field(default_factory=FifoLock)
+    """Held while a batch runs: the engines take turns, and none waits for more than one batch of each other."""
+    core: FifoLock = field(default_factory=FifoLock)
+    """The lock for CPU-bound work where all have a single core."""
+
+
 class Engine:
     """Cuts pictures out on one device.
 
     `with Engine(options) as engine: engine.submit(picture).result()`. The constructor raises ModelError if the model or
     the device is not available. After a device failure all futures fail with DeviceLost and `lost` is set: only a new
     process helps. Tests pass their own `model`, `hardware` and `clock`; `on_batch` is called after each batch.
+    `shared` is given to all engines that run on one device in this process.
     """
 
     def __init__(
@@ -43,17 +57,21 @@ class Engine:
         on_batch: Callable[[BatchStats], None] = lambda stats: None,
         clock: Callable[[], float] = time.monotonic,
         hardware: Hardware | None = None,
+        shared: SharedDevice | None = None,
     ) -> None:
         self.options = options
+        shared = shared or SharedDevice()
         hardware = hardware or _open_hardware(options)
         model = model or open_model(resolve(options.model, options.canvas, options.contract))
-        self.core_lock = _core_lock(options, hardware)
+        self.core_lock = _core_lock(options, hardware, shared.core)
         """Hold it for CPU-bound work beside the engine, such as codecs: on a single core, it takes turns with them."""
         size = options.batch or (GPU_BATCH if hardware.needs_warmup else CPU_BATCH)
         limits = BatchLimits(size, options.batch_pixels, options.max_wait)
         self._batcher: Batcher[InferenceRequest] = Batcher(limits, clock)
         self._model = model
-        self._thread = DeviceThread(hardware, model, self._batcher, options.threads, self.core_lock, on_batch)
+        self._thread = DeviceThread(
+            hardware, model, self._batcher, options.threads, self.core_lock, on_batch, shared.turn, shared.lost
+        )
 
     def start(self) -> float:
         """Load the model and warm the device up; returns the seconds that took. Raises ModelError or DeviceLost."""
@@ -74,6 +92,11 @@ class Engine:
     def batch_limit(self) -> int:
         """Pictures in the largest batch at present; lower after memory has run out."""
         return self._batcher.limits.size
+
+    @property
+    def places(self) -> int:
+        """Pictures that must be submitted at a time to fill the largest batch."""
+        return self.batch_limit
 
     @property
     def slowdowns(self) -> tuple[str, ...]:
@@ -129,10 +152,10 @@ class Engine:
         self.close()
 
 
-def _core_lock(options: EngineOptions, hardware: Hardware) -> AbstractContextManager[None]:
+def _core_lock(options: EngineOptions, hardware: Hardware, core: FifoLock) -> AbstractContextManager[None]:
     if hardware.needs_warmup:
         return FifoLock(options.codecs) if options.codecs else nullcontext()
-    return FifoLock() if options.threads == 1 else nullcontext()
+    return core if options.threads == 1 else nullcontext()
 
 
 def _open_hardware(options: EngineOptions) -> Hardware:

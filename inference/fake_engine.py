@@ -73,6 +73,11 @@ class FakeEngine:
         """Pictures in the largest batch."""
         return self._batcher.limits.size
 
+    @property
+    def places(self) -> int:
+        """See `Engine.places`."""
+        return self.batch_limit
+
     def announce(self) -> AbstractContextManager[Callable[[Picture], Future[Cutout]]]:
         """See `Engine.announce`."""
         return self._batcher.announced(self.submit)

@@ -1,11 +1,13 @@
 """The values that go into the engine and come out of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from inference.review.doubts import Review
 
 Trigger = Literal["full", "idle", "timeout", "closed"]
 """Why a batch was closed: it had reached a limit; no further picture was announced; an announced one did not arrive
@@ -82,6 +84,12 @@ class Cutout:
 
     pixels: NDArray[np.uint8] = field(repr=False)
     stats: BatchStats | None = None
+    review: Review | None = None
+    """How sure the matte is; None where no model made it."""
+    other: Review | None = None
+    """In a cascade, the review of the other model's matte, which was less sure; None where only one model ran."""
+    by_strong: bool = False
+    """Whether a cascade's strong model made it."""
 
     def multiplied(self, rgba: NDArray[np.uint8]) -> "Cutout":
         """Multiply alpha with that of the photo itself, H x W x 4 uint8, sRGB, straight alpha.
@@ -93,7 +101,7 @@ class Cutout:
         pixels[blended, :3] = rgba[blended, :3]
         product = pixels[..., 3].astype(np.uint16) * own
         pixels[..., 3] = (product + 127) // 255
-        return Cutout(pixels, self.stats)
+        return replace(self, pixels=pixels)
 
     @cached_property
     def coverage(self) -> float:

@@ -12,6 +12,7 @@ from rich.console import Console
 from watcher.commands import compare, doctor, evaluate, inspect, models, once, reconcile, retry, run, status
 from watcher.commands.bench import arguments as bench
 from watcher.commands.command import Command, ExitCode
+from watcher.commands.review.command import COMMAND as REVIEW
 from watcher.config.flags import Parser
 from watcher.core.errors import ConfigurationError, Unavailable
 
@@ -22,6 +23,7 @@ COMMANDS = (
     run.WORK,
     status.COMMAND,
     retry.COMMAND,
+    REVIEW,
     reconcile.COMMAND,
     inspect.COMMAND,
     doctor.COMMAND,

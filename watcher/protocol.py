@@ -116,6 +116,8 @@ class WorkerStart(Message):
     settings: Settings
     model: ModelEntry
     """The model as the supervisor resolved it: job ids are computed from it."""
+    strong: ModelEntry | None = None
+    """The strong model of a cascade."""
     conditional_writes: ConditionalWrites | None
     """Which conditional writes the sink's store was found to enforce; None where it was not probed."""
 
@@ -175,6 +177,16 @@ class ImageReport(Message):
     pixels: int = 0
     coverage: float = 0.0
     """Mean alpha of the cut-out, 0..1."""
+    confidence: float | None = None
+    """Of its matte, 0..1; None where no model made it."""
+    doubts: list[str] = []
+    """Why its matte may be wrong; see `inference.review.doubts`."""
+    model: str = ""
+    """The model that made it, and the start of its digest."""
+    other_confidence: float | None = None
+    """In a cascade, of the other model's matte, which was less sure; None where only one model ran."""
+    by_strong: bool = False
+    """Whether a cascade's strong model made it."""
     stage: str = ""
     """The last stage it reached: where it failed, if it was rejected."""
 

@@ -103,6 +103,8 @@ class Supervisor:
         if self.mode.works:
             require_usable(wiring.model)
             require_devices(settings.devices)
+            if wiring.strong is not None:
+                require_usable(wiring.strong, "--strong")
         with ExitStack() as stack:
             self._trace = stack.enter_context(tracing(self.mode.works and wants_traces()))
             if not settings.queue:
@@ -196,6 +198,7 @@ class Supervisor:
             source=settings.source_uri,
             sink=settings.sink_uri,
             model=model.name,
+            strong=settings.strong,
             outputs=self._outputs,
             devices=[keeper.worker for keeper in self._monitor.pool.keepers] if self._monitor else [],
             temporary_files_removed=parts.swept,
@@ -217,7 +220,7 @@ class Supervisor:
 
     def _make_monitor(self) -> WorkerMonitor:
         settings, parts = self.settings, self._parts
-        workers = plan_workers(settings.devices, settings.threads, third_party=bool(parts.wiring.model.contract))
+        workers = plan_workers(settings.devices, settings.threads, third_party=parts.wiring.needs_unknown_memory)
 
         def make_start(owner: str, device: str) -> WorkerStart:
             wiring = parts.wiring
@@ -229,6 +232,7 @@ class Supervisor:
                 sharing=workers.sharing(device),
                 settings=settings,
                 model=wiring.model,
+                strong=wiring.strong,
                 conditional_writes=wiring.conditional_writes,
             )
 

@@ -13,6 +13,7 @@ from inference.compose.values import Format
 from inference.errors import ModelError
 from inference.models.entry import ModelEntry
 from inference.models.registry import PIPELINE, resolve
+from inference.review.calibration import calibration_digest
 from watcher.aws.clients import AwsOptions
 from watcher.config.outputs import OutputSettings
 from watcher.config.preflight import key_inside, moved_to
@@ -47,6 +48,16 @@ def find_model(settings: Settings, *, need_file: bool = True) -> ModelEntry:
         raise ConfigurationError(f"--model: {error}") from error
 
 
+def find_strong_model(settings: Settings, *, need_file: bool = True) -> ModelEntry | None:
+    """The entry for `--strong`; None without one. Raises ConfigurationError. See `find_model`."""
+    if not settings.strong:
+        return None
+    try:
+        return resolve(settings.strong, None, settings.strong_contract, settings.rembg_path, need_file=need_file)
+    except ModelError as error:
+        raise ConfigurationError(f"--strong: {error}") from error
+
+
 @dataclass(frozen=True)
 class Wiring:
     """Where images come from, where they go and where jobs wait; the same in supervisor, workers and commands."""
@@ -57,11 +68,14 @@ class Wiring:
     """Which conditional writes the sink's store was found to enforce; None where it was not probed."""
     connections: int = AwsOptions.connections
     """Connections to each service that are kept open: as many as threads use it."""
+    strong: ModelEntry | None = None
+    """The strong model of a cascade."""
 
     @classmethod
     def of(cls, settings: Settings) -> Wiring:
         """The wiring of these settings. Raises ConfigurationError where the model is not found."""
-        return cls(settings, find_model(settings, need_file=False))
+        strong = find_strong_model(settings, need_file=False)
+        return cls(settings, find_model(settings, need_file=False), strong=strong)
 
     def for_threads(self, threads: int) -> Wiring:
         """The same with a connection to each service for every thread."""
@@ -86,9 +100,25 @@ class Wiring:
     def recipe(self) -> Recipe:
         """All that decides an output besides the image."""
         own = {name: getattr(self.settings, name) for name in settings_that_decide(DecidesOutput.CUTOUT)}
-        options = {"pipeline": PIPELINE, **self.model.options, **own}
+        options = {"pipeline": PIPELINE, **self.model.options, **own, **self._cascade}
         outputs = tuple(_output_recipe(output, self.settings.png_level) for output in self.settings.outputs)
         return Recipe(self.source, self.model.digest, options, outputs)
+
+    @property
+    def _cascade(self) -> dict[str, str | int | float | bool]:
+        """What of a cascade decides the cut-out; nothing without one, so that job ids stay as they were."""
+        if self.strong is None:
+            return {}
+        model = {f"strong_{name}": value for name, value in self.strong.options.items()}
+        settings = self.settings
+        share = settings.strong_share
+        rule = {"strong_below": settings.strong_threshold} if share is None else {"strong_share": share}
+        return {"strong": self.strong.digest, "calibration": calibration_digest(), **model, **rule}
+
+    @property
+    def needs_unknown_memory(self) -> bool:
+        """Whether a worker runs a third-party model, which may be large."""
+        return any(entry is not None and bool(entry.contract) for entry in (self.model, self.strong))
 
     @property
     def shared(self) -> bool:

@@ -64,15 +64,19 @@ class Corpus:
     """Materials that can be tiled."""
 
 
-def load_corpus(layout: Layout) -> Corpus:
-    """Read the training's folders. Raises SplitError where an object of the `real` split is among them."""
+def load_corpus(layout: Layout, *, rendered: bool = True) -> Corpus:
+    """Read the training's folders; without `rendered`, all but the rendered models, which take longest.
+
+    Raises SplitError where an object of the `real` split is among them.
+    """
     corpus = Corpus()
     real = set(listed("real-split").values())
     for path in files(layout.objects):
         if digest_of(path.read_bytes()) in real:
             raise SplitError(f"{path} belongs to the real split, which is never trained on")
         corpus.objects.append(read_object(path))
-    corpus.rendered += [read_rendered(path) for path in files(layout.rendered) if ".shadow" not in path.suffixes]
+    if rendered:
+        corpus.rendered += [read_rendered(path) for path in files(layout.rendered) if ".shadow" not in path.suffixes]
     for path in files(layout.photographs):
         matte = layout.mattes / f"{path.stem}.png"
         if matte.exists():

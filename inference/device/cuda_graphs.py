@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from inference.models.base import MattingModel
+from inference.device.reviewed import CoarseModel
 
 MAX_PIXELS = 1 << 21
 """Canvas pixels of a captured batch, at most. Larger ones keep the device busy while kernels are launched."""
@@ -27,7 +27,7 @@ CaptureGraph = Callable[[CoarseStep, Tensor], CoarseStep]
 class CudaGraphs:
     """`model.coarse`: replayed for the shapes that were captured, called for all others."""
 
-    def __init__(self, model: MattingModel) -> None:
+    def __init__(self, model: CoarseModel) -> None:
         self._model = model
         self._captured: dict[torch.Size, CoarseStep] = {}
 

@@ -18,6 +18,7 @@ from inference.batched_foreground import cut_out as cut_out_all
 from inference.batcher import Batch, Batcher
 from inference.device.cuda_graphs import CudaGraphs
 from inference.device.hardware import Hardware, device_memory
+from inference.device.reviewed import ReviewedCoarse
 from inference.device.stats import DeviceStats
 from inference.device.transfers import Download, Transfers
 from inference.device.warmup import Warmup, textured_picture
@@ -27,6 +28,9 @@ from inference.memory_errors import is_out_of_memory
 from inference.models.base import MattingModel
 from inference.picture import BatchStats, Cutout, Picture
 from inference.resampling import resize_all_pixels, resize_pixels, to_canvas, to_canvases
+from inference.review.calibration import load_calibration
+from inference.review.doubts import Review
+from inference.review.reviewer import BatchReview
 from inference.rgba import rgb_to_rgbx
 
 BATCHES_BEFORE_GROWTH = 50
@@ -49,7 +53,7 @@ class InferenceRequest:
     future: Future[Cutout]
 
 
-Deliver = Callable[[Batch[InferenceRequest], float, InferenceRequest, Download], None]
+Deliver = Callable[[Batch[InferenceRequest], float, Review, InferenceRequest, Download], None]
 """Resolves the future of a request of a batch that was started at this monotonic time."""
 
 
@@ -68,12 +72,16 @@ class DeviceThread(threading.Thread):
         threads: int,
         core_lock: AbstractContextManager[None],
         on_batch: Callable[[BatchStats], None],
+        turn: AbstractContextManager[None],
+        lost: threading.Event,
     ) -> None:
+        """`turn` is held while a batch runs; `lost` is set when the device has failed."""
         super().__init__(name=f"device-{hardware.device}", daemon=True)
         self.hardware, self.device = hardware, hardware.device
-        self.graphs = CudaGraphs(model)
+        self.graphs = CudaGraphs(ReviewedCoarse(model))
+        self._calibration = load_calibration(model.family)
         self.ready: Future[float] = Future()
-        self.lost = threading.Event()
+        self.lost, self._turn = lost, turn
         self._model, self._batcher, self._threads, self._on_batch = model, batcher, threads, on_batch
         self._core_lock = core_lock
         self._max_limit = self._limit = batcher.limits.size
@@ -87,7 +95,8 @@ class DeviceThread(threading.Thread):
         try:
             self._warm_up()
             while (batch := self._batcher.take()) is not None:
-                self._run_batch(batch)
+                with self._turn:
+                    self._run_batch(batch)
                 del batch  # its pictures would stay in memory until the next one arrives
         except BaseException as error:
             self._fail(error)
@@ -202,7 +211,8 @@ class DeviceThread(threading.Thread):
         size = self._model.canvas(requests[0].picture.width, requests[0].picture.height)
         with self._core_lock:
             pictures, canvases = self._upload(requests, size)
-            coarse = self.graphs.coarse(canvases)
+            *coarse, signals = self.graphs.coarse(canvases)
+            downloads.reviews = BatchReview.start(signals, self._calibration)
         with downloads:
             for index, request in enumerate(requests):
                 picture, pictures[index] = pictures[index], None  # type: ignore[call-overload]  # frees it after this turn
@@ -222,7 +232,9 @@ class DeviceThread(threading.Thread):
         uploaded = [upload_all([request.picture for request in group], self.hardware.transfers) for group in groups]
         canvases = [to_canvases(pictures, size, self._model.dtype) for pictures in uploaded]
         lengths = [len(group) for group in groups]
-        parts = [torch.split(part, lengths) for part in self._run_coarse(canvases, len(requests))]
+        *results, signals = self._run_coarse(canvases, len(requests))
+        downloads.reviews = BatchReview.start(signals, self._calibration)
+        parts = [torch.split(part, lengths) for part in results]
         with downloads:
             for index, (group, coarse) in enumerate(zip(groups, zip(*parts, strict=True), strict=True)):
                 pictures, uploaded[index] = uploaded[index], None  # type: ignore[call-overload]  # frees it after this turn
@@ -233,7 +245,7 @@ class DeviceThread(threading.Thread):
                 downloads.deliver_done()
 
     def _run_coarse(self, canvases: Sequence[Tensor], count: int) -> list[Tensor]:
-        """Run the coarse step on all canvases, padded to a shape that is warm; the results of `count` pictures."""
+        """Run the coarse step on all canvases, padded to a warm shape; the results and signals of `count` of them."""
         padding = self.hardware.slots_for(count) - count
         filled = [*canvases, canvases[0][:1].expand(padding, -1, -1, -1)] if padding else list(canvases)
         batch = torch.cat(filled) if len(filled) > 1 else filled[0]
@@ -249,9 +261,14 @@ class DeviceThread(threading.Thread):
         return pictures, torch.cat([*canvases, canvases[0].expand(padding, -1, -1, -1)] if padding else canvases)
 
     def _deliver(
-        self, batch: Batch[InferenceRequest], started: float, request: InferenceRequest, download: Download
+        self,
+        batch: Batch[InferenceRequest],
+        started: float,
+        review: Review,
+        request: InferenceRequest,
+        download: Download,
     ) -> None:
-        set_result(request.future, Cutout(download.pixels, self._stats(batch, time.monotonic() - started)))
+        set_result(request.future, Cutout(download.pixels, self._stats(batch, time.monotonic() - started), review))
 
     def _alpha(self, picture: Tensor, coarse: Sequence[Tensor], detail: float) -> Tensor:
         """Compute alpha H x W uint8 for a picture H x W x 4 uint8, refined at the scale `detail`."""
@@ -322,6 +339,10 @@ class _Downloads:
     def __init__(self, deliver: Deliver, batch: Batch[InferenceRequest]) -> None:
         self._deliver, self._batch, self._started = deliver, batch, time.monotonic()
         self._pending: deque[tuple[InferenceRequest, Download]] = deque()
+        self._delivered = 0
+
+    reviews: BatchReview
+    """Of the pictures, in the order in which they are added."""
 
     def add(self, request: InferenceRequest, download: Download) -> None:
         self._pending.append((request, download))
@@ -332,7 +353,9 @@ class _Downloads:
             self._deliver_next()
 
     def _deliver_next(self) -> None:
-        self._deliver(self._batch, self._started, *self._pending.popleft())
+        review = self.reviews.of(self._delivered)
+        self._delivered += 1
+        self._deliver(self._batch, self._started, review, *self._pending.popleft())
 
     def __enter__(self) -> None:
         pass
@@ -372,7 +395,7 @@ def set_result(future: Future[Cutout], cutout: Cutout) -> None:
         future.set_result(cutout)
 
 
-def set_error(future: Future[Cutout], error: Exception) -> None:
+def set_error(future: Future[Cutout], error: BaseException) -> None:
     """Fail a future, unless it is done or has been cancelled."""
     if not future.done() and future.set_running_or_notify_cancel():
         future.set_exception(error)

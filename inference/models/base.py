@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inference.canvas import canvas_size, canvases
 from inference.models.guided_filter import guided_upsample
+from inference.review.calibration import THIRD_PARTY
 from inference.rgba import as_bytes
 
 
@@ -28,6 +29,8 @@ class MattingModel(ABC):
 
     slowdowns: tuple[str, ...] = ()
     """Why the model runs slower than it could, a clause each; complete once it is loaded."""
+    family = THIRD_PARTY
+    """Which constants turn the signals of its mattes into their confidence: see `review.calibration`."""
 
     @abstractmethod
     def load(self, device: torch.device) -> None:
@@ -36,6 +39,10 @@ class MattingModel(ABC):
     @abstractmethod
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
         """Compute what `refine` needs from B x 3 x h x w: tensors with the batch first, the first of them a matte."""
+
+    def matte(self, coarse: Sequence[Tensor]) -> Tensor:
+        """Return the coarse matte B x 1 x h x w, floats in 0..1, from what `coarse` returned, to be reviewed."""
+        return coarse[0].float().clamp(0, 1)
 
     def refine(self, picture: Tensor, coarse: Sequence[Tensor]) -> Tensor:
         """Compute alpha H x W uint8 for a picture H x W x 4 uint8, from its slice (B = 1) of what `coarse` returned.

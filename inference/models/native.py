@@ -13,6 +13,7 @@ from inference.models.base import MattingModel
 from inference.models.cvunet import CVUNet, channels_last, load_network
 from inference.models.entry import ModelEntry
 from inference.models.fused_convolution import fusing_works
+from inference.review.calibration import CVUNET
 from inference.rgba import words
 
 CANNOT_FUSE = "this build of torch cannot add and activate within a convolution, so the network takes a fifth longer"
@@ -22,6 +23,7 @@ class CVUNetModel(MattingModel):
     """CV-UNet with the weights of a safetensors file that alphadrop's training wrote."""
 
     capturable = True
+    family = CVUNET
 
     def __init__(self, entry: ModelEntry) -> None:
         self.entry = entry
@@ -48,6 +50,10 @@ class CVUNetModel(MattingModel):
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
         """Compute the matte's logits B x 1 x h/2 x w/2 and features B x C x h/2 x w/2."""
         return self.network.coarse(batch.contiguous(memory_format=torch.channels_last))
+
+    def matte(self, coarse: Sequence[Tensor]) -> Tensor:
+        """Return the coarse matte B x 1 x h x w from its logits."""
+        return coarse[0].float().sigmoid()
 
     def refine(self, picture: Tensor, coarse: Sequence[Tensor]) -> Tensor:
         """Compute alpha H x W uint8 with the edge head wherever the matte is undecided; see `band`."""

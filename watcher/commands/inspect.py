@@ -24,7 +24,7 @@ from watcher.core.jobs import ImageRef
 from watcher.stores.output_metadata import KEYWORD, object_texts
 from watcher.wiring import Wiring
 
-_NUMBERS = ("matte_coverage",)
+_NUMBERS = ("matte_coverage", "confidence", "other_confidence")
 _TITLES = {
     "source": "made of",
     "version": "version",
@@ -32,6 +32,9 @@ _TITLES = {
     "output": "output",
     "model": "model",
     "matte_coverage": "coverage",
+    "confidence": "confidence",
+    "doubts": "doubts",
+    "other_confidence": "other model's confidence",
     "box": "object",
     "options": "options",
 }

@@ -38,7 +38,7 @@ def once(args: argparse.Namespace) -> ExitCode:
             "`once` uses a queue of its own: leave --queue out, or use `alphadrop work` to empty a message queue."
         )
     require_torch(Mode.ONCE)
-    ensure_model(settings)
+    ensure_model(settings, *filter(None, (settings.model, settings.strong)))
     with Progress(sys.stderr) as progress:
         supervisor = Supervisor(settings, progress.show, mode=Mode.ONCE)
         finished = supervisor.run()

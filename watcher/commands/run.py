@@ -41,7 +41,7 @@ def serve(args: argparse.Namespace, mode: Mode) -> ExitCode:
         )
     if mode.works:
         require_torch(mode)
-        ensure_model(settings)
+        ensure_model(settings, *filter(None, (settings.model, settings.strong)))
     return ExitCode.OK if Supervisor(settings, mode=mode).run() else ExitCode.UNFINISHED
 
 

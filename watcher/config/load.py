@@ -84,12 +84,21 @@ def load_settings(
         missing = [_missing(name) for name in absent if name not in _inside_tables(layers[-1].values)]
         problems += [text for detail in details if detail["type"] != "missing" for text in _problems(detail, layers)]
     else:
-        problems += conflicts(settings.outputs)
+        problems += [*conflicts(settings.outputs), *_cascade_problems(settings)]
     if problems:
         raise ConfigurationError("\n".join(problems + missing))
     if missing:
         raise MissingSourceOrSink("\n".join(missing))
     return settings
+
+
+def _cascade_problems(settings: Settings) -> Iterator[str]:
+    """What is wrong with the settings of a cascade taken together."""
+    if settings.strong_share is not None and settings.strong_below is not None:
+        yield "--strong-share and --strong-below exclude each other: choose a share of the images, or a confidence."
+    given = ("strong_share", "strong_below", "strong_contract")
+    for name in (name for name in given if not settings.strong and getattr(settings, name) not in (None, "")):
+        yield f"{flag_of(name)} needs --strong, the model that gets the images of which --model is not sure."
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:

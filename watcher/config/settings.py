@@ -23,6 +23,8 @@ from watcher.config import validators
 from watcher.config.outputs import OutputSettings, all_outputs, parse_outputs, parse_presets
 from watcher.core.jobs import DEFAULT_PATTERN
 
+STRONG_BELOW = 0.8
+"""The default of `strong_below`."""
 PREFIX = "ALPHADROP_"
 """What the name of every variable begins with."""
 
@@ -61,6 +63,7 @@ class DecidesOutput(StrEnum):
 Integer = Annotated[int, BeforeValidator(validators.integer)]
 Count = Annotated[Integer, Field(ge=0), Placeholder("N")]
 Number = Annotated[float, BeforeValidator(validators.number), Field(allow_inf_nan=False), Placeholder("N")]
+Share = Annotated[float, BeforeValidator(validators.number), Field(ge=0, le=1)]
 Seconds = Annotated[Number, Field(ge=0), Placeholder("SECONDS")]
 Interval = Annotated[Number, Field(gt=0), Placeholder("SECONDS")]
 Switch = Annotated[bool, BeforeValidator(validators.switch)]
@@ -182,6 +185,16 @@ class Settings(BaseSettings):
     """allow fetching models whose licence forbids commercial use"""
     model_contract: Annotated[Contract, Group.MODEL, DecidesOutput.MODEL] = ""
     """preprocessing contract of a third-party model; needed only where alphadrop cannot detect it from the file"""
+    strong: Annotated[str, Group.MODEL, Placeholder("NAME|FILE"), DecidesOutput.MODEL] = ""
+    """a second, better and slower model for the images of which --model is not sure; see docs/models.md"""
+    strong_contract: Annotated[Contract, Group.MODEL, DecidesOutput.MODEL] = ""
+    """preprocessing contract of --strong; needed only where alphadrop cannot detect it from the file"""
+    strong_below: Annotated[Share | None, Group.MODEL, Placeholder("0-1"), DecidesOutput.MODEL] = None
+    """confidence, 0 to 1, below which an image goes on to --strong: the same images each time (default: 0.8, unless
+    --strong-share is given)"""
+    strong_share: Annotated[Share | None, Group.MODEL, Placeholder("0-1"), DecidesOutput.MODEL] = None
+    """share of the images, 0 to 1, that go on to --strong: those with the lowest confidence of the last 500; which
+    these are depends on the images before"""
     canvas: Annotated[Canvas, Group.MODEL, DecidesOutput.MODEL] = None
     """longer side of the image that the model sees, a multiple of 64: larger finds finer detail and takes longer
     (default: the model's own)"""
@@ -281,6 +294,11 @@ class Settings(BaseSettings):
         pair = self.source_uri + self.sink_uri
         home = validators.folder_path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
         return home / "alphadrop" / hashlib.sha256(pair.encode()).hexdigest()[:16]
+
+    @property
+    def strong_threshold(self) -> float:
+        """The confidence below which an image goes on to `strong`, where no share is given."""
+        return STRONG_BELOW if self.strong_below is None else self.strong_below
 
     @property
     def rembg_path(self) -> Path:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Protocol, TypeAlias
 
+from inference.review.doubts import Review
 from watcher.core.notification import Notification
 from watcher.core.reasons import Reason
 
@@ -110,6 +111,10 @@ class Facts:
     """The model's name, and the start of its digest."""
     options: str = ""
     """Every option that decided the output, as JSON."""
+    review: Review | None = None
+    """How sure the matte is; None where no model made it."""
+    other: Review | None = None
+    """In a cascade, the review of the other model's matte, which was less sure; None where only one model ran."""
 
     @property
     def matte_coverage_text(self) -> str:
@@ -128,7 +133,15 @@ class Facts:
         {'matte_coverage': '0.5000', 'box': '1,2,30,40'}
         """
         box = ",".join(map(str, self.box)) if self.box else ""
-        texts = {"matte_coverage": self.matte_coverage_text, "box": box, "model": self.model, "options": self.options}
+        texts = {
+            "matte_coverage": self.matte_coverage_text,
+            "confidence": self.review.confidence_text if self.review else "",
+            "doubts": self.review.doubts_text if self.review else "",
+            "other_confidence": self.other.confidence_text if self.other else "",
+            "box": box,
+            "model": self.model,
+            "options": self.options,
+        }
         return {name: text for name, text in texts.items() if text}
 
 

@@ -15,11 +15,11 @@ from watcher.core.errors import ConfigurationError
 _SMOKE_TEST = [sys.executable, "-m", "inference.models.smoke_test"]
 
 
-def require_usable(entry: ModelEntry) -> None:
+def require_usable(entry: ModelEntry, flag: str = "--model") -> None:
     """Raise ConfigurationError for a third-party model that cannot be loaded."""
     problem = problem_with(entry) if entry.contract else ""
     if problem:
-        raise ConfigurationError(f"--model: {problem}")
+        raise ConfigurationError(f"{flag}: {problem}")
 
 
 def problem_with(entry: ModelEntry, *, run: bool = False) -> str:

@@ -84,6 +84,12 @@ def read_source_key(read: Callable[[int, int], bytes], size: int) -> str | None:
     return read_output_text(_text_of(read, size)).source_key
 
 
+def read_texts(read: Callable[[int, int], bytes], size: int) -> dict[str, str]:
+    """Everything that a file of `size` bytes records, by name; `read(offset, length)` returns a part of it."""
+    text = _text_of(read, size)
+    return {name.removeprefix(KEYWORD): value for name, value in text.items() if name.startswith(KEYWORD)}
+
+
 def _text_of(read: Callable[[int, int], bytes], size: int) -> dict[str, str]:
     """The text of a file of any format, from its ends."""
     head = read(0, min(TEXT_BYTES, size)) if size else b""

@@ -70,6 +70,10 @@ def log_image(device: str, report: ImageReport, trace_id: str = "") -> None:
     written = [output.key for output in report.outputs if output.written]
     if written not in ([], [report.output]):
         fields["outputs"] = written
+    if report.confidence is not None:
+        fields |= {"confidence": report.confidence, "doubts": report.doubts, "model": report.model}
+    if report.other_confidence is not None:
+        fields["other_confidence"] = report.other_confidence
     if trace_id:
         fields["trace_id"] = trace_id
     if report.reason:

@@ -110,6 +110,8 @@ def _attributes(device: str, report: TracedReport) -> dict[str, str | int | floa
     else:
         attributes |= {"outcome": report.outcome, "output": _valid_text(report.output), "bytes_in": report.bytes_in}
         attributes |= {"bytes_out": report.bytes_out, "pixels": report.pixels, "coverage": report.coverage}
+        if report.confidence is not None:
+            attributes |= {"confidence": report.confidence, "model": report.model}
     if isinstance(report, ImageReport) and report.reason:
         attributes |= {"reason": report.reason, "stage": report.stage}
     if isinstance(report, ImageReport) and len(report.outputs) > 1:

@@ -182,7 +182,8 @@ class ImagePath:
             del data
             with self.engine.core_lock, timer.timed("encode"):
                 encoded = self.outputs.encode(plans, cutout, carried)
-            timer.coverage = cutout.coverage
+            timer.coverage, timer.review, timer.other = cutout.coverage, cutout.review, cutout.other
+            timer.by_strong, timer.model = cutout.by_strong, self.outputs.model_of(cutout)
             del cutout, carried
         with timer.timed("put"):
             return self._put(encoded, outdated, timer)
@@ -314,6 +315,11 @@ class ImagePath:
             bytes_out=timer.bytes_out,
             pixels=timer.pixels,
             coverage=round(timer.coverage, 4),
+            confidence=round(timer.review.confidence, 4) if timer.review else None,
+            doubts=list(timer.review.doubts) if timer.review else [],
+            model=timer.model,
+            other_confidence=round(timer.other.confidence, 4) if timer.other else None,
+            by_strong=timer.by_strong,
             stage=timer.stage,
             **timer.times(),
         )

@@ -49,12 +49,18 @@ class OutputMaker:
     png_level: int
     model: str
     """The model, as outputs record it."""
+    strong: str = ""
+    """The strong model of a cascade, as outputs record it."""
 
     @classmethod
-    def of(cls, settings: Settings, recipe: Recipe, model: ModelEntry) -> OutputMaker:
+    def of(cls, settings: Settings, recipe: Recipe, model: ModelEntry, strong: ModelEntry | None = None) -> OutputMaker:
         """The maker of the outputs that the settings ask for."""
         specs = [output.spec for output in settings.outputs]
-        return cls(recipe, specs, settings.png_level, f"{model.title} {model.digest[:12]}")
+        return cls(recipe, specs, settings.png_level, recorded_model(model), recorded_model(strong) if strong else "")
+
+    def model_of(self, cutout: Cutout) -> str:
+        """The model that made a cut-out, as outputs record it."""
+        return self.strong if cutout.by_strong else self.model
 
     def plan(self, ref: ImageRef) -> list[PlannedOutput]:
         """The outputs of an image."""
@@ -78,7 +84,7 @@ class OutputMaker:
 
         def facts_of(box: Box | None) -> Facts:
             corners = (box.left, box.top, box.right, box.bottom) if box else None
-            return Facts(cutout.coverage, corners, self.model, options)
+            return Facts(cutout.coverage, corners, self.model_of(cutout), options, cutout.review, cutout.other)
 
         composed = compose(
             cutout,
@@ -96,6 +102,11 @@ class OutputMaker:
             options["output"] = {**plan.spec.changes(), "background": plan.spec.background_path.name}
         text = json.dumps(options, sort_keys=True, separators=(",", ":"))
         return text if len(text) <= _LONGEST_OPTIONS else ""
+
+
+def recorded_model(model: ModelEntry) -> str:
+    """A model as outputs record it: its name and the start of its digest."""
+    return f"{model.title} {model.digest[:12]}"
 
 
 def pixels_in_memory(plans: Iterable[PlannedOutput], width: int, height: int) -> int:

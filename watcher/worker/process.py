@@ -15,17 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO, TypeAlias
+from typing import TYPE_CHECKING, TextIO
 
 import psutil
 import structlog
 
-from inference import fake_engine
-from inference.engine_options import EngineOptions
 from inference.errors import ModelError
-from inference.fake_engine import FakeEngine
-from inference.models import open_model
-from inference.models.registry import verify
 from inference.picture import BatchStats
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
@@ -49,15 +44,13 @@ from watcher.telemetry.logs import configure
 from watcher.wiring import Wiring
 from watcher.worker.after_success import success_action
 from watcher.worker.crash_markers import CrashMarkers
+from watcher.worker.engines import open_engine
 from watcher.worker.image_path import ImagePath, PixelBudget
 from watcher.worker.loop import WorkerLoop
 from watcher.worker.output_maker import OutputMaker
 
 if TYPE_CHECKING:
-    from inference.engine import Engine
-    from inference.models.entry import ModelEntry
-
-    AnyEngine: TypeAlias = Engine | FakeEngine
+    from watcher.worker.engines import AnyEngine
 
 log = structlog.get_logger(__name__)
 
@@ -89,20 +82,11 @@ class Reporter:
                 os._exit(ExitCode.FINISHED)
 
 
-def open_engine(options: EngineOptions, model: ModelEntry, on_batch: Callable[[BatchStats], None]) -> AnyEngine:
-    """Open the engine for a model, and load torch only if it needs that. Raises ModelError."""
-    if fake_engine.is_enough(model, options.device):
-        return FakeEngine(options, model, on_batch)
-    from inference.engine import Engine
-
-    return Engine(options, model=open_model(model), on_batch=on_batch)
-
-
 def default_capacity(engine: AnyEngine) -> int:
     """Images in flight so that the next batch is decoded and the last one encoded while the device works."""
     if engine.options.device == "cpu":
-        return engine.batch_limit + 2
-    enough = 2 * engine.batch_limit + 2
+        return engine.places + 2
+    enough = 2 * engine.places + 2
     return enough if engine.options.batch else min(MAX_IN_FLIGHT, enough)
 
 
@@ -122,7 +106,7 @@ def make_path(wiring: Wiring, engine: AnyEngine, queue: Queue, counts: Counts, r
         engine,
         PixelBudget(int(settings.megapixels_in_flight * 1e6)),
         CrashMarkers(sink),
-        OutputMaker.of(settings, wiring.recipe, wiring.model),
+        OutputMaker.of(settings, wiring.recipe, wiring.model, wiring.strong),
         settings,
         report,
         on_success=success_action(settings.after, source),
@@ -217,27 +201,15 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
 
     if start.device.startswith("cuda"):
         sys.setswitchinterval(SWITCH_INTERVAL)
-    options = EngineOptions(
-        start.device,
-        model.name,
-        batch=settings.batch,
-        max_wait=settings.max_wait_ms / 1000,
-        threads=start.threads,
-        codecs=start.codecs,
-        sharing=start.sharing,
-        pixels_in_flight=int(settings.megapixels_in_flight * 1e6),
-        cuda_graphs=settings.cuda_graphs == "auto",
-    )
     try:
-        verify(model)
-        engine = open_engine(options, model, on_batch)
+        engine = open_engine(start, on_batch)
         warmup_seconds = engine.start()
     except ModelError as error:
         log.error("model_unusable", problem=str(error))
         return ExitCode.CONFIGURATION
     log_slowdowns(engine)
     capacity, counts = settings.images_in_flight or default_capacity(engine), Counts()
-    wiring = Wiring(settings, model, start.conditional_writes).for_threads(capacity)
+    wiring = Wiring(settings, model, start.conditional_writes, strong=start.strong).for_threads(capacity)
     queue = wiring.open_queue(counts, capacity=capacity)
     path = make_path(wiring, engine, queue, counts, report)
     loop = WorkerLoop(start.owner, path, queue, capacity, report)
@@ -249,7 +221,7 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
         ReadyReport(
             device=start.device,
             device_name=engine.device_name,
-            model=model.name,
+            model=model.name if start.strong is None else f"{model.name}, {start.strong.name}",
             warmup_seconds=round(warmup_seconds, 3),
             uuid=engine.uuid,
         )

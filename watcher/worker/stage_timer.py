@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self, TypedDict
 
+from inference.review.doubts import Review
 from watcher.protocol import OutputReport
 
 
@@ -62,6 +63,10 @@ class StageTimer:
         """The last stage that was entered."""
         self.bytes_in = self.bytes_out = self.pixels = 0
         self.coverage = 0.0
+        self.model = ""
+        self.review: Review | None = None
+        self.other: Review | None = None
+        self.by_strong = False
         self.outputs: list[OutputReport] = []
         """What was written."""
 

@@ -116,6 +116,26 @@ FAILURES = Row(
             runbook="AlphadropEmptyMattes",
         ),
         Panel(
+            "Unsure cut-outs",
+            "Share of outputs whose matte has a confidence below 0.5, which `alphadrop review` lists first, and of "
+            "those that the strong model of a cascade saw, too.",
+            "percentunit",
+            (
+                Query(
+                    'sum(rate(alphadrop_confidence_ratio_bucket{le="0.5"}[$__rate_interval]))'
+                    " / sum(rate(alphadrop_confidence_ratio_count[$__rate_interval]))",
+                    "confidence below 0.5",
+                ),
+                Query(
+                    'sum(rate(alphadrop_images_by_model_total{model=~"fast_kept|strong"}[$__rate_interval]))'
+                    " / sum(rate(alphadrop_images_by_model_total[$__rate_interval]))",
+                    "seen by the strong model",
+                ),
+            ),
+            min=0,
+            max=1,
+        ),
+        Panel(
             "Lease extensions",
             "Extensions of messages' leases per second. lost: another worker processes the message as well.",
             "suffix: /s",

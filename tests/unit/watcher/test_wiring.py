@@ -163,5 +163,18 @@ def test_a_job_depends_on_the_settings_that_are_marked_as_deciding_the_output_an
     assert (other.recipe.job(ref) != WIRING.recipe.job(ref)) == (name in OUTPUT_SETTINGS)
 
 
+CASCADE_VALUES = {"strong": "fake:side=256", "strong_below": 0.3, "strong_share": 0.1, "canvas": 192}
+
+
+@pytest.mark.parametrize("name", CASCADE_VALUES)
+def test_in_a_cascade_a_job_depends_on_both_models_and_on_the_rule(name: str) -> None:
+    ref, cascade = ImageRef("a b.jpg", "etag", 5), SETTINGS.model_dump() | {"strong": "fake"}
+    one, other = (
+        Wiring.of(Settings.model_validate(values)) for values in (cascade, cascade | {name: CASCADE_VALUES[name]})
+    )
+    assert len({wiring.recipe.job(ref).id for wiring in (WIRING, one, other)}) == 3
+
+
 def test_every_setting_that_decides_the_output_is_tried() -> None:
-    assert set(OUTPUT_SETTINGS) - set(OTHER_VALUES) == {"model_contract"}, "which needs a third-party model's file"
+    untried = set(OUTPUT_SETTINGS) - set(OTHER_VALUES) - set(CASCADE_VALUES)
+    assert untried == {"model_contract", "strong_contract"}, "which need a third-party model's file"

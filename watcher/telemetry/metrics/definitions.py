@@ -28,6 +28,8 @@ BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
 COVERAGE = (EMPTY, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1)
 """Narrow at both ends, since mattes that are empty or full are the ones that are wrong."""
 
+CONFIDENCES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
+
 _DEVICE: dict[str, Sequence[str]] = {DEVICE: ()}
 _STAGES = (*STAGES, OTHER)
 _FAILURES = dict.fromkeys(
@@ -153,6 +155,24 @@ MATTE_COVERAGE = Metric(
     "If more and more outputs are at either end, the model finds no object or takes everything for the object. "
     "Outputs in the first bucket are logged with `empty`.",
     buckets=COVERAGE,
+)
+CONFIDENCE = Metric(
+    Histogram,
+    "confidence_ratio",
+    "Confidence of the mattes of the outputs.",
+    "The share below a bound is the work for `alphadrop review`. If it grows, the pictures have changed, or the model "
+    "does not suit them.",
+    buckets=CONFIDENCES,
+)
+IMAGES_BY_MODEL = Metric(
+    Counter,
+    "images_by_model",
+    "Images whose outputs were written, by the model of a cascade that cut them out.",
+    "`fast`: only the fast model ran. `fast_kept`: both ran, and the fast one's matte was the surer. The share of "
+    "`fast_kept` and `strong` is what `--strong-share` or `--strong-below` comes to. Without `--strong`, all are "
+    "`fast`.",
+    {"model": labels.CASCADE_MODELS},
+    unit="images",
 )
 
 # Latency.
@@ -509,6 +529,8 @@ SECTIONS: Mapping[str, tuple[Metric[Any], ...]] = {
         DECODED_PIXELS,
         WRITTEN_PIXELS,
         MATTE_COVERAGE,
+        CONFIDENCE,
+        IMAGES_BY_MODEL,
     ),
     "Latency": (STAGE_DURATION, IMAGE_DURATION, IMAGES_IN_FLIGHT),
     "Queue": (

@@ -31,3 +31,4 @@ PARTS = ("queue", "source", "source_folders", "events", "reconcile", "workers", 
 """The parts of the daemon that may not be ready, as /readyz names them."""
 MEMORY = ("total", "used", "process", "allocated", "reserved", "peak")
 """Kinds of device memory: see `inference.device.hardware.device_memory`."""
+CASCADE_MODELS = ("fast", "fast_kept", "strong")

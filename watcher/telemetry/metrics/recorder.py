@@ -218,6 +218,9 @@ class _Images:
             metrics.increment(definitions.OUTPUTS_WRITTEN, output.name, by=output.written)
         metrics.increment(definitions.WRITTEN_PIXELS, by=report.pixels)
         metrics.observe(definitions.MATTE_COVERAGE, report.coverage)
+        if report.confidence is not None:
+            metrics.observe(definitions.CONFIDENCE, report.confidence)
+            metrics.increment(definitions.IMAGES_BY_MODEL, _cascade_model(report))
         metrics.set(definitions.LAST_OUTPUT, self._clock())
 
     def requeued(self, report: UnavailableReport) -> None:
@@ -308,6 +311,12 @@ _GPU = {
     "temperature": definitions.DEVICE_TEMPERATURE,
 }
 """The metrics of a heartbeat's GPU readings; see `inference.device.nvml`."""
+
+
+def _cascade_model(report: ImageReport) -> str:
+    if report.by_strong:
+        return "strong"
+    return "fast" if report.other_confidence is None else "fast_kept"
 
 
 def _known(label: str, listed: Iterable[str]) -> str:

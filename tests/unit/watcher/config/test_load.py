@@ -209,3 +209,16 @@ def test_an_unknown_variable_is_found_unless_kubernetes_sets_it() -> None:
 def test_a_password_of_the_wrong_type_is_not_shown(tmp_path: Path, line: str) -> None:
     (tmp_path / "alphadrop.toml").write_text(f"{line}\n", "utf-8")
     assert "s3cr3t" not in complaint() and "must be a string" in complaint()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--strong-share", "0.2"], "--strong-share needs --strong"),
+        (["--strong", "fake", "--strong-share", "0.2", "--strong-below", "0.5"], "exclude each other"),
+        (["--strong", "fake", "--strong-below", "1.5"], "--strong-below: must be less than or equal to 1"),
+    ],
+)
+def test_the_settings_of_a_cascade_must_agree(words: list[str], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        load_settings(["photos", "cutouts", *words], environ={})

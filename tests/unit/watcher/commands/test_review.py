@@ -1,0 +1,135 @@
+"""`alphadrop review` on a folder: what is listed, drawn and decided."""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.codec import encode
+from inference.picture import Cutout
+from inference.review.doubts import Doubt, Review
+from watcher.cli import build_parser
+from watcher.commands.review.command import choose, review
+from watcher.commands.review.items import list_items
+from watcher.core.errors import ConfigurationError
+from watcher.core.jobs import Facts, ImageRef, Output
+from watcher.stores.decisions import Decision, Verdict, read_decisions, write_decision
+from watcher.stores.local import LocalStore
+from watcher.stores.output_metadata import output_text
+from watcher.testing import MemoryStore
+
+REVIEWS = {
+    "a/sure.jpg": Review(0.97),
+    "b.jpg": Review(0.31, (Doubt.UNDECIDED, Doubt.TOUCHES_FRAME)),
+    "c.jpg": Review(0.72, (Doubt.LOW_CONTRAST,)),
+}
+
+
+def write_output(sink: LocalStore, key: str, found: Review | None, job: str = "1" * 64) -> None:
+    output = Output(job, ImageRef(key, "v", 1), key.replace(".jpg", ".png"))
+    facts = Facts(0.5, model="nano 0123456789ab", review=found)
+    cutout = Cutout(np.full((20, 30, 4), 200, np.uint8))
+    sink.put(output, encode(cutout, text=output_text(output, facts)), None, facts)
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> LocalStore:
+    (tmp_path / "sink").mkdir()
+    store = LocalStore(tmp_path / "sink")
+    for key, found in REVIEWS.items():
+        write_output(store, key, found)
+    write_output(store, "old.jpg", None)
+    (tmp_path / "sink" / "note.txt").write_text("not an output")
+    return store
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    return build_parser().parse_args(["review", *words])
+
+
+def run(sink: LocalStore, *words: str) -> int:
+    return int(review(arguments(sink.root, *words)))
+
+
+def test_the_least_sure_image_comes_first(sink: LocalStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(sink) == 0
+    said = capsys.readouterr().out
+    assert said.index("0.31") < said.index("0.72") < said.index("0.97")
+    assert "undecided, touches frame" in said
+    assert "3 of 3 images" in said and "1 outputs record no confidence" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (("--below", "0.5"), ["b.jpg"]),
+        (("--above", "0.72"), ["c.jpg", "a/sure.jpg"]),
+        (("--pattern", "a/*"), ["a/sure.jpg"]),
+        (("--doubt", "low_contrast"), ["c.jpg"]),
+    ],
+)
+def test_images_are_chosen(sink: LocalStore, words: tuple[str, ...], keys: list[str]) -> None:
+    assert [item.key for item in choose(list_items(sink).items, arguments("sink", *words))] == keys
+
+
+def test_a_table_and_a_sheet_are_written(sink: LocalStore, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (30, 20), "red").save(photos / "b.jpg")
+    files = [str(tmp_path / "out" / name) for name in ("review.csv", "review.png")]
+    run(sink, "--source", str(photos), "--limit", "2", "--csv", files[0], "--sheet", files[1])
+    with open(files[0], newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["b.jpg", "c.jpg", "a/sure.jpg"]
+    assert rows[0]["doubts"] == "undecided,touches_frame" and rows[0]["model"] == "nano 0123456789ab"
+    sheet = np.asarray(Image.open(files[1]).convert("RGB")).reshape(-1, 3)
+    assert (abs(sheet.astype(int) - (254, 0, 0)).max(1) < 5).mean() > 0.03, "the sheet does not show the picture"
+
+
+def test_a_decision_takes_an_image_off_the_list_until_it_is_made_anew(sink: LocalStore) -> None:
+    run(sink, "--accept", "--above", "0.9")
+    run(sink, "--reject", "--pattern", "b.jpg")
+    found = {decision.key: decision.verdict for decision in read_decisions(sink)}
+    assert found == {"a/sure.jpg": Verdict.ACCEPTED, "b.jpg": Verdict.REJECTED}
+    assert json.loads((Path(sink.root) / "_alphadrop/review/b.jpg.json").read_text())["confidence"] == 0.31
+    assert [item.key for item in choose(list_items(sink).items, arguments("sink"))] == ["c.jpg"]
+    assert len(choose(list_items(sink).items, arguments("sink", "--all"))) == 3
+    write_output(sink, "b.jpg", Review(0.4), job="2" * 64)
+    assert [item.key for item in choose(list_items(sink).items, arguments("sink"))] == ["b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("action", ["--accept", "--reject", "--redo"])
+def test_a_decision_about_everything_must_be_meant(sink: LocalStore, action: str) -> None:
+    with pytest.raises(ConfigurationError, match="--pattern"):
+        run(sink, action)
+    assert not list(read_decisions(sink))
+
+
+def test_a_redo_needs_the_images(sink: LocalStore) -> None:
+    with pytest.raises(ConfigurationError, match="--source"):
+        run(sink, "--redo", "--below", "0.5")
+
+
+def test_a_redo_replaces_an_output_under_its_id(sink: LocalStore, tmp_path: Path) -> None:
+    """Given two unsure images, of which one is left, when they are made again, then the daemon has nothing to do."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (30, 20), "white").save(photos / "b.jpg")
+    before = sink.output_info("b.png")
+    assert run(sink, "--redo", "--source", str(photos), "--model", "fake", "--devices", "cpu", "--below", "0.8") == 3
+    after = {item.key: item for item in list_items(sink).items}
+    assert sink.output_info("b.png") == before
+    assert after["b.jpg"].model.startswith("fake ") and after["b.jpg"].decided == "redone"
+    assert after["c.jpg"].decision is None
+
+
+def test_decisions_are_kept_in_any_store() -> None:
+    store = MemoryStore()
+    decision = Decision("x y/ü.jpg", "1" * 64, Verdict.REJECTED, 0.25, "2026-11-28T22:00:00+00:00")
+    write_decision(store, decision)
+    store.put_record("_alphadrop/review/broken.json", b"{")
+    assert list(read_decisions(store)) == [decision]

@@ -1,0 +1,1 @@
+"""`alphadrop review`: the cut-outs that need a person, worst first."""
