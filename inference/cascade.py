@@ -18,7 +18,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol, Self
 
-from inference.device.thread import DeviceStats, set_error, set_result
+from inference.device.stats import DeviceStats
+from inference.device.thread import set_error, set_result
 from inference.engine import Engine
 from inference.errors import PictureTooLargeForDevice
 from inference.picture import Cutout, Picture
