@@ -35,7 +35,7 @@ def review(args: argparse.Namespace) -> ExitCode:
     settings = _settings(args)
     wiring = Wiring.of(settings)
     sink = open_store(wiring.sink, wiring.sink_s3, Counts())
-    source = wiring.open_source(Counts()) if args.source else None
+    source = wiring.open_source(Counts()) if args.images else None
     listing = list_items(sink)
     chosen = choose(listing.items, args)
     if args.accept or args.reject:
@@ -134,14 +134,14 @@ def _redo(settings: Settings, items: Sequence[Item], source: Store | None, sink:
 def _settings(args: argparse.Namespace) -> Settings:
     """The settings, of which the source is optional here."""
     given = argparse.Namespace(**{name: value for name, value in vars(args).items() if name != "source"})
-    given.source = args.source or "."
+    given.source = args.images or "."
     return load_settings(given)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_arguments(parser, "sink", Group.S3, *OUTPUT_SETTINGS, "devices", "threads", "model_source", "offline")
     parser.add_argument(
-        "--source", metavar="SOURCE", help="where the images are: for pictures on the sheet, and --redo"
+        "--source", dest="images", metavar="SOURCE", help="where the images are: for pictures on the sheet, and --redo"
     )
     parser.add_argument("--limit", type=int, default=SHOWN, metavar="N", help=f"images to list (default: {SHOWN})")
     parser.add_argument("--pattern", metavar="GLOB", help="only images whose key matches; * matches slashes too")
