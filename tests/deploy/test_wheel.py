@@ -18,6 +18,7 @@ LEFT_OUT = (
     "inference/corpus/",
     "inference/training/",
     "inference/evaluation/held_out.py",
+    "inference/evaluation/confidence/",
     "inference/evaluation/real.py",
     "inference/evaluation/side_by_side.py",
 )
