@@ -64,7 +64,7 @@ class Workspace:
         return self.podman.run("--entrypoint=python3", image, "-c", program)
 
     def cutout(self, least: float = 0.1) -> str:
-        """Check the cut-out, of which at least that share is clear and solid, and describe it. Raises ImageFailed."""
+        """Check the cut-out, at least that share of it clear and solid, and describe it. Raises ImageFailed."""
         path = self.cutouts / PHOTO.replace(".jpg", ".png")
         with Image.open(path) as picture:
             picture.load()
