@@ -34,7 +34,7 @@ def models(args: argparse.Namespace) -> ExitCode:
 
 
 def pull(args: argparse.Namespace) -> ExitCode:
-    """Fetch models by name, or check the files that are there; without a name, the model of the settings."""
+    """Fetch models by name, or check the files that are there; without a name, the models of the settings."""
     settings = load_settings(args, need_source_and_sink=False)
     on_terminal = settings.log_level == "info" and sys.stderr.isatty()  # which has a bar instead
     configure(settings.log_format, "warning" if on_terminal else settings.log_level)
@@ -45,7 +45,7 @@ def pull(args: argparse.Namespace) -> ExitCode:
             f"{unknown[0]} is not a known model: use one of {', '.join(KNOWN)}. A model of your own needs no pull: "
             "give --model its path."
         )
-    for name in args.names or [settings.model]:
+    for name in args.names or filter(None, (settings.model, settings.strong)):
         if known := KNOWN.get(name):
             path = download(known, settings)
             print(f"{name}: {path}, {known.megabytes}, SHA-256 {known.sha256}")

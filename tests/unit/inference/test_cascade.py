@@ -12,7 +12,8 @@ from inference import Engine, EngineOptions, Picture
 from inference.cascade import RECENT, Cascade, Router, Share, below, surer
 from inference.engine import SharedDevice
 from inference.errors import DeviceLost, EngineClosed
-from inference.models.fake import FakeModel, FakeOptions
+from inference.models.fake import FakeModel
+from inference.models.fake_options import FakeOptions
 from inference.picture import Cutout
 from inference.review.doubts import Review
 
