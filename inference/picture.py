@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.review.doubts import Review
+from inference.review.doubts import Doubt, Review
 
 Trigger = Literal["full", "idle", "timeout", "closed"]
 """Why a batch was closed: it had reached a limit; no further picture was announced; an announced one did not arrive
@@ -27,6 +27,8 @@ class Picture:
     pixels: NDArray[np.uint8] = field(repr=False)
     rgba: NDArray[np.uint8] | None = field(default=None, repr=False)
     """The same with its own straight alpha, H x W x 4 uint8; None if the file has no transparent pixel."""
+    truncated: bool = False
+    """Whether the file is truncated or damaged, so that a part of the pixels is what its decoder filled in."""
 
     @property
     def width(self) -> int:
@@ -102,6 +104,10 @@ class Cutout:
         product = pixels[..., 3].astype(np.uint16) * own
         pixels[..., 3] = (product + 127) // 255
         return replace(self, pixels=pixels)
+
+    def doubted(self, doubt: Doubt) -> "Cutout":
+        """Add a doubt to the review, if there is one."""
+        return replace(self, review=self.review.with_doubt(doubt)) if self.review else self
 
     @cached_property
     def coverage(self) -> float:

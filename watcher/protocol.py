@@ -179,6 +179,8 @@ class ImageReport(Message):
     """Mean alpha of the cut-out, 0..1."""
     confidence: float | None = None
     """Of its matte, 0..1; None where no model made it."""
+    truncated: bool = False
+    """Whether a part of the image's file is missing or damaged, and was filled in."""
     doubts: list[str] = []
     """Why its matte may be wrong; see `inference.review.doubts`."""
     model: str = ""

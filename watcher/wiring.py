@@ -17,7 +17,7 @@ from inference.review.calibration import calibration_digest
 from watcher.aws.clients import AwsOptions
 from watcher.config.outputs import OutputSettings
 from watcher.config.preflight import key_inside, moved_to
-from watcher.config.settings import DecidesOutput, Settings, settings_that_decide
+from watcher.config.settings import DecidesOutput, Settings, changed_settings, settings_that_decide
 from watcher.config.validators import place_uri
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
@@ -100,6 +100,7 @@ class Wiring:
     def recipe(self) -> Recipe:
         """All that decides an output besides the image."""
         own = {name: getattr(self.settings, name) for name in settings_that_decide(DecidesOutput.CUTOUT)}
+        own |= changed_settings(self.settings, DecidesOutput.CHANGED_CUTOUT)
         options = {"pipeline": PIPELINE, **self.model.options, **own, **self._cascade}
         outputs = tuple(_output_recipe(output, self.settings.png_level) for output in self.settings.outputs)
         return Recipe(self.source, self.model.digest, options, outputs)

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -33,6 +33,7 @@ from inference.codec.header import (
 from inference.codec.heif_boxes import Crop, PrimaryItem, primary_item
 from inference.codec.png_chunks import png_size, read_chunks
 from inference.codec.tiff import seek_main_page, unsupported_variant
+from inference.codec.truncated import complete
 from inference.errors import PictureError, PictureTooLarge, TruncatedPicture, UnsupportedPicture
 from inference.picture import Picture
 
@@ -110,23 +111,47 @@ def reader_of(format: str) -> Callable[[io.BytesIO], ImageFile]:
     return opened
 
 
-def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS, keep_truncated: bool = False) -> Picture:
     """Decode the first frame, apply the EXIF orientation, convert colours to sRGB, and flatten transparency on white.
 
     The picture also keeps its own alpha, if the file has any.
-    The size in the header is checked against `max_pixels` before any pixel is decoded. Raises a PictureError for any
-    bytes that are not such a picture; only MemoryError passes through, because it says nothing about the picture.
+    The size in the header is checked against `max_pixels` before any pixel is decoded. With `keep_truncated`, a
+    truncated or damaged JPEG, PNG or uncompressed TIFF is decoded as far as possible, and marked as truncated. Raises a
+    PictureError for any bytes that are not such a picture; only MemoryError passes through, because it says nothing
+    about the picture.
     """
     content = bytes(data)
     format = identify(content)
+    try:
+        with _decoder_errors(format, content):
+            return _decode(format, content, max_pixels, strict=True)
+    except TruncatedPicture:
+        if not keep_truncated:
+            raise
     with _decoder_errors(format, content):
-        source = open_picture(format, content, max_pixels)
-        image, icc = source.image, source.profile()
-        pixels = _jpeg_pixels(image, content, icc) if format == "JPEG" else to_srgb(image, icc)
-        # After loading: Pillow applies the orientation of some formats itself, and then removes the tag.
-        orientation = orientation_of(image)
-        rgba = None if pixels.rgba is None else upright(pixels.rgba, source.crop, orientation)
-        return Picture(upright(pixels.rgb, source.crop, orientation), rgba)
+        return _decode_part(format, content, max_pixels)
+
+
+def _decode(format: str, content: bytes, max_pixels: int, *, strict: bool) -> Picture:
+    source = open_picture(format, content, max_pixels)
+    image, icc = source.image, source.profile()
+    pixels = _jpeg_pixels(image, content, icc, strict) if format == "JPEG" else to_srgb(image, icc)
+    # After loading: Pillow applies the orientation of some formats itself, and then removes the tag.
+    orientation = orientation_of(image)
+    rgba = None if pixels.rgba is None else upright(pixels.rgba, source.crop, orientation)
+    return Picture(upright(pixels.rgb, source.crop, orientation), rgba)
+
+
+def _decode_part(format: str, content: bytes, max_pixels: int) -> Picture:
+    """Decode what a truncated file has. Raises TruncatedPicture if that is nothing, or a single colour."""
+    _check_size(*_size(format, content), max_pixels)
+    completed = complete(format, content)
+    picture = _decode(format, completed, max_pixels, strict=False) if completed else None
+    if picture is None or (picture.pixels == picture.pixels[0, 0]).all():
+        raise TruncatedPicture(
+            f"the {format} data is truncated or damaged, and nothing of the picture can be kept; upload the file again"
+        )
+    return replace(picture, truncated=True)
 
 
 def upright(pixels: NDArray[np.uint8], crop: Crop | None, orientation: int) -> NDArray[np.uint8]:
@@ -220,9 +245,9 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None) -> Pixels:
+def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None, strict: bool) -> Pixels:
     """Decode to sRGB: by simplejpeg if the picture is RGB or grey, else by Pillow (CMYK, YCCK)."""
-    fast = _fast_jpeg(content, _FAST_JPEG[image.mode]) if image.mode in _FAST_JPEG else None
+    fast = _fast_jpeg(content, _FAST_JPEG[image.mode], strict) if image.mode in _FAST_JPEG else None
     if fast is None:
         return to_srgb(image, icc)
     if image.mode == "RGB" and is_srgb(icc, "RGB"):
@@ -230,10 +255,13 @@ def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None) -> Pixels:
     return to_srgb(Image.fromarray(fast if image.mode == "RGB" else fast[..., 0]), icc)
 
 
-def _fast_jpeg(content: bytes, space: str) -> NDArray[np.uint8] | None:
-    """Decode to H x W x C; None for what only Pillow accepts: unusual subsampling, harmless stray bytes."""
+def _fast_jpeg(content: bytes, space: str, strict: bool) -> NDArray[np.uint8] | None:
+    """Decode to H x W x C; None for what only Pillow accepts: unusual subsampling, harmless stray bytes.
+
+    Unless `strict`, missing pixels are grey.
+    """
     try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, space, strict=True)
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, space, strict=strict)
         return pixels
     except ValueError as error:
         if any(word in str(error).lower() for word in _JPEG_DAMAGE):

@@ -155,17 +155,17 @@ def require_end(format: str, data: bytes) -> None:
 def require_few_scans(data: bytes) -> None:
     """Raise UnsupportedPicture for a JPEG with too many scans, which would occupy a core for hours."""
     # Within scans 0xFF is always escaped; in segments between them, the count can only be too high.
-    scans = sum(1 for _ in islice(_SCAN.finditer(data, _first_scan(data)), MAX_SCANS + 1))
+    scans = sum(1 for _ in islice(_SCAN.finditer(data, first_scan(data)), MAX_SCANS + 1))
     if scans > MAX_SCANS:
         raise UnsupportedPicture(f"a JPEG of more than {MAX_SCANS} scans is not supported; save it again")
 
 
 def _jpeg_has_end(data: bytes) -> bool:
     # An embedded thumbnail has its own end marker, so only what follows the first scan counts.
-    return data.rfind(b"\xff\xd9", _first_scan(data)) >= 0
+    return data.rfind(b"\xff\xd9", first_scan(data)) >= 0
 
 
-def _first_scan(data: bytes) -> int:
+def first_scan(data: bytes) -> int:
     """Return the offset of a JPEG's first start-of-scan marker, or of the first data that is not a marker segment."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:

@@ -59,6 +59,27 @@ def read_chunks(data: bytes) -> PngFile:
     return PngFile(_joined(data, kept), _icc(stated.get(b"iCCP")), _space(stated))
 
 
+def sound_chunks(data: bytes) -> tuple[list[bytes], list[bytes], bytes]:
+    """Return the sound chunks before the pixels, those after them, and the compressed pixels up to the first damage.
+
+    A chunk of pixels that is cut off counts, one with a wrong checksum does not.
+    """
+    before: list[bytes] = []
+    after: list[bytes] = []
+    pixels: list[bytes] = []
+    damaged = False
+    for kind, start, end in _chunks(data):
+        cut_off = end > len(data)
+        valid = not cut_off and _has_valid_checksum(data, start, end)
+        if kind == b"IDAT":
+            damaged = damaged or not (valid or cut_off)
+            if not damaged:
+                pixels.append(data[start + 8 : min(end - 4, len(data))])
+        elif valid and kind != b"IEND":
+            (after if pixels or damaged else before).append(data[start:end])
+    return before, after, b"".join(pixels)
+
+
 def described_chunks(data: bytes) -> dict[bytes, bytes]:
     """Return the payloads of a PNG's resolution (pHYs) and EXIF (eXIf), as far as they are valid."""
     found: dict[bytes, bytes] = {}

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
@@ -56,6 +56,8 @@ class DecidesOutput(StrEnum):
     """By the model that is found with it."""
     CUTOUT = "cutout"
     """As an option of the cut-out, and so of every output."""
+    CHANGED_CUTOUT = "changed_cutout"
+    """As an option of the cut-out, unless it is the default: ids from before the setting existed stay valid."""
     OUTPUT = "output"
     """By the recipe of the outputs that it concerns."""
 
@@ -201,6 +203,9 @@ class Settings(BaseSettings):
     input_alpha: Annotated[Literal["multiply", "ignore", "trust"], Group.MODEL, DecidesOutput.CUTOUT] = "multiply"
     """what to do with an image's own transparency: `multiply` it with the matte; `ignore` it, as if the image stood on
     white; `trust` it as the matte, without running the model"""
+    truncated: Annotated[Literal["reject", "keep"], Group.MODEL, DecidesOutput.CHANGED_CUTOUT] = "reject"
+    """what to do with a truncated or damaged image: `reject` it; `keep` what can be decoded of a JPEG, PNG or
+    uncompressed TIFF, with grey, black or transparent pixels for the rest, and log a warning"""
     batch: Annotated[Count, Group.MODEL] = 0
     """most images in one batch; 0 lets the device decide"""
     max_wait_ms: Annotated[Number, Field(ge=0), Group.MODEL, Placeholder("MS")] = 20
@@ -327,6 +332,12 @@ def rembg_path() -> Path:
 def settings_that_decide(*by: DecidesOutput) -> tuple[str, ...]:
     """The names of the settings that decide outputs in one of these ways."""
     return tuple(name for name, info in Settings.model_fields.items() if set(by) & _marks(info))
+
+
+def changed_settings(settings: Settings, by: DecidesOutput) -> dict[str, Any]:
+    """The settings that decide outputs in this way and differ from their defaults."""
+    values = {name: getattr(settings, name) for name in settings_that_decide(by)}
+    return {name: value for name, value in values.items() if value != Settings.model_fields[name].default}
 
 
 def _marks(info: FieldInfo) -> set[DecidesOutput]:

@@ -74,11 +74,15 @@ def log_image(device: str, report: ImageReport, trace_id: str = "") -> None:
         fields |= {"confidence": report.confidence, "doubts": report.doubts, "model": report.model}
     if report.other_confidence is not None:
         fields["other_confidence"] = report.other_confidence
+    if report.truncated:
+        fields["truncated"] = True
     if trace_id:
         fields["trace_id"] = trace_id
     if report.reason:
         log.warning("image", **fields, stage=report.stage, reason=report.reason, detail=report.detail)
     elif report.empty:
         log.warning("image", **fields, output=report.output, coverage=report.coverage, empty=True)
+    elif report.truncated:
+        log.warning("image", **fields, output=report.output, coverage=report.coverage)
     else:
         log.info("image", **fields, output=report.output, coverage=report.coverage)

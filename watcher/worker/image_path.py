@@ -18,6 +18,7 @@ from inference.codec import decode, probe
 from inference.compose import SourceMetadata
 from inference.errors import DeviceFull, PictureError
 from inference.picture import Cutout, Picture
+from inference.review.doubts import Doubt
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError, Gone, Rejected, Stale, Unavailable, WatcherError
 from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Output, Rejection
@@ -226,9 +227,10 @@ class ImagePath:
         with self.engine.announce() as submit:
             self._crash_if_told("kill", job.ref.key)
             with self.engine.core_lock, timer.timed("decode"):
-                picture = decode(data, max_pixels=self.settings.max_pixels)
+                keep = self.settings.truncated == "keep"
+                picture = decode(data, max_pixels=self.settings.max_pixels, keep_truncated=keep)
                 carried = needed_of_source(data, plans, self.settings.max_pixels)
-            timer.pixels = picture.width * picture.height
+            timer.pixels, timer.truncated = picture.width * picture.height, picture.truncated
             rgba = None if self.settings.input_alpha == "ignore" else picture.rgba
             if rgba is not None and self.settings.input_alpha == "trust":
                 return Cutout(rgba), carried
@@ -238,6 +240,8 @@ class ImagePath:
                 cutout = future.result()
             if rgba is not None:
                 cutout = cutout.multiplied(rgba)
+        if timer.truncated:
+            cutout = cutout.doubted(Doubt.TRUNCATED)
         if cutout.stats:
             timer.split("infer", "batch_wait", cutout.stats.infer_seconds)
         return cutout, carried
@@ -320,6 +324,7 @@ class ImagePath:
             model=timer.model,
             other_confidence=round(timer.other.confidence, 4) if timer.other else None,
             by_strong=timer.by_strong,
+            truncated=timer.truncated,
             stage=timer.stage,
             **timer.times(),
         )

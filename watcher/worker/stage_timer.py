@@ -66,7 +66,7 @@ class StageTimer:
         self.model = ""
         self.review: Review | None = None
         self.other: Review | None = None
-        self.by_strong = False
+        self.by_strong = self.truncated = False
         self.outputs: list[OutputReport] = []
         """What was written."""
 

@@ -145,6 +145,7 @@ OTHER_VALUES = {
     "model": "fake:side=192",
     "canvas": 192,
     "input_alpha": "trust",
+    "truncated": "keep",
     "png_level": 0,
     "preset": ["amazon-main"],
     "output": ["webp,quality=80"],
@@ -161,6 +162,12 @@ def test_a_job_depends_on_the_settings_that_are_marked_as_deciding_the_output_an
     ref = ImageRef("a b.jpg", "etag", 5)
     other = Wiring.of(Settings.model_validate(SETTINGS.model_dump() | {name: OTHER_VALUES[name]}))
     assert (other.recipe.job(ref) != WIRING.recipe.job(ref)) == (name in OUTPUT_SETTINGS)
+
+
+def test_a_setting_that_came_later_changes_no_id_while_it_has_its_default() -> None:
+    assert "truncated" not in WIRING.recipe.options
+    kept = Wiring.of(SETTINGS.model_copy(update={"truncated": "keep"}))
+    assert kept.recipe.options["truncated"] == "keep"
 
 
 CASCADE_VALUES = {"strong": "fake:side=256", "strong_below": 0.3, "strong_share": 0.1, "canvas": 192}

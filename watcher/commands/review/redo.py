@@ -10,6 +10,7 @@ from inference.codec import decode
 from inference.errors import PictureError
 from inference.models.entry import ModelEntry
 from inference.picture import Cutout
+from inference.review.doubts import Doubt
 from watcher.commands.evaluate import LeftOut, open_engine
 from watcher.commands.review.items import Item, texts_of
 from watcher.config.settings import Settings
@@ -38,10 +39,13 @@ def redo(
                 if ref is None:
                     raise Gone(f"{item.key} is not in the source")
                 data = source.read(ref)
-                picture = decode(data, max_pixels=settings.max_pixels)
+                keep = settings.truncated == "keep"
+                picture = decode(data, max_pixels=settings.max_pixels, keep_truncated=keep)
                 cutout = engine.submit(picture).result()
                 if picture.rgba is not None and settings.input_alpha != "ignore":
                     cutout = cutout.multiplied(picture.rgba)
+                if picture.truncated:
+                    cutout = cutout.doubted(Doubt.TRUNCATED)
                 _put(maker, sink, ref, data, cutout, settings.max_pixels)
             except (PictureError, Gone, Stale, Rejected, Conflict) as error:
                 left_out(item.key, str(error))

@@ -40,7 +40,7 @@ def _picture(store: Store, key: str) -> Image.Image:
     """The picture at a key, small; an empty one where there is none that can be read."""
     try:
         ref = store.stat(key)
-        picture = decode(store.read(ref), max_pixels=MAX_PIXELS) if ref else None
+        picture = decode(store.read(ref), max_pixels=MAX_PIXELS, keep_truncated=True) if ref else None
     except (PictureError, Gone, Stale, Rejected):
         picture = None
     if picture is None:

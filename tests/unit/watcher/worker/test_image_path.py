@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -20,6 +20,7 @@ from inference.codec import decode, encode, read_text
 from inference.compose import OutputSpec
 from inference.errors import DeviceFull, DeviceLost, PictureTooLargeForDevice
 from inference.picture import Cutout, Picture
+from inference.review.doubts import Doubt, Review
 from tests.equipment.notes import WRITER
 from tests.equipment.pictures import cut_short, photo, png_that_claims
 from tests.equipment.support import wait_until
@@ -75,6 +76,7 @@ class Bench:
     recheck: bool = False
     notify: bool = False
     input_alpha: Literal["multiply", "ignore", "trust"] = "multiply"
+    truncated: Literal["reject", "keep"] = "reject"
 
     def given(self, data: bytes = PHOTO, key: str = KEY) -> Job:
         """Write an image to the source; returns its job."""
@@ -98,7 +100,13 @@ class Bench:
             budget,
             CrashMarkers(self.sink),
             OutputMaker(RECIPE, [OutputSpec()], 1, "model"),
-            Settings(source="in", sink="out", max_pixels=self.max_pixels, input_alpha=self.input_alpha),
+            Settings(
+                source="in",
+                sink="out",
+                max_pixels=self.max_pixels,
+                input_alpha=self.input_alpha,
+                truncated=self.truncated,
+            ),
             self.reports.append,
             on_success=self.after,
             requeue_changed=None if renewed is None else renewed.append,
@@ -360,6 +368,21 @@ def test_a_file_that_can_never_work_is_rejected_with_an_error_record(
     assert bench.sink.keys == {RECORD}
     assert (bench.report.outcome, bench.report.reason, bench.report.stage) == ("rejected", reason, stage)
     assert bench.engine.submitted == 0
+
+
+def test_a_truncated_file_is_kept_if_the_setting_says_so(bench: Bench) -> None:
+    bench.truncated = "keep"
+    sure = Review(0.9, (Doubt.TOUCHES_FRAME,))
+    bench.engine = FakeEngine(lambda picture: replace(keep_all(picture), review=sure))
+    job = bench.given(cut_short("a.jpg"))
+    assert bench.process(job).end is Outcome.WRITTEN
+    assert bench.report.truncated and bench.report.doubts == ["truncated", "touches_frame"]
+    assert read_text(bench.sink.content(only(job).key) or b"")["alphadrop:doubts"] == "truncated,touches_frame"
+
+
+def test_a_file_of_which_nothing_can_be_kept_is_still_rejected(bench: Bench) -> None:
+    bench.truncated = "keep"
+    assert rejection(bench.process(bench.given(cut_short("a.webp")))).reason == "truncated"
 
 
 def test_the_setting_limits_the_pixels(bench: Bench) -> None:
