@@ -20,7 +20,7 @@ class Doubt(StrEnum):
         member._value_, member.meaning = value, meaning
         return member
 
-    TRUNCATED = "truncated", "The image's file is truncated or damaged, and what was missing has been filled in."
+    INCOMPLETE = "incomplete", "The image's file is truncated or damaged, and what was missing has been filled in."
     EMPTY = "empty", "Next to nothing of the picture is left."
     UNDECIDED = "undecided", "Large parts of the matte are neither object nor background."
     UNSTABLE_OUTLINE = "unstable_outline", "Where the object ends depends on how much alpha counts as object."
@@ -62,8 +62,8 @@ class Review:
     def with_doubt(self, doubt: Doubt) -> Review:
         """Add a doubt as the weightiest one.
 
-        >>> Review(0.5, (Doubt.EMPTY,)).with_doubt(Doubt.TRUNCATED).doubts_text
-        'truncated,empty'
+        >>> Review(0.5, (Doubt.EMPTY,)).with_doubt(Doubt.INCOMPLETE).doubts_text
+        'incomplete,empty'
         """
         return replace(self, doubts=(doubt, *self.doubts))
 

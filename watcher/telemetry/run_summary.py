@@ -75,7 +75,7 @@ def log_image(device: str, report: ImageReport, trace_id: str = "") -> None:
     if report.other_confidence is not None:
         fields["other_confidence"] = report.other_confidence
     if report.truncated:
-        fields["truncated"] = True
+        fields["incomplete"] = True
     if trace_id:
         fields["trace_id"] = trace_id
     if report.reason:

@@ -241,7 +241,7 @@ class ImagePath:
             if rgba is not None:
                 cutout = cutout.multiplied(rgba)
         if timer.truncated:
-            cutout = cutout.doubted(Doubt.TRUNCATED)
+            cutout = cutout.doubted(Doubt.INCOMPLETE)
         if cutout.stats:
             timer.split("infer", "batch_wait", cutout.stats.infer_seconds)
         return cutout, carried

@@ -45,7 +45,7 @@ def redo(
                 if picture.rgba is not None and settings.input_alpha != "ignore":
                     cutout = cutout.multiplied(picture.rgba)
                 if picture.truncated:
-                    cutout = cutout.doubted(Doubt.TRUNCATED)
+                    cutout = cutout.doubted(Doubt.INCOMPLETE)
                 _put(maker, sink, ref, data, cutout, settings.max_pixels)
             except (PictureError, Gone, Stale, Rejected, Conflict) as error:
                 left_out(item.key, str(error))

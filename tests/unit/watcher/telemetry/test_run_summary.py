@@ -99,8 +99,8 @@ def test_an_image_that_is_not_empty_or_was_not_written_has_no_empty_field(report
 
 def test_a_truncated_image_that_was_kept_is_a_warning() -> None:
     found = line(WRITTEN.model_copy(update={"truncated": True}))
-    assert (found["log_level"], found["truncated"], found["output"]) == ("warning", True, WRITTEN.output)
-    assert "truncated" not in line(WRITTEN)
+    assert (found["log_level"], found["incomplete"], found["output"]) == ("warning", True, WRITTEN.output)
+    assert "incomplete" not in line(WRITTEN)
 
 
 def test_the_line_of_a_traced_image_has_the_trace_id() -> None:

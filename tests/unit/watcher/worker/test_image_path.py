@@ -376,8 +376,8 @@ def test_a_truncated_file_is_kept_if_the_setting_says_so(bench: Bench) -> None:
     bench.engine = FakeEngine(lambda picture: replace(keep_all(picture), review=sure))
     job = bench.given(cut_short("a.jpg"))
     assert bench.process(job).end is Outcome.WRITTEN
-    assert bench.report.truncated and bench.report.doubts == ["truncated", "touches_frame"]
-    assert read_text(bench.sink.content(only(job).key) or b"")["alphadrop:doubts"] == "truncated,touches_frame"
+    assert bench.report.truncated and bench.report.doubts == ["incomplete", "touches_frame"]
+    assert read_text(bench.sink.content(only(job).key) or b"")["alphadrop:doubts"] == "incomplete,touches_frame"
 
 
 def test_a_file_of_which_nothing_can_be_kept_is_still_rejected(bench: Bench) -> None:
