@@ -18,7 +18,7 @@ from tests.equipment.bigbucket import BigBucket, Contents, key_of
 from tests.equipment.moto import CREDENTIALS
 from tests.equipment.support import clean_environment
 from watcher.config.settings import Settings
-from watcher.core.jobs import ImageRef, Recipe
+from watcher.core.jobs import ImageRef, OutputRecipe, Recipe
 from watcher.wiring import Wiring
 
 SLACK = 12.0
@@ -95,7 +95,8 @@ def test_a_shallow_comparison_takes_two_listings_and_no_more_memory_for_more_obj
 
 def metadata(recipe: Mapping[str, object], source_key: str, etag: str) -> dict[str, str]:
     """What an output of that recipe says of its job."""
-    job = Recipe(**recipe).job_id(ImageRef(source_key, etag, 0))  # type: ignore[arg-type]
+    outputs = tuple(OutputRecipe(**output) for output in recipe["outputs"])  # type: ignore[attr-defined]
+    job = Recipe(**{**recipe, "outputs": outputs}).job_id(ImageRef(source_key, etag, 0))  # type: ignore[arg-type]
     return {"alphadrop-job": job, "alphadrop-source": quote(source_key)}
 
 
