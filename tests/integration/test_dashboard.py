@@ -41,6 +41,8 @@ ABSENT = {
     "alphadrop_sink_conditional_writes": "a bucket has conditional writes, a folder needs none",
     "alphadrop_confidence_ratio_bucket": "the fake model has no confidence",
     "alphadrop_confidence_ratio_count": "the fake model has no confidence",
+    "alphadrop_images_by_model_total": "only with --strong there is a second model",
+    "alphadrop_notification_delay_seconds_bucket": "no quantile without notifications",
     "alphadrop_notifications_pending": "only with --notify",
     "alphadrop_notifications_oldest_pending_timestamp_seconds": "only with --notify, while something is pending",
 }
@@ -231,6 +233,7 @@ def test_few_panels_may_be_empty():
     gpu = {"Fullest GPU", "Memory", "Utilization", "Power", "Temperature"}
     assert set(titles) == gpu | {
         "Conditional writes",
+        "Notification delay",
         "Notifications pending",
         "Oldest notification",
         "Unsure cut-outs",
