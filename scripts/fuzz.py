@@ -23,7 +23,7 @@ from pathlib import Path
 from inference.codec.decode import decode
 from inference.errors import PictureError
 from tests.equipment.fuzz_files import fuzz_files
-from tests.equipment.support import ROOT
+from tests.equipment.support import ROOT, peak_memory
 
 LIMIT = 20
 """CPU seconds that one case may take, after which the kernel ends the process; usual are milliseconds."""
@@ -111,7 +111,7 @@ def run_cases(seed: int, numbers: range) -> None:
     files = fuzz_files()
     contents = list(files.values())
     outcomes: Counter[str] = Counter()
-    memory = _peak_memory() + BOUND
+    memory = peak_memory() + BOUND
     for number in numbers:
         print(number, flush=True)
         data = mutated(seed, number, contents)
@@ -124,16 +124,10 @@ def run_cases(seed: int, numbers: range) -> None:
         except BaseException as error:
             print(f"failed {type(error).__name__}: {error}", flush=True)
             return
-        if _peak_memory() > memory:
+        if peak_memory() > memory:
             print(f"failed memory grew by more than {BOUND >> 20} MiB", flush=True)
             return
     print("done", " ".join(f"{name}={count}" for name, count in sorted(outcomes.items())), flush=True)
-
-
-def _peak_memory() -> int:
-    """Peak of this process in bytes. That of getrusage begins with the peak of the process that started this one."""
-    status = Path("/proc/self/status").read_text("ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,7 @@ class Rabbit:
         """It neither answers nor hangs up, as behind a broken network."""
         assert self._node is not None
         self._node.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._node.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # the signal alone may come late
         try:
             yield
         finally:

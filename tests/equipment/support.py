@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ROOT = Path(__file__).parents[2]
 STUCK = 600.0
@@ -129,3 +129,16 @@ def error_records(sink: Path) -> dict[str, dict[str, Any]]:
     """The error records of a sink by the key of the image that they are about."""
     found = [json.loads(path.read_text("utf-8")) for path in (sink / "_failed").rglob("*.json")]
     return {record["key"]: record for record in found}
+
+
+def peak_memory(pid: int | Literal["self"] = "self") -> int:
+    """Peak resident set of a process in bytes; 0 if it has ended.
+
+    The figure of `resource.getrusage` would begin with the peak of the process that started this one.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text("ascii")
+    except OSError:
+        return 0
+    peaks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(peaks[0]) * 1024 if peaks else 0

@@ -12,7 +12,7 @@ from PIL import Image
 
 from inference.synthetic import render_sample
 from tests.equipment.daemon import Daemon, Folders
-from tests.equipment.support import STUCK
+from tests.equipment.support import STUCK, peak_memory
 
 WIDTH, HEIGHT = 6000, 4000
 MIB = 1 << 20
@@ -36,22 +36,12 @@ def save_photo(path: Path, seed: int, orientation: int = 1) -> None:
     Image.fromarray(pixels).save(path, "JPEG", quality=90, exif=exif)
 
 
-def peak_of(pid: int) -> int:
-    """The largest resident set of a process so far, in bytes; 0 when it is gone."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    peaks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(peaks[0]) * 1024 if peaks else 0
-
-
 def peaks_of_a_run(folders: Folders, count: int) -> tuple[int, int]:
     """The largest resident set of a worker, in bytes, when a tenth of the pictures was done, and at the end."""
     started, early, late = time.monotonic(), 0, 0
     with Daemon(folders, command="once") as daemon:
         while daemon.process.poll() is None:
-            late = max([late, *map(peak_of, daemon.workers())])
+            late = max([late, *map(peak_memory, daemon.workers())])
             early = early or (late if len(folders.outputs()) >= count / 10 else 0)
             assert time.monotonic() - started < 15 * STUCK
             time.sleep(0.05)

@@ -13,22 +13,12 @@ from torch import Tensor
 from inference.models import band
 from inference.models.cvunet import CONTRAST, lift, normalise
 from inference.models.native import CVUNetModel
-from inference.models.registry import resolve
 from inference.resampling import resize_pixels, to_canvas
 from inference.rgba import channels, rgb_to_rgbx, words
 from inference.synthetic import render_sample
 
 SIZES = [(270, 480), (481, 333), (600, 800), (33, 700), (20, 30), (5, 7), (1, 1)]
 LARGE = [(700, 1300), (1081, 1919), (1500, 1100), (2100, 40), (9, 4100)]
-
-
-@pytest.fixture(scope="module")
-def model() -> CVUNetModel:
-    """nano on the CPU in 32 bits, so that differences are not due to rounding."""
-    made = CVUNetModel(resolve("nano"))
-    made.load(torch.device("cpu"))
-    made.use(made.network.float())
-    return made
 
 
 def pixels_of(height: int, width: int) -> Tensor:

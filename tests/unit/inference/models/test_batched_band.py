@@ -11,21 +11,11 @@ from torch import Tensor
 from inference import batched_foreground, foreground
 from inference.models import band, batched_band
 from inference.models.native import CVUNetModel
-from inference.models.registry import resolve
 from inference.resampling import resize_pixels, to_canvases
 from inference.rgba import rgb_to_rgbx, words
 from inference.synthetic import render_sample
 
 SIZES = [(140, 221), (97, 1101), (700, 43), (20, 30), (1, 1)]
-
-
-@pytest.fixture(scope="module")
-def model() -> CVUNetModel:
-    """nano on the CPU in 32 bits, so that differences are not due to rounding."""
-    made = CVUNetModel(resolve("nano"))
-    made.load(torch.device("cpu"))
-    made.use(made.network.float())
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,9 @@ def example(height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor, Ten
     """A picture H x W x 4 with noise and patches, logits from -9 to 9, and a guide, as of a canvas of 320."""
     generator = torch.Generator().manual_seed(seed)
     patches = torch.rand(1, 4, 7, 9, generator=generator) * 255
-    picture = F.interpolate(patches, size=(height, width), mode="bilinear") + 20 * torch.rand(1, 1, height, width)
+    picture = F.interpolate(patches, size=(height, width), mode="bilinear") + 20 * torch.rand(
+        1, 1, height, width, generator=generator
+    )
     logits = F.interpolate(torch.rand(1, 1, 4, 5, generator=generator) * 18 - 9, size=(96, 160), mode="bicubic")
     guide = torch.randn(1, 16, 96, 160, generator=generator).contiguous(memory_format=torch.channels_last)
     return picture.clamp(0, 255).byte()[0].permute(1, 2, 0).contiguous(), logits, guide

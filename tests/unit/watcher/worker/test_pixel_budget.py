@@ -35,7 +35,7 @@ def test_only_the_head_is_woken() -> None:
             wait_until(lambda number=number: len(budget._waiting) == number + 1)  # type: ignore[misc]
         turns = list(budget._waiting)
         for number in range(3):
-            budget._give_back(1)
+            budget._release_pixels(1)
             assert [turn.granted.is_set() for turn in turns] == [place <= number for place in range(3)]
 
 
