@@ -55,7 +55,7 @@ class Share:
     """
 
     def __init__(self, share: float, expected: Sequence[float]) -> None:
-        """`share` is in 0..1, `expected` are confidences as they are to be expected before any have been seen."""
+        """`share` is in 0..1, `expected` are the confidences to assume before any have been seen."""
         self._share = share
         self._lock = threading.Lock()
         self._sorted = sorted(expected)

@@ -234,7 +234,7 @@ class Wiring:
 
     @property
     def notifications(self) -> NotificationWriter | None:
-        """Writes the notifications of finished images; None where nobody is to be told."""
+        """The writer of notifications of finished images; None where there is no receiver."""
         if not self.settings.notify:
             return None
         return NotificationWriter(self.source, self.sink, self.model.title, self.model.digest)

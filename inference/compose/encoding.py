@@ -46,7 +46,7 @@ def write(pixels: AnyDepth, spec: OutputSpec, metadata: OutputMetadata, png_leve
 
 
 def require_size(width: int, height: int, spec: OutputSpec) -> None:
-    """Raise OutputDoesNotFit if the format cannot hold so many pixels."""
+    """Raise OutputDoesNotFit if a side is longer than the format allows."""
     limit = spec.format.longest_side
     if max(width, height) > limit:
         raise OutputDoesNotFit(

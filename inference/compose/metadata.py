@@ -49,7 +49,7 @@ class OutputMetadata:
     """The EXIF tags that are carried over, by number; the EXIF and GPS directories are mappings. Texts are bytes where
     they are not ASCII, which Pillow would replace by question marks."""
     icc: bytes
-    """The sRGB profile; empty if none is to be embedded."""
+    """The sRGB profile; empty if the output embeds none."""
 
     @cached_property
     def xmp(self) -> bytes:

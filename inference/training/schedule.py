@@ -1,4 +1,4 @@
-"""What is shown to the network when: small pictures first, the canvas it will run at last."""
+"""What is shown to the network when: small pictures first, at last nearly the canvas it will run at."""
 
 from __future__ import annotations
 

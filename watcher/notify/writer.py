@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from watcher.core.jobs import Job, Rejection
 from watcher.core.notification import Notification, NotificationType, OutputFile, notification_id, now
@@ -23,26 +24,20 @@ class NotificationWriter:
         self, job: Job, found_at: float, outputs: Sequence[OutputFile], matte_coverage: float | None
     ) -> Notification:
         """The notification that all outputs of a job are durable; `found_at` is `Lease.found_at`."""
-        return Notification(
-            id=notification_id(job.id, NotificationType.IMAGE_DONE, found_at),
-            type=NotificationType.IMAGE_DONE,
-            time=now(),
-            source=self.source,
-            key=job.ref.key,
-            source_version=job.ref.version,
-            job=job.id,
-            sink=self.sink,
-            outputs=tuple(outputs),
-            model=self.model,
-            model_digest=self.model_digest,
-            matte_coverage=matte_coverage,
+        return self._about(
+            job, NotificationType.IMAGE_DONE, found_at, outputs=tuple(outputs), matte_coverage=matte_coverage
         )
 
     def rejected(self, job: Job, rejection: Rejection, found_at: float) -> Notification:
         """The notification that an image is rejected."""
+        kind = NotificationType.IMAGE_REJECTED
+        return self._about(job, kind, found_at, reason=rejection.reason, detail=rejection.detail)
+
+    def _about(self, job: Job, kind: NotificationType, found_at: float, **details: Any) -> Notification:
+        """A notification of a job's end, with what only this type says."""
         return Notification(
-            id=notification_id(job.id, NotificationType.IMAGE_REJECTED, found_at),
-            type=NotificationType.IMAGE_REJECTED,
+            id=notification_id(job.id, kind, found_at),
+            type=kind,
             time=now(),
             source=self.source,
             key=job.ref.key,
@@ -51,8 +46,7 @@ class NotificationWriter:
             sink=self.sink,
             model=self.model,
             model_digest=self.model_digest,
-            reason=rejection.reason,
-            detail=rejection.detail,
+            **details,
         )
 
     def test(self) -> Notification:

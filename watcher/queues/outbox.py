@@ -47,7 +47,7 @@ class OutboxStats:
 
 
 class Outbox(Protocol):
-    """Notifications that are to be delivered. Every method may raise `Unavailable`; all are thread-safe."""
+    """Notifications that wait for delivery. Every method may raise `Unavailable`; all are thread-safe."""
 
     def due(self, limit: int) -> list[Waiting]:
         """At most `limit` notifications to try now, those with the fewest failures first.
@@ -65,7 +65,7 @@ class Outbox(Protocol):
         ...
 
     def postpone(self, failed: Waiting, seconds: float) -> None:
-        """Count a failure, and try again after so many seconds."""
+        """Count a failure, and try again after `seconds`."""
         ...
 
     def set_aside(self, refused: Waiting, problem: str) -> None:

@@ -49,7 +49,7 @@ class SourceCallbacks:
     on_listing: Callable[[int, float], None] = field(default=lambda found, seconds: None)
     """A listing is finished: how many arrivals it found that no event had announced, and how long it took."""
     on_unreadable_folders: Callable[[int], None] = field(default=lambda count: None)
-    """A listing is finished, and could not read so many folders."""
+    """A listing is finished: how many folders could not be read."""
 
 
 class Source(Protocol):

@@ -52,7 +52,7 @@ class Pattern:
         if not path.strip("/"):
             raise ValueError(f"{text!r} names no file and no folder; write, for example, 'drafts/' or '*_preview.jpg'")
         if not includes and not path.strip("*/"):
-            raise ValueError(f"{text!r} leaves out every image; name what is to be left out")
+            raise ValueError(f"{text!r} leaves out every image; name the files or folders to leave out")
         anywhere = "" if "/" in path else "(?:.*/)?"
         try:
             regex = re.compile(anywhere + "".join(_translated(path.removeprefix("/"))), re.DOTALL)

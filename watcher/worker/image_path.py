@@ -77,7 +77,7 @@ class PixelBudget:
         try:
             yield
         finally:
-            self._give_back(wanted)
+            self._release_pixels(wanted)
 
     def _take(self, wanted: int) -> None:
         turn = _Turn(wanted)
@@ -86,7 +86,7 @@ class PixelBudget:
             self._grant()
         turn.granted.wait()
 
-    def _give_back(self, pixels: int) -> None:
+    def _release_pixels(self, pixels: int) -> None:
         with self._lock:
             self._free += pixels
             self._grant()
@@ -129,7 +129,7 @@ class ImagePath:
     manifest: ManifestWriter | None = None
     """Lists each finished image before its lease ends, so that none is missing after a kill."""
     notifications: NotificationWriter | None = None
-    """Writes what the outbox gets when an image is finished; None where nobody is to be told."""
+    """Writes the notification of each finished image for the outbox; None where there is no receiver."""
     occupancy: Occupancy = field(default_factory=Occupancy)
     """Counts the images in each stage."""
 

@@ -129,7 +129,7 @@ def requeue_action(wiring: Wiring, queue: Queue) -> Callable[[ImageRef], None] |
 
 
 def open_sender(wiring: Wiring, queue: Queue, counts: Counts, report: Reporter) -> Sender | None:
-    """What delivers the notifications of this worker's images; None where nobody is to be told, or the supervisor does.
+    """The sender of this worker's notifications; None where there is no receiver, or the supervisor sends them.
 
     Messages of a broker's queue are acknowledged only after that, so that no notification needs a place of its own.
     """

@@ -21,7 +21,7 @@ from inference.review.calibration import CVUNET, FILE, THIRD_PARTY, Calibration,
 
 IMAGES = Path("docs/images")
 SLOW = 5
-"""Of the calibration's pictures, every so many-th is cut out by a third-party model, which takes ten times as long."""
+"""A third-party model cuts out one in SLOW of the calibration's pictures, because it takes ten times as long."""
 
 
 def main(arguments: list[str] | None = None) -> int:
