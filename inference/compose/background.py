@@ -34,7 +34,11 @@ def _modified(path: Path) -> int:
 @lru_cache(maxsize=2)
 def _covering(path: Path, modified: int, size: Size) -> Image.Image:
     """Read and scale the picture; `modified` makes a changed file another entry of the cache."""
-    image = _read(path)
+    return covering(_read(path), size)
+
+
+def covering(image: Image.Image, size: Size) -> Image.Image:
+    """Scale a picture so that it covers this size, cropped around its centre; its ratio is kept."""
     scale = max(size[0] / image.width, size[1] / image.height)
     width, height = size[0] / scale, size[1] / scale
     left, top = (image.width - width) / 2, (image.height - height) / 2

@@ -20,14 +20,16 @@ from inference.picture import Box, Cutout
 Pixels = NDArray[np.uint8]
 
 
-def paint(cutout: Cutout, spec: OutputSpec, frame: Frame, box: Box | None) -> Pixels:
+def paint(cutout: Cutout, spec: OutputSpec, frame: Frame, box: Box | None, ground: Image.Image | None = None) -> Pixels:
     """Paint an output. `box` is where the object is in it.
+
+    An RGB picture of the frame's size as `ground` takes the place of the spec's colour or picture; it is drawn on.
 
     Returns H x W x 1 (a mask), H x W x 3 (an opaque ground) or H x W x 4 (straight alpha), uint8, sRGB.
     """
     size = (cutout.pixels.shape[1], cutout.pixels.shape[0])
     if spec.content == "cutout" and spec.is_opaque:
-        return _on_ground(cutout.pixels, spec, frame, box)
+        return _on_ground(cutout.pixels, spec, frame, box, ground or fill(spec, (frame.width, frame.height)))
     place = frame.visible(size)
     patch = _drawn(cutout.pixels, frame, place)
     if spec.content == "mask":
@@ -36,8 +38,7 @@ def paint(cutout: Cutout, spec: OutputSpec, frame: Frame, box: Box | None) -> Pi
     return canvas if box is None or not spec.shadow else _over_shadow(canvas, box, spec.shadow)
 
 
-def _on_ground(pixels: Pixels, spec: OutputSpec, frame: Frame, box: Box | None) -> Pixels:
-    ground = fill(spec, (frame.width, frame.height))
+def _on_ground(pixels: Pixels, spec: OutputSpec, frame: Frame, box: Box | None, ground: Image.Image) -> Pixels:
     if box is None:
         return np.asarray(ground)
     place = frame.around(box, (pixels.shape[1], pixels.shape[0]))
