@@ -30,6 +30,8 @@ class ExitCode(IntEnum):
 
     FINISHED = 0
     """It was told to drain, or its supervisor is gone."""
+    DECODE_STUCK = 65
+    """Decoding a picture took too long."""
     DEVICE_LOST = 70
     DEVICE_STUCK = 75
     CONFIGURATION = 78
@@ -47,6 +49,7 @@ class DeathReason(StrEnum):
     """It sent no heartbeat for too long, and was killed."""
     DEVICE_LOST = "device_lost"
     DEVICE_STUCK = "device_stuck"
+    DECODE_STUCK = "decode_stuck"
     CONFIGURATION = "configuration"
     SIGKILL = "sigkill"
     SIGSEGV = "sigsegv"
@@ -66,6 +69,7 @@ _DEATHS: dict[int, DeathReason] = {
     ExitCode.FINISHED: DeathReason.EXIT,
     ExitCode.DEVICE_LOST: DeathReason.DEVICE_LOST,
     ExitCode.DEVICE_STUCK: DeathReason.DEVICE_STUCK,
+    ExitCode.DECODE_STUCK: DeathReason.DECODE_STUCK,
     ExitCode.CONFIGURATION: DeathReason.CONFIGURATION,
     -signal.SIGKILL: DeathReason.SIGKILL,
     -signal.SIGSEGV: DeathReason.SIGSEGV,

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.equipment.daemon import Daemon, Folders, colour, coloured, shows
+from tests.equipment.daemon import Daemon, Folders, colour, coloured, finish, shows
+from tests.equipment.support import error_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -95,6 +96,20 @@ def test_a_frozen_worker_is_noticed_and_replaced(folders: Folders, figures: Call
         assert daemon.events("worker_died")[0]["reason"] == "silent"
         figures(f"frozen worker: noticed after {time.monotonic() - frozen:.1f} s of 6 allowed")
         expect_all_done(daemon, wanted)
+
+
+def test_a_picture_whose_decoding_never_ends_is_rejected_and_no_other(folders: Folders) -> None:
+    wanted = drop(folders, 12)
+    coloured(folders.source / "endless.png", colour(99))
+    daemon = finish(folders, "--decode-timeout", "2", ALPHADROP_TEST_HOOK="hang:endless")
+    assert daemon.wait() == 3
+    assert folders.outputs() == set(wanted) and all(shows(folders.sink / key, wanted[key]) for key in wanted)
+    assert {key: rejection.reason for key, rejection in folders.rejected().items()} == {"endless.png": "decode_timeout"}
+    assert "--decode-timeout" in error_records(folders.sink)["endless.png"]["detail"]
+    last = daemon.events("decode_stuck")[-1]
+    assert (last["key"], last["alone"]) == ("endless.png", True), "it is rejected for what it did alone"
+    assert {event["reason"] for event in daemon.events("worker_died")} == {"decode_stuck"}
+    assert [path.name for path in folders.temporary()] == ["endless.png.json"]
 
 
 def test_a_device_that_hangs_is_given_up(folders: Folders) -> None:

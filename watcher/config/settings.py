@@ -223,6 +223,9 @@ class Settings(BaseSettings):
     """most decoded megapixels that a worker holds in memory at the same time"""
     max_pixels: Annotated[Integer, Field(gt=0), Group.LIMITS, Placeholder("N")] = 178_000_000
     """reject images with more pixels than this"""
+    decode_timeout: Annotated[Interval, Group.LIMITS] = 120
+    """seconds that decoding one image may take. Then its worker is restarted; an image that takes as long when it is
+    decoded alone is rejected"""
     png_level: Annotated[Integer, Field(ge=0, le=3), Group.LIMITS, Placeholder("0-3"), DecidesOutput.OUTPUT] = 1
     """PNG compression: higher is smaller and slower"""
     rescan: Annotated[Interval | None, Group.LIMITS, Placeholder("SECONDS")] = None

@@ -26,6 +26,11 @@ class Reason(StrEnum):
     UNSUPPORTED = "unsupported", "decode", "The picture's format or variant is not supported."
     TOO_LARGE = "too_large", "decode", "The picture has more pixels, or the file more bytes, than the limit."
     PICTURE = "picture", "decode", "The picture cannot be decoded, and no other reason says why."
+    DECODE_TIMEOUT = (
+        "decode_timeout",
+        "decode",
+        "Decoding took longer than `--decode-timeout`, also when no other image was decoded beside it.",
+    )
     DEVICE_MEMORY = "device_memory", "infer", "The picture does not fit into the device's memory, even alone."
     KILLS_WORKER = "kills_worker", "infer", "A worker died three times while this image was the only one it processed."
     UNREADABLE = "unreadable", "read", "The user that alphadrop runs as may not read the file."

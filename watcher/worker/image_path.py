@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from inference.codec import decode, probe
@@ -30,6 +31,7 @@ from watcher.stores.base import OutputInfo, Store
 from watcher.stores.error_records import delete_error_record, write_error_record
 from watcher.telemetry.manifest import ManifestWriter
 from watcher.worker.crash_markers import CrashMarker, CrashMarkers
+from watcher.worker.decode_watch import DecodeWatch
 from watcher.worker.output_maker import EncodedOutput, OutputMaker, PlannedOutput, needed_of_source, pixels_in_memory
 from watcher.worker.output_report import report_of, report_of_present
 from watcher.worker.output_writer import OutputWriter
@@ -133,6 +135,11 @@ class ImagePath:
     occupancy: Occupancy = field(default_factory=Occupancy)
     """Counts the images in each stage."""
 
+    @cached_property
+    def decodings(self) -> DecodeWatch:
+        """What is being decoded, for whoever ends the worker when that takes too long."""
+        return DecodeWatch(self.settings.decode_timeout)
+
     @property
     def _writer(self) -> OutputWriter:
         return OutputWriter(self.source, self.sink, self.recheck)
@@ -174,12 +181,14 @@ class ImagePath:
             return Outcome.ALREADY_DONE
         plans = [plan for plan in plans if plan.output in outdated]
         marker = self.crash_markers.read(job) if lease.suspect else None
+        if lease.alone:
+            self.crash_markers.require_in_time(job)
         with timer.timed("read"):
             data = self.source.read(job.ref)
         timer.bytes_in = len(data)
         timer.enter("decode")
         with self._memory_for(data, plans, marker):
-            cutout, carried = self._cut_out(data, job, plans, timer)
+            cutout, carried = self._cut_out(data, lease, plans, timer)
             del data
             with self.engine.core_lock, timer.timed("encode"):
                 encoded = self.outputs.encode(plans, cutout, carried)
@@ -221,12 +230,14 @@ class ImagePath:
         return outcome
 
     def _cut_out(
-        self, data: bytes, job: Job, plans: Sequence[PlannedOutput], timer: StageTimer
+        self, data: bytes, lease: Lease, plans: Sequence[PlannedOutput], timer: StageTimer
     ) -> tuple[Cutout, SourceMetadata]:
         """Decode and infer; with what the outputs carry over from the file."""
         with self.engine.announce() as submit:
+            job, alone = lease.job, lease.alone or lease.suspect
             self._crash_if_told("kill", job.ref.key)
-            with self.engine.core_lock, timer.timed("decode"):
+            with self.engine.core_lock, timer.timed("decode"), self.decodings.watching(job, alone=alone):
+                self._hang_if_told(job.ref.key)
                 keep = self.settings.truncated == "keep"
                 picture = decode(data, max_pixels=self.settings.max_pixels, keep_truncated=keep)
                 carried = needed_of_source(data, plans, self.settings.max_pixels)
@@ -334,3 +345,9 @@ class ImagePath:
         wanted, _, text = self.settings.test_hook.partition(":")
         if wanted == step and text in key:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def _hang_if_told(self, key: str) -> None:
+        """For tests: with the setting `hang:TEXT`, decoding a key that contains TEXT never ends."""
+        wanted, _, text = self.settings.test_hook.partition(":")
+        if wanted == "hang" and text in key:
+            threading.Event().wait()

@@ -24,6 +24,7 @@ from inference.errors import ModelError
 from inference.picture import BatchStats
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
+from watcher.core.errors import Unavailable
 from watcher.core.jobs import ImageRef
 from watcher.notify.sender import Sender
 from watcher.protocol import (
@@ -167,11 +168,30 @@ def send_heartbeats(settings: Settings, engine: AnyEngine, loop: WorkerLoop, cou
         if stats.busy_since and time.monotonic() - stats.busy_since > settings.device_timeout:
             log.error("device_stuck", device=device, seconds=settings.device_timeout)
             os._exit(ExitCode.DEVICE_STUCK)
+        end_stuck_decoding(loop.path)
         engine.lost.wait(HEARTBEAT_SECONDS)
         if engine.lost.is_set():
             # The images in flight fail now and end the loop; an idle worker has nobody else to notice.
             time.sleep(HEARTBEAT_SECONDS)
             os._exit(ExitCode.DEVICE_LOST)
+
+
+def end_stuck_decoding(path: ImagePath) -> None:
+    """End the process if decoding a picture takes too long, so that the picture runs alone next time.
+
+    If it has been decoded alone already, its crash marker lets the next worker reject it.
+    """
+    stuck = path.decodings.overdue()
+    if stuck is None:
+        return
+    limit = path.decodings.limit
+    log.error("decode_stuck", key=stuck.job.ref.key, seconds=limit, alone=stuck.alone)
+    if stuck.alone:
+        try:
+            path.crash_markers.record_timeout(stuck.job, limit)
+        except Unavailable as error:  # then it is tried again, alone
+            log.error("crash_marker_not_written", key=stuck.job.ref.key, problem=str(error))
+    os._exit(ExitCode.DECODE_STUCK)
 
 
 def follow_commands(loop: WorkerLoop, commands: TextIO) -> None:

@@ -6,7 +6,8 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
@@ -790,6 +791,35 @@ def test_an_invalid_crash_marker_does_not_count(bench: Bench) -> None:
     job = bench.given()
     bench.sink.write(marker_key(job), b"many")
     assert bench.process(job, suspect=True).end is Outcome.WRITTEN
+
+
+@pytest.mark.parametrize("kind", ["suspect", "alone"])
+def test_a_picture_that_took_too_long_when_decoded_alone_is_rejected_unread(bench: Bench, kind: str) -> None:
+    job = bench.given()
+    bench.path.crash_markers.record_timeout(job, 120)
+    lease = FakeLease(job, suspect=kind == "suspect", alone=kind == "alone")
+    bench.path.process(lease)
+    assert rejection(lease).reason == "decode_timeout" and "120 seconds" in rejection(lease).detail
+    assert bench.engine.submitted == 0
+    assert bench.sink.keys == {RECORD}, "the marker is gone, so that a retry is a new start"
+
+
+@pytest.mark.parametrize(("suspect", "alone"), [(False, False), (True, True)])
+def test_a_picture_is_watched_while_it_is_decoded(
+    bench: Bench, suspect: bool, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen = bench.path, list[bool]()
+    watching = path.decodings.watching
+
+    @contextmanager
+    def watched(job: Job, *, alone: bool) -> Iterator[None]:
+        seen.append(alone)
+        with watching(job, alone=alone):
+            yield
+
+    monkeypatch.setattr(path.decodings, "watching", watched)
+    path.process(FakeLease(bench.given(), suspect=suspect))
+    assert seen == [alone]
 
 
 def test_no_picture_is_decoded_beside_a_suspect(bench: Bench) -> None:
