@@ -272,3 +272,40 @@ def test_what_a_killed_worker_held_is_suspect_and_nothing_else(site: Site, share
         for suspect in suspects:
             suspect.done(Outcome.WRITTEN)
     all_ended(shared)
+
+
+@pytest.mark.parametrize("name", ["sqlite", "memory"])
+def test_urgent_jobs_overtake_the_backlog_and_every_fourth_lease_goes_by_age(
+    request: pytest.FixtureRequest, clock: Clock, name: str
+) -> None:
+    with QUEUES[name](request, clock) as queue:
+        queue.put([job(f"old{n}") for n in range(6)])
+        clock.now += 1
+        queue.put([job(f"new{n}") for n in range(6)], urgent=True)
+        order = [lease.job.ref.key for _ in range(12) for lease in queue.lease("w", 1, alone=False)]
+    wanted = ["new0", "new1", "new2", "old0", "new3", "new4", "new5", "old1", "old2", "old3", "old4", "old5"]
+    assert order == wanted
+
+
+@pytest.mark.parametrize("name", ["sqlite", "memory"])
+def test_a_large_lease_is_shared_out_alike(request: pytest.FixtureRequest, clock: Clock, name: str) -> None:
+    with QUEUES[name](request, clock) as queue:
+        queue.put([job(f"old{n}") for n in range(9)])
+        clock.now += 1
+        queue.put([job(f"new{n}") for n in range(9)], urgent=True)
+        keys = [lease.job.ref.key for lease in queue.lease("w", 8, alone=True)]
+    assert keys == [*(f"new{n}" for n in range(6)), "old0", "old1"]
+
+
+@pytest.mark.parametrize("name", ["sqlite", "memory"])
+def test_a_pending_job_becomes_urgent_when_it_is_put_again(
+    request: pytest.FixtureRequest, clock: Clock, name: str
+) -> None:
+    with QUEUES[name](request, clock) as queue:
+        queue.put([job("old"), job("hurried")])
+        assert queue.put([job("hurried")], urgent=True) == 0
+        (lease,) = queue.lease("w", 1, alone=False)
+        assert lease.job.ref.key == "hurried"
+        lease.release()
+        (again,) = queue.lease("w", 1, alone=False)
+        assert again.job.ref.key == "hurried", "it stays urgent when it is released"

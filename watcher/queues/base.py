@@ -57,13 +57,16 @@ class Queue(Protocol):
         """The notifications that ended leases have left. A broker's queue has those of this process only."""
         ...
 
-    def put(self, jobs: Sequence[Job]) -> int:
+    def put(self, jobs: Sequence[Job], *, urgent: bool = False) -> int:
         """Add jobs, and return how many of them were new as far as the queue knows.
 
         The embedded queue knows every job. It does not add an id that it has, in whatever state. A new version of a
         key, or the same version under another recipe, replaces the key's jobs that are not leased; it waits while an
         older one is leased. A broker adds whatever it is given: the sink shows what is done already, and the source
         what is stale.
+
+        `urgent` jobs, and those of them that are pending already, are leased before the others, without starving them.
+        A broker delivers in its own order.
         """
         ...
 

@@ -70,7 +70,7 @@ class BrokerQueue:
         self.outbox = MemoryOutbox(clock)
         """See `Queue.outbox`. The job of a notification stays leased until that is delivered."""
 
-    def put(self, jobs: Sequence[Job]) -> int:
+    def put(self, jobs: Sequence[Job], *, urgent: bool = False) -> int:
         """See `Queue.put`. Every job is added, since a broker cannot say what it already holds."""
         bodies = {job.id: self._body_of(job) for job in jobs}
         if bodies:

@@ -13,6 +13,7 @@ from watcher.core.jobs import Job, Lease, Outcome, Rejection
 from watcher.core.notification import Notification
 from watcher.queues.base import Leases, QueueStats
 from watcher.queues.outbox import MemoryOutbox
+from watcher.queues.turns import Turns
 
 
 @dataclass(eq=False)
@@ -23,6 +24,7 @@ class _Entry:
     put_at: float
     not_before: float = 0.0
     leased: bool = False
+    urgent: bool = False
     leases: int = 0
     """How often it was leased: tells an old lease from the present one."""
 
@@ -38,6 +40,7 @@ class MemoryQueue:
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: list[_Entry] = []
+        self._turns = Turns()
         self.failing: dict[str, WatcherError] = {}
         self.finished: list[tuple[Job, Outcome | Rejection]] = []
         """Every finished job with its outcome, in order."""
@@ -45,27 +48,37 @@ class MemoryQueue:
         """See `Queue.outbox`."""
         self.closed = False
 
-    def put(self, jobs: Sequence[Job]) -> int:
+    def put(self, jobs: Sequence[Job], *, urgent: bool = False) -> int:
         """See `Queue.put`. A job that waits or is leased is not added again; a finished one is."""
         self._fail("put")
         with self._lock:
             known = {entry.job.id for entry in self._entries}
             new = {job.id: job for job in jobs if job.id not in known}
             self._entries += (_Entry(job, self._clock()) for job in new.values())
+            given = {job.id for job in jobs} if urgent else set()
+            for entry in self._entries:
+                entry.urgent = entry.urgent or entry.job.id in given
             return len(new)
 
     def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
         """See `Queue.lease`. It never waits."""
         self._fail("lease")
+        with self._lock:
+            wanted = self._turns.urgent(limit)
+            urgent = self._claim(wanted, [entry for entry in self._entries if entry.urgent])
+            others = self._claim(limit - len(urgent), self._entries)
+            self._turns.took(len(urgent) + len(others), waiting=len(urgent) == wanted)
+        return Leases(urgent + others)
+
+    def _claim(self, limit: int, entries: Sequence[_Entry]) -> list[Lease]:
         now = self._clock()
         leases: list[Lease] = []
-        with self._lock:
-            for entry in self._entries:
-                if len(leases) < limit and entry.not_before <= now and self._is_free(entry):
-                    entry.leased = True
-                    entry.leases += 1
-                    leases.append(MemoryLease(self, entry, entry.leases))
-        return Leases(leases)
+        for entry in entries:
+            if len(leases) < limit and entry.not_before <= now and not entry.leased and self._is_free(entry):
+                entry.leased = True
+                entry.leases += 1
+                leases.append(MemoryLease(self, entry, entry.leases))
+        return leases
 
     def stats(self) -> QueueStats:
         """See `Queue.stats`. Exact."""

@@ -20,6 +20,7 @@ from watcher.core.notification import Notification
 from watcher.queues.base import Announce, Leases, QueueStats
 from watcher.queues.sqlite_database import SQL, SqliteDatabase, to_blob, to_text
 from watcher.queues.sqlite_outbox import SqliteOutbox, add_notification
+from watcher.queues.turns import Turns
 
 SUSPECT_MAX_WAIT = 60.0
 """Seconds after which a crash suspect no longer waits until the queue is empty."""
@@ -38,25 +39,29 @@ class SqliteQueue:
         self._database = SqliteDatabase(path)
         self.outbox = SqliteOutbox(self._database, clock)
         """See `EmbeddedQueue.outbox`."""
+        self._turns = Turns()
 
     def close(self) -> None:
         """See `Queue.close`. Every later call raises Unavailable."""
         self._database.close()
 
-    def put(self, jobs: Sequence[Job]) -> int:
+    def put(self, jobs: Sequence[Job], *, urgent: bool = False) -> int:
         """See `Queue.put`. All jobs are added in one transaction."""
         now = self._clock()
         with self._database.transaction() as connection:
-            return connection.executemany(SQL["put_job"], [_row(job) | {"now": now} for job in jobs]).rowcount
+            added = connection.executemany(SQL["put_job"], [_row(job) | {"now": now} for job in jobs]).rowcount
+            if urgent:
+                connection.executemany(SQL["hurry_job"], [{"id": job.id} for job in jobs])
+        return added
 
     def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
-        """See `Queue.lease`. The oldest jobs come first, and the suspects with the fewest deaths."""
+        """See `Queue.lease`. Urgent jobs come first, then the oldest ones, and the suspects with the fewest deaths."""
         now = self._clock()
         claim = {"owner": owner, "now": now, "limit": limit, "overdue": now - SUSPECT_MAX_WAIT}
         if limit < 1:
             return Leases()
         with self._database.transaction() as connection:
-            rows = _claim_alone(connection, claim) if alone else _claim(connection, "lease_jobs", claim)
+            rows = self._claim_alone(connection, claim) if alone else self._claim_jobs(connection, claim)
         return Leases(self._lease_of(row) for row in rows)
 
     def stats(self) -> QueueStats:
@@ -127,6 +132,21 @@ class SqliteQueue:
         due: float | None = self._database.read("next_due", {"now": self._clock()})[0][0]
         return due
 
+    def _claim_alone(self, connection: sqlite3.Connection, claim: dict[str, Any]) -> list[sqlite3.Row]:
+        """Lease for an idle worker: a crash suspect only if there is no other job, or if it is overdue."""
+        if connection.execute(SQL["suspect_is_overdue"], claim).fetchone()[0]:
+            return _claim(connection, "lease_suspect", claim) or self._claim_jobs(connection, claim)
+        return self._claim_jobs(connection, claim) or _claim(connection, "lease_suspect", claim)
+
+    def _claim_jobs(self, connection: sqlite3.Connection, claim: dict[str, Any]) -> list[sqlite3.Row]:
+        """Lease urgent jobs first, but every URGENT_TURNS-th job by its age alone."""
+        limit, wanted = claim["limit"], self._turns.urgent(claim["limit"])
+        urgent = _claim(connection, "lease_urgent", claim | {"limit": wanted}) if wanted else []
+        rest = limit - len(urgent)
+        others = _claim(connection, "lease_jobs", claim | {"limit": rest}) if rest else []
+        self._turns.took(len(urgent) + len(others), waiting=len(urgent) == wanted)
+        return urgent + others
+
     def _done(self, lease: SqliteLease, outcome: Outcome, notification: Notification | None) -> None:
         values = {"id": lease.job.id, "outcome": outcome.value, "now": self._clock()}
         self._end("end_done", values, notification)
@@ -186,13 +206,6 @@ class SqliteLease:
     def reject(self, rejection: Rejection, notification: Notification | None = None) -> None:
         """See `Lease.reject`."""
         self.queue._reject(self, rejection, notification)
-
-
-def _claim_alone(connection: sqlite3.Connection, claim: dict[str, Any]) -> list[sqlite3.Row]:
-    """Lease for an idle worker: a crash suspect only if there is no other job, or if it is overdue."""
-    overdue = connection.execute(SQL["suspect_is_overdue"], claim).fetchone()[0]
-    order = ["lease_suspect", "lease_jobs"] if overdue else ["lease_jobs", "lease_suspect"]
-    return _claim(connection, order[0], claim) or _claim(connection, order[1], claim)
 
 
 def _claim(connection: sqlite3.Connection, name: str, claim: dict[str, Any]) -> list[sqlite3.Row]:

@@ -92,11 +92,53 @@ PRAGMA user_version = 1;
 COMMIT;
 
 
+-- name: has_urgent
+SELECT EXISTS (SELECT 1 FROM pragma_table_info('jobs') WHERE name = 'urgent');
+
+
+-- name: add_urgent
+-- No new version of the schema: an older alphadrop ignores the column, and this one adds it to an older file.
+ALTER TABLE jobs ADD COLUMN urgent INTEGER NOT NULL DEFAULT 0;
+
+
+-- name: index_urgent
+CREATE INDEX IF NOT EXISTS urgent_in_order ON jobs (found_at)
+WHERE state = 'pending' AND suspected_at IS NULL AND urgent = 1;
+
+
 -- name: put_job
 -- The trigger newest_on_put deletes the older jobs of the key.
 INSERT INTO jobs (id, key, version, size, output, found_at)
 VALUES (:id, :key, :version, :size, :output, :now)
 ON CONFLICT DO NOTHING;
+
+
+-- name: hurry_job
+-- A source may have reported the image before the upload that wrote it could put its job.
+UPDATE jobs SET urgent = 1 WHERE id = :id AND state = 'pending';
+
+
+-- name: lease_urgent
+-- The same as lease_jobs, for urgent jobs.
+UPDATE jobs
+SET state = 'leased', owner = :owner, leased_at = :now, alone = 0, claims = claims + 1, not_before = 0
+WHERE seq IN (
+    SELECT c.seq
+    FROM jobs AS c
+    WHERE c.state = 'pending' AND c.suspected_at IS NULL AND c.urgent = 1 AND c.not_before <= :now
+        AND NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.state = 'leased' AND held.key = c.key)
+        AND NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.state = 'leased' AND held.output = c.output)
+        AND NOT EXISTS (
+            SELECT 1
+            FROM jobs AS first
+            WHERE first.state = 'pending' AND first.output = c.output
+                AND first.suspected_at IS NULL AND first.not_before <= :now
+                AND (first.found_at, first.seq) < (c.found_at, c.seq)
+        )
+    ORDER BY c.found_at, c.seq
+    LIMIT :limit
+)
+RETURNING *;
 
 
 -- name: lease_jobs

@@ -110,9 +110,21 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         if new:
             with connection:
                 connection.executescript(SQL["schema"])
+        _add_urgent(connection)
         if not connection.execute(SQL["outbox_exists"]).fetchone()[0]:
             with connection:
                 connection.executescript(SQL["outbox_schema"])
+
+
+def _add_urgent(connection: sqlite3.Connection) -> None:
+    """Add what an older file lacks. In a transaction, since another process may be about to do the same."""
+    if connection.execute(SQL["has_urgent"]).fetchone()[0]:
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if not connection.execute(SQL["has_urgent"]).fetchone()[0]:
+            connection.execute(SQL["add_urgent"])
+            connection.execute(SQL["index_urgent"])
 
 
 def _switch_to_wal(path: Path, connection: sqlite3.Connection) -> None:

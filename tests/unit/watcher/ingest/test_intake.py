@@ -36,7 +36,7 @@ class PutOnlyQueue:
         self.refusals = 0
         self.outbox = MemoryOutbox()
 
-    def put(self, jobs: Sequence[Job]) -> int:
+    def put(self, jobs: Sequence[Job], *, urgent: bool = False) -> int:
         if self.refusals:
             self.refusals -= 1
             raise Unavailable("the broker is down")

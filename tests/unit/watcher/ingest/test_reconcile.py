@@ -41,7 +41,7 @@ class PutOnlyQueue:
         self.waiting = 0
         self.outbox = MemoryOutbox()
 
-    def put(self, jobs: Sequence[Job]) -> int:
+    def put(self, jobs: Sequence[Job], *, urgent: bool = False) -> int:
         self.jobs += jobs
         return len(jobs)
 

@@ -345,13 +345,33 @@ def plan(connection: sqlite3.Connection, name: str) -> str:
     return "\n".join(row["detail"] for row in rows)
 
 
-@pytest.mark.parametrize("name", sorted(SQL.keys() - {"schema", "state_of_schema", "outbox_schema", "outbox_exists"}))
+SCHEMAS = {"schema", "state_of_schema", "outbox_schema", "outbox_exists", "has_urgent", "add_urgent", "index_urgent"}
+
+
+@pytest.mark.parametrize("name", sorted(SQL.keys() - SCHEMAS))
 def test_no_statement_walks_the_whole_table(path: Path, name: str) -> None:
     with opened(path) as queue, queue._database.transaction("BEGIN") as connection:
         walks = re.findall(r"SCAN (?:jobs|c|held|first|newer|outbox|o|earlier)\b.*", plan(connection, name))
-    partial = {"pending_in_order", "suspects_in_order", "leased_by_key", "leased_by_output", "rejected_in_order"}
+    partial = {
+        "pending_in_order",
+        "urgent_in_order",
+        "suspects_in_order",
+        "leased_by_key",
+        "leased_by_output",
+        "rejected_in_order",
+    }
     partial |= {"outbox_of_key", "outbox_in_order", "outbox_by_age", "outbox_set_aside"}
     assert {walk.rpartition(" ")[2] for walk in walks} <= partial
+
+
+def test_a_file_of_an_earlier_version_gets_what_urgent_jobs_need(path: Path) -> None:
+    with opened(path) as queue:
+        queue.put(jobs(2))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP INDEX urgent_in_order; ALTER TABLE jobs DROP COLUMN urgent;")
+    with opened(path) as queue:
+        queue.put(jobs(3)[2:], urgent=True)
+        assert [lease.job.ref.key for lease in queue.lease("w", 1, alone=False)] == [jobs(3)[2].ref.key]
 
 
 # A naive model
