@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,6 +17,7 @@ from watcher.core.jobs import Mode
 from watcher.notify.address import WebhookAddress, parse_target
 from watcher.notify.signature import read_secret
 from watcher.queues.brokers.address import parse_address
+from watcher.sources.source_filter import SourceFilter
 
 
 def check_settings(settings: Settings, mode: Mode = Mode.RUN) -> None:
@@ -28,6 +30,7 @@ def check_settings(settings: Settings, mode: Mode = Mode.RUN) -> None:
         *_queue_problems(settings),
         *(_notify_problems(settings) if mode.works else ()),
         *(_event_problems(settings) if mode in (Mode.RUN, Mode.WATCH) else ()),
+        *(_page_problems(settings) if mode in (Mode.RUN, Mode.WATCH) else ()),
     ]
     if problems:
         raise ConfigurationError("\n".join(problems))
@@ -175,6 +178,41 @@ def _notify_problems(settings: Settings) -> Iterator[str]:
         except ConfigurationError as error:
             unset = "a webhook needs it, to see that requests come from here; set ALPHADROP_NOTIFY_SECRET. Otherwise, "
             yield f"--notify-secret: {'' if settings.notify_secret else unset}{error}"
+
+
+def _page_problems(settings: Settings) -> Iterator[str]:
+    if not settings.serves_api:
+        return
+    flag, address, source = "--page" if settings.page else "--api", settings.http_address, settings.source_path
+    if address is None:
+        yield f"{flag} needs an address to be served at: give --http 127.0.0.1:9464."
+    elif not settings.api_token and not is_loopback(address[0]):
+        yield (
+            f"{flag} at --http {settings.http} can be reached from other machines, so it needs a token: set "
+            "ALPHADROP_API_TOKEN to a long random text, such as `openssl rand -hex 24` prints."
+        )
+    if source and source.is_dir() and not os.access(source, os.W_OK | os.X_OK):
+        yield f"{flag} puts uploads into SOURCE {source}, which is not writable by this user: give it write permission."
+    if not SourceFilter(_sink_inside(settings), settings.exclude).accepts(f"{settings.upload_prefix}b/a.jpg"):
+        yield f"--upload-prefix {settings.upload_prefix} is left out of the source: name another, or change --exclude."
+
+
+def _sink_inside(settings: Settings) -> list[str]:
+    """The sink's key below the source, if it is there."""
+    key = key_inside(settings.source_uri.rstrip("/") + "/", settings.sink_uri.rstrip("/") + "/")
+    return [key] if key else []
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _event_problems(settings: Settings) -> Iterator[str]:

@@ -36,6 +36,7 @@ class Group(StrEnum):
     OUTPUTS = "Outputs"
     EVENTS = "Events and queue"
     NOTIFY = "Notifications"
+    PAGE = "Page and API"
     S3 = "S3"
     MODEL = "Devices and model"
     LIMITS = "Throughput and limits"
@@ -79,6 +80,10 @@ Events = Annotated[
 Secret = Annotated[str, Field(repr=False), Placeholder("TEXT")]
 Notify = Annotated[str, AfterValidator(validators.notify), Field(repr=False), Placeholder("URL")]
 After = Annotated[str, AfterValidator(validators.after), Placeholder("keep|tag|delete|move:PREFIX")]
+Tokens = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(validators.tokens), Field(repr=False), Placeholder("TEXT,...")
+]
+UploadPrefix = Annotated[str, AfterValidator(validators.upload_prefix), Placeholder("PREFIX")]
 Endpoint = Annotated[str, AfterValidator(validators.endpoint), Placeholder("URL")]
 Tags = Annotated[str, AfterValidator(validators.tags), Placeholder("NAME=VALUE,...")]
 Devices = Annotated[str, AfterValidator(validators.devices), Placeholder("LIST")]
@@ -147,6 +152,21 @@ class Settings(BaseSettings):
     notify_secret: Annotated[Secret, Group.NOTIFY] = ""
     """secret with which requests to a webhook are signed, or file:PATH of a file that holds it; prefer the variable or
     a file, since other users of this machine can read flags"""
+
+    page: Annotated[Switch, Group.PAGE] = False
+    """serve a page at --http on which pictures are dropped, looked at and reviewed, with the API that it uses"""
+    api: Annotated[Switch, Group.PAGE] = False
+    """serve the API at --http without the page"""
+    api_token: Annotated[Tokens, Group.PAGE] = ()
+    """tokens of at least 16 characters, separated by commas, one of which every request of page and API must carry;
+    required unless --http is a loopback address. Prefer the variable, since other users of this machine can read
+    flags"""
+    upload_prefix: Annotated[UploadPrefix, Group.PAGE] = "uploads/"
+    """folder or prefix in the source for what is uploaded: PREFIX/BATCH/PATH"""
+    upload_limit: Annotated[Number, Field(gt=0, le=512), Group.PAGE, Placeholder("MB")] = 64
+    """largest picture that may be uploaded, in MB of 2^20 bytes"""
+    api_timeout: Annotated[Interval, Group.PAGE] = 60
+    """longest time in seconds that a synchronous call of the API waits for its picture"""
 
     s3_endpoint: Annotated[Endpoint, Group.S3] = ""
     """address of an S3-compatible service other than AWS"""
@@ -318,6 +338,16 @@ class Settings(BaseSettings):
         """Seconds between full listings: `rescan`, or its default for this source."""
         has_events = self.source_path is None and self.events != "listing"
         return self.rescan or (900.0 if has_events else 60.0)
+
+    @property
+    def serves_api(self) -> bool:
+        """Whether the API is served, with or without the page."""
+        return self.page or self.api
+
+    @property
+    def upload_bytes(self) -> int:
+        """`upload_limit` in bytes."""
+        return int(self.upload_limit * 2**20)
 
     @property
     def http_address(self) -> tuple[str, int] | None:

@@ -25,6 +25,8 @@ _BUCKET = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(.*))?", re.DOT
 _QUEUE = re.compile(r"(sqs|amqps?|https?)://[^/\s]+\S*")
 _RECEIVER = re.compile(r"(sqs|sns|amqps?|https?)://[^/\s]+\S*")
 _QUEUES = "sqs://NAME, the https:// address of an SQS queue, or amqp://USER:PASSWORD@HOST/VHOST?queue=NAME"
+_TOKEN = re.compile(r"[!-+\--~]{16,512}")
+_UPLOAD_PART = re.compile(r"[\w-][\w.-]{0,99}")
 _CREDENTIALS = "takes no user, key or password; boto3 finds credentials in the environment or its own files"
 _PLACEHOLDERS = ("dir", "stem", "ext", "name")
 
@@ -153,6 +155,31 @@ def notify(value: str) -> str:
             "must be https://HOST/PATH, sqs://NAME, sns://TOPIC-ARN, or amqp://USER:PASSWORD@HOST/VHOST?queue=NAME"
         )
     return value
+
+
+def tokens(value: object) -> tuple[str, ...]:
+    """A list of secret tokens, or a text with commas in between. No message repeats them."""
+    items = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError('must be a list of texts, such as ["one token", "another"]')
+    if not all(_TOKEN.fullmatch(item) for item in items):
+        raise ValueError(
+            "each token needs 16 to 512 printable ASCII characters without spaces and commas; "
+            "`openssl rand -hex 24` makes one"
+        )
+    return tuple(items)
+
+
+def upload_prefix(value: str) -> str:
+    """A prefix of keys below the source, with the slash added."""
+    prefix = value.strip("/") + "/"
+    parts = prefix[:-1].split("/")
+    if value.startswith("/") or not all(_UPLOAD_PART.fullmatch(part) for part in parts):
+        raise ValueError(
+            "must be a folder below the source, such as uploads/, of letters, digits, dots, dashes and underscores, "
+            f"no part of it hidden, not {value!r}"
+        )
+    return prefix
 
 
 def contract(value: str) -> str:
