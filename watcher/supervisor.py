@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -40,6 +41,9 @@ from watcher.web.app import create_app
 from watcher.web.events import events_route
 from watcher.web.server import HttpServer
 from watcher.wiring import Parts, Wiring
+
+if TYPE_CHECKING:
+    from watcher.web.frontend import Frontend
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +86,7 @@ class Supervisor:
         self._intake: Intake | None = None
         self._monitor: WorkerMonitor | None = None
         self._sender: Sender | None = None
+        self._frontend: Frontend | None = None
         self._state: StateFolder | None = None
         self._stop = threading.Event()
         self._changed = threading.Event()
@@ -134,10 +139,22 @@ class Supervisor:
             return
         webhook = self.mode.watches and self.settings.events == "webhook"
         extra = [events_route(self.settings.events_token, self._post)] if webhook else []
+        if self.settings.serves_api and self.mode.watches:
+            from watcher.web.frontend import Frontend  # which most daemons do without
+
+            self._frontend = Frontend(self.settings)
+            stack.callback(self._frontend.close)
+            extra += self._frontend.routes()
         server = HttpServer(create_app(self.metrics, self.health, extra), *address)
         server.start()
         stack.callback(server.stop)
-        paths = ["/metrics", "/livez", "/readyz", *(["/events"] if webhook else [])]
+        paths = [
+            "/metrics",
+            "/livez",
+            "/readyz",
+            *(["/events"] if webhook else []),
+            *(["/v1"] if self._frontend else []),
+        ]
         log.info("serving", address=f"http://{address[0]}:{server.port}", paths=paths)
 
     def _post(self, body: bytes) -> None:
@@ -190,6 +207,8 @@ class Supervisor:
             self.metrics.listing_interval(settings.rescan_seconds)
             self._intake = make_intake(parts, self.mode, self.metrics, self.health, self.run_summary, self._wake)
             self._intake.start()
+        if self._frontend:
+            self._frontend.open(parts, self._wake)
         if parts.wiring.shared:
             threading.Thread(target=self._watch_broker, daemon=True, name="broker").start()
         log.info(
@@ -238,7 +257,12 @@ class Supervisor:
 
         report_timeout = min(REPORT_TIMEOUT, settings.device_timeout)
         telemetry = Telemetry(
-            self.metrics, self.health, self.run_summary, self._trace, parts.wiring.open_manifest(parts.counts)
+            self.metrics,
+            self.health,
+            self.run_summary,
+            self._trace,
+            parts.wiring.open_manifest(parts.counts),
+            self._frontend.hear if self._frontend else None,
         )
         return WorkerMonitor(
             workers.devices,

@@ -118,6 +118,11 @@ class MemoryStore:
         self.write(output.key, data)
         self.facts[output.key] = facts
 
+    def put_image(self, key: str, data: bytes) -> ImageRef:
+        """See `Store.put_image`."""
+        self._fail("put_image")
+        return self.write(key, data)
+
     def put_record(self, key: str, data: bytes) -> None:
         """See `Store.put_record`."""
         self._fail("put_record")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from fnmatch import fnmatchcase
 
 from rich.console import Console
 
@@ -17,11 +16,8 @@ from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Job
-from watcher.queues.base import MOST_REJECTED
-from watcher.stores.base import Store
-from watcher.stores.error_records import delete_error_record, read_error_records
+from watcher.ingest.retry import retry_matching, retry_records
 from watcher.wiring import Wiring
-from watcher.worker.crash_markers import marker_key
 
 
 def retry(args: argparse.Namespace) -> ExitCode:
@@ -42,12 +38,9 @@ def retry_rejected(settings: Settings, pattern: str) -> list[Job]:
     wiring = Wiring.of(settings)
     sink = wiring.open_sink(Counts())
     if wiring.shared:
-        return _retry_records(wiring, sink, pattern)
+        return retry_records(wiring, sink, pattern)
     with closing(open_existing_queue(settings)) as queue:
-        for job, _ in queue.rejected(MOST_REJECTED):
-            if fnmatchcase(job.ref.key, pattern):
-                delete_error_record(sink, job)  # before the job is pending: a quick worker may write a new record
-        return queue.retry(pattern)
+        return retry_matching(queue, sink, pattern)
 
 
 def retry_notifications(settings: Settings) -> int:
@@ -59,21 +52,6 @@ def retry_notifications(settings: Settings) -> int:
         )
     with closing(open_existing_queue(settings)) as queue:
         return queue.outbox.retry_set_aside()
-
-
-def _retry_records(wiring: Wiring, sink: Store, pattern: str) -> list[Job]:
-    """The same for a broker's queue, which keeps no list of rejected images: the sink's error records are that list."""
-    source, found = wiring.open_source(Counts()), []
-    with closing(wiring.open_queue(Counts())) as queue:
-        for record in read_error_records(sink):
-            now = source.stat(record.key) if fnmatchcase(record.key, pattern) else None
-            if now is not None:
-                job = wiring.recipe.job(now)
-                sink.delete(marker_key(job))
-                delete_error_record(sink, job)
-                queue.put([job])  # one by one: if this process dies in between, `reconcile` finds the image
-                found.append(job)
-    return found
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -164,8 +164,7 @@ def tokens(value: object) -> tuple[str, ...]:
         raise ValueError('must be a list of texts, such as ["one token", "another"]')
     if not all(_TOKEN.fullmatch(item) for item in items):
         raise ValueError(
-            "each token needs 16 to 512 printable ASCII characters without spaces and commas; "
-            "`openssl rand -hex 24` makes one"
+            "must have 16 to 512 printable ASCII characters in each token, no spaces; `openssl rand -hex 24` makes one"
         )
     return tuple(items)
 

@@ -50,6 +50,8 @@ class Telemetry:
     trace: Trace
     manifest: ManifestWriter | None = None
     """Lists the images that are rejected here, not by a worker."""
+    listener: Callable[[str, Report], None] | None = None
+    """Gets every report with its worker's name, besides; it returns at once."""
 
 
 @dataclass
@@ -137,6 +139,8 @@ class WorkerMonitor:
     def _handle_report(self, worker: str, report: Report) -> None:
         telemetry = self._telemetry
         telemetry.metrics.report(worker, report)
+        if telemetry.listener:
+            telemetry.listener(worker, report)
         if isinstance(report, ImageReport):
             telemetry.summary.record(report)
             log_image(worker, report, telemetry.trace(worker, report))

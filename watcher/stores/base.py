@@ -70,6 +70,13 @@ class Store(Protocol):
         """
         ...
 
+    def put_image(self, key: str, data: bytes) -> ImageRef:
+        """Write an image into a source as a user would: durably, atomically, over another one at that key.
+
+        Raises Rejected if no object can have this key.
+        """
+        ...
+
     def put_record(self, key: str, data: bytes) -> None:
         """Write a small object, such as an error record, atomically."""
         ...

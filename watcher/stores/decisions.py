@@ -35,8 +35,8 @@ class Decision:
     job: str
     """The job whose outputs it is about."""
     verdict: Verdict
-    confidence: float
-    """Of the matte that was looked at."""
+    confidence: float | None
+    """Of the matte that was looked at; None where it records none."""
     when: str = ""
     """Date and time, UTC, in ISO 8601."""
     model: str = ""

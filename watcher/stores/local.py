@@ -115,9 +115,17 @@ class LocalStore:
 
         `over` is ignored, because a folder has only one writer. The facts are only in the file.
         """
-        if not _is_key(output.key):
-            raise Rejected(Reason.BAD_NAME, f"{output.key!r} cannot be a path below {self.root}; rename the image")
+        self._require_key(output.key)
         self._write(self._top + output.key, data)
+
+    def put_image(self, key: str, data: bytes) -> ImageRef:
+        """Make `data` the file of an image; returns its version. Raises Rejected (its name) or Unavailable."""
+        self._require_key(key)
+        self._write(self._top + key, data)
+        ref = self.stat(key)
+        if ref is None:
+            raise Unavailable(f"{self._top + key} was removed as soon as it was written")
+        return ref
 
     def put_record(self, key: str, data: bytes) -> None:
         """Write a small file at `record_location(key)`. Raises ValueError for a key that is no path, or Unavailable."""
@@ -152,6 +160,10 @@ class LocalStore:
     def sweep(self) -> int:
         """Delete the temporary files that crashed writers have left; returns how many. For the start."""
         return atomic.sweep(self.root)
+
+    def _require_key(self, key: str) -> None:
+        if not _is_key(key):
+            raise Rejected(Reason.BAD_NAME, f"{key!r} cannot be a path below {self.root}; rename the image")
 
     def _require_root(self) -> None:
         """Raise SourceMissing if the root is missing or another disk is mounted: then no file counts as deleted."""

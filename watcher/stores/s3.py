@@ -131,9 +131,7 @@ class S3Store:
         If the answer to a put is lost, boto3 repeats it, and the second one conflicts with the first: `output_info`
         then names this output.
         """
-        reason = key_problem(self._prefix + output.key)
-        if reason:
-            raise Rejected(reason, f"{output.key!r} cannot be a key below {self.uri}; rename the image")
+        self._require_key(output.key)
         conditions = self._conditional_writes
         condition = conditions.for_version(over.version) if over else conditions.for_new_object()
         arguments = {
@@ -141,6 +139,15 @@ class S3Store:
             "Metadata": object_metadata(output, facts),
         } | self.options.for_output()
         self._write(output.key, data, arguments, condition)
+
+    def put_image(self, key: str, data: bytes) -> ImageRef:
+        """Make `data` the object of an image, in one request. Raises Rejected (its key) or Unavailable."""
+        self._require_key(key)
+        self._write(key, data, {"ContentType": content_type(key)}, {})
+        ref = self.stat(key)
+        if ref is None:
+            raise Unavailable(f"{self.address(key)} was removed as soon as it was written")
+        return ref
 
     def put_record(self, key: str, data: bytes) -> None:
         """Write a small object at `record_location(key)`. Raises Unavailable."""
@@ -228,6 +235,11 @@ class S3Store:
             raise Gone(f"{ref.key} is not there any more")
         if ref.version not in ("", now.version):
             raise Stale(f"{ref.key} has changed since it was found")
+
+    def _require_key(self, key: str) -> None:
+        reason = key_problem(self._prefix + key)
+        if reason:
+            raise Rejected(reason, f"{key!r} cannot be a key below {self.uri}; rename the image")
 
     def _require_bucket(self) -> None:
         """A missing bucket does not mean that its objects were deleted. Raises SourceMissing or Unavailable."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
+from watcher.web.errors import ApiError, error_response
 
 INDEX = """alphadrop
 
@@ -22,7 +24,8 @@ INDEX = """alphadrop
 
 def create_app(metrics: Metrics, health: Health, extra: Sequence[Route] = ()) -> Starlette:
     """The application, with `extra` routes. Its own pages never wait for storage or for the queue."""
-    text = INDEX + "".join(f"{route.path:<9} accepts {', '.join(sorted(route.methods or ()))}\n" for route in extra)
+    shown = [route for route in extra if not route.path.startswith("/v1/")]
+    text = INDEX + "".join(f"{route.path:<9} accepts {', '.join(sorted(route.methods or ()))}\n" for route in shown)
 
     async def index(_: Request) -> Response:
         return PlainTextResponse(text)
@@ -41,4 +44,14 @@ def create_app(metrics: Metrics, health: Health, extra: Sequence[Route] = ()) ->
         return JSONResponse({"ready": not unready, "unready": unready}, 503 if unready else 200)
 
     pages = {"/": index, "/metrics": show_metrics, "/livez": livez, "/readyz": readyz}
-    return Starlette(routes=[*(Route(path, page) for path, page in pages.items()), *extra])
+    routes = [*(Route(path, page) for path, page in pages.items()), *extra]
+    return Starlette(routes=routes, exception_handlers={HTTPException: _report})
+
+
+async def _report(request: Request, error: Exception) -> Response:
+    """Answer for an unknown address or method: below /v1 in the shape of the API's errors."""
+    assert isinstance(error, HTTPException)
+    if not request.url.path.startswith("/v1"):
+        return PlainTextResponse(error.detail, error.status_code, error.headers)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "failed")
+    return error_response(ApiError(error.status_code, code, error.detail, headers=error.headers))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from inference.compose import read_text
 from inference.review.doubts import Review
 from watcher.core.errors import Gone, Stale
 from watcher.core.jobs import ImageRef
 from watcher.stores.base import FAILED_PREFIX, INTERNAL_PREFIX, Store
 from watcher.stores.decisions import Decision, read_decisions
-from watcher.stores.local import LocalStore
-from watcher.stores.output_metadata import KEYWORD, object_texts, read_texts
+from watcher.stores.recorded import texts_of
 
 _REQUESTS = 16
 """Concurrent requests to the sink."""
@@ -64,19 +61,6 @@ def list_items(sink: Store) -> Listing:
         found.setdefault(item.key, replace(item, decision=valid))
     listing.items = sorted(found.values(), key=lambda item: (item.review.confidence, item.key))
     return listing
-
-
-def texts_of(sink: Store, ref: ImageRef) -> dict[str, str]:
-    """What an output records, by name; nothing for a file that alphadrop did not write. Raises Gone or Unavailable."""
-    if isinstance(sink, LocalStore):
-        with open(os.path.join(sink.root, ref.key), "rb", buffering=0) as file:
-            return read_texts(lambda offset, length: os.pread(file.fileno(), length, offset), ref.size)
-    from watcher.stores.s3 import S3Store  # loads boto3, which a folder does without
-
-    if isinstance(sink, S3Store) and (metadata := object_texts(sink.metadata(ref.key) or {})):
-        return metadata
-    text = read_text(sink.read(ref))
-    return {name.removeprefix(KEYWORD): value for name, value in text.items() if name.startswith(KEYWORD)}
 
 
 def _texts(sink: Store) -> Iterator[tuple[ImageRef, dict[str, str]]]:

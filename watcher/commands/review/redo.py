@@ -12,12 +12,13 @@ from inference.models.entry import ModelEntry
 from inference.picture import Cutout
 from inference.review.doubts import Doubt
 from watcher.commands.evaluate import LeftOut, open_engine
-from watcher.commands.review.items import Item, texts_of
+from watcher.commands.review.items import Item
 from watcher.config.settings import Settings
 from watcher.core.errors import Conflict, Gone, Rejected, Stale
 from watcher.core.jobs import ImageRef, Output
 from watcher.stores.base import Store
 from watcher.stores.decisions import Decision, Verdict, write_decision
+from watcher.stores.recorded import texts_of
 from watcher.wiring import Wiring
 from watcher.worker.output_maker import OutputMaker, PlannedOutput, needed_of_source
 
