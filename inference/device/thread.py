@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.batched_foreground import cut_out as cut_out_all
 from inference.batcher import Batch, Batcher
 from inference.device.cuda_graphs import CudaGraphs
 from inference.device.hardware import Hardware, device_memory
@@ -23,9 +22,10 @@ from inference.device.stats import DeviceStats
 from inference.device.transfers import Download, Transfers
 from inference.device.warmup import Warmup, textured_picture
 from inference.errors import DeviceFull, DeviceLost, PictureTooLargeForDevice
-from inference.fused_foreground import cut_out
-from inference.memory_errors import is_out_of_memory
+from inference.foreground.batched import cut_out as cut_out_all
+from inference.foreground.fused import cut_out
 from inference.models.base import MattingModel
+from inference.models.memory_errors import is_out_of_memory
 from inference.picture import BatchStats, Cutout, Picture
 from inference.resampling import resize_all_pixels, resize_pixels, to_canvas, to_canvases
 from inference.review.calibration import load_calibration

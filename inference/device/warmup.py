@@ -9,8 +9,8 @@ import torch
 
 from inference.device.cuda_graphs import MAX_PIXELS, CudaGraphs, varied_batch
 from inference.device.hardware import Hardware
-from inference.memory_errors import is_out_of_memory
 from inference.models.base import MattingModel
+from inference.models.memory_errors import is_out_of_memory
 from inference.picture import Picture
 
 Size = tuple[int, int]

@@ -1,8 +1,8 @@
 /* What is computed for every pixel between the network and the file, on a CPU.
 
-   Each function does in one pass what `inference/models/band.py` and `inference/foreground.py` do with one torch operation
-   after the other, and is compared with them by `tests/unit/inference/fused`. Rows stay in the cache, floats stay in
-   registers or in a few rows of scratch memory, and only the band is touched where only the band changes.
+   Each function does in one pass what `inference/models/band.py` and `inference/foreground/reference.py` do with one
+   torch operation after the other; tests compare them. Rows stay in the cache, floats stay in registers or in a few rows
+   of scratch memory, and only the band is touched where only the band changes.
 
    Pixels are words of 32 bits, red in the lowest byte. All planes are contiguous. The functions allocate nothing, hold no
    lock and share no state: any number of threads may call them. Loops are written so that clang turns them into vector
@@ -459,12 +459,12 @@ INLINE floats4 within(floats4 values) {
     return values;
 }
 
-/* As foreground.fuse. */
+/* As reference.fuse. */
 INLINE floats4 fuse(floats4 image, float alpha, floats4 fore, floats4 back) {
     return within(fore + alpha * (image - (back + alpha * (fore - back))));
 }
 
-/* Average colours around every pixel of h x w words, weighted by the cube of alpha: as foreground.weighted_blur.
+/* Average colours around every pixel of h x w words, weighted by the cube of alpha: as reference.weighted_blur.
 
    The colours are the picture's own, or `fore` and `back` (bytes, h x w x 3) fused with it; with `inverted`, the weight is
    that of 1 - alpha. The result goes to `bytes`, h x w x 3, or else to `fields`, beside `back`. `scratch` has
@@ -524,7 +524,7 @@ API void narrow_fields(const uint32_t *image, int h, int w, int radius, const ui
     blur(image, h, w, fore, back, 0, radius, 0, fields, scratch);
 }
 
-/* Give the semi-transparent pixels of H x W words their foreground colour: as foreground.decontaminate_band.
+/* Give the semi-transparent pixels of H x W words their foreground colour: as reference.decontaminate_band.
 
    `alpha` is the words' highest bytes, `fields` are of `narrow_fields`. `scratch` has 8 * w floats. */
 API void decontaminate(uint32_t *RESTRICT picture, const uint8_t *RESTRICT alpha, int height, int width,

@@ -20,7 +20,7 @@ from inference.device.thread import upload
 from inference.device.transfers import Transfers
 from inference.evaluation.confidence.pictures import Named
 from inference.evaluation.metrics import intersection_over_union
-from inference.foreground import cut_out
+from inference.foreground.reference import cut_out
 from inference.models import open_model
 from inference.models.base import MattingModel
 from inference.models.entry import ModelEntry

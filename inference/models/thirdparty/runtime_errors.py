@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from inference.errors import ModelError
-from inference.memory_errors import is_out_of_memory
+from inference.models.memory_errors import is_out_of_memory
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inference.codec import decode, encode
 from inference.device.thread import upload
 from inference.device.transfers import Transfers
-from inference.foreground import cut_out
+from inference.foreground.reference import cut_out
 from inference.picture import Cutout, Picture
 from tests.equipment.encoded_pictures import cutout, saved
 

@@ -8,7 +8,7 @@ import torch
 from numpy.random import default_rng
 from torch import Tensor
 
-from inference import batched_foreground, foreground
+from inference.foreground import batched, reference
 from inference.models import band, batched_band
 from inference.models.native import CVUNetModel
 from inference.resampling import resize_pixels, to_canvases
@@ -31,9 +31,9 @@ def test_a_batch_gives_each_picture_the_cut_out_that_it_gets_alone(
     pictures = torch.stack([rgb_to_rgbx(resize_pixels(sample, size)) for sample in samples])
     coarse = model.coarse(to_canvases(pictures, model.canvas(size[1], size[0]), model.dtype))
     together = pictures.clone()
-    batched_foreground.cut_out(together, model.refine_all(together, coarse))
+    batched.cut_out(together, model.refine_all(together, coarse))
     for index, picture in enumerate(pictures):
-        foreground.cut_out(picture, model.refine(picture, [part[index : index + 1] for part in coarse]))
+        reference.cut_out(picture, model.refine(picture, [part[index : index + 1] for part in coarse]))
     difference = (pictures.int() - together.int()).abs()
     assert difference[..., 3].max() <= 1
     assert difference[..., :3].max() <= 2  # fields of colour are rounded to bytes on the way, where it is one by one
@@ -75,5 +75,5 @@ def test_halving_a_batch_is_halving_each_picture():
 def test_rows_of_one_picture_are_never_mixed_with_those_of_the_next():
     fields = torch.stack([torch.full((6, 4, 5), value) for value in (0.25, 0.75)])
     pictures = torch.full((2, 40, 50, 4), 128, dtype=torch.uint8)
-    batched_foreground.decontaminate_band(pictures, torch.arange(2 * 40 * 50), fields)
+    batched.decontaminate_band(pictures, torch.arange(2 * 40 * 50), fields)
     assert [picture[..., :3].unique().numel() for picture in pictures] == [1, 1]

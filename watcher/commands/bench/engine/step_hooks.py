@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 import inference.device.thread
-from inference import batched_foreground
 from inference.device.cuda_graphs import CudaGraphs
+from inference.foreground import batched
 from inference.models import batched_band
 from inference.models.base import MattingModel
 from watcher.commands.bench.timing import Times
@@ -51,7 +51,7 @@ def fine_steps(model: MattingModel) -> list[Target]:
         (batched_band, "pyramid", "pyramid"),
         (batched_band, "upsample", "lifting"),
         (thread, "cut_out_all", "cut-out"),
-        (batched_foreground, "decontaminate", "decontamination"),
+        (batched, "decontaminate", "decontamination"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""With compiled kernels, a cut-out is that of `foreground`, within 1 of 255."""
+"""With compiled kernels, a cut-out is the reference, within 1 of 255."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from inference import foreground, fused_foreground
+from inference.foreground import fused, reference
 from inference.kernels import Kernels, library
 
 SIZES = [(1, 1), (1, 9), (20, 30), (33, 400), (2100, 40), (721, 1281)]
@@ -26,10 +26,10 @@ def example(height: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def difference(kernels: Kernels, picture: Tensor, alpha: Tensor) -> int:
     """The largest difference between both ways, in levels of 255."""
-    plain, fused = picture.clone(), picture.clone()
-    foreground.cut_out(plain, alpha)
-    fused_foreground.cut_out_with(kernels, fused, alpha)
-    return int((plain.int() - fused.int()).abs().max())
+    plain, compiled = picture.clone(), picture.clone()
+    reference.cut_out(plain, alpha)
+    fused.cut_out_with(kernels, compiled, alpha)
+    return int((plain.int() - compiled.int()).abs().max())
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -52,7 +52,7 @@ def test_drawn_examples_have_the_same_colours(kernels: Kernels, height: int, wid
 def test_without_kernels_torch_cuts_out(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, alpha = example(40, 60)
     wanted = picture.clone()
-    foreground.cut_out(wanted, alpha)
+    reference.cut_out(wanted, alpha)
     monkeypatch.setattr(library, "_loaded", lambda: library.KernelsUnavailable("missing"))
-    fused_foreground.cut_out(picture, alpha)
+    fused.cut_out(picture, alpha)
     assert torch.equal(picture, wanted)

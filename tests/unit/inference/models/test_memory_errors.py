@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.memory_errors import is_out_of_memory
+from inference.models.memory_errors import is_out_of_memory
 
 LACK = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),

@@ -1,24 +1,24 @@
-"""`foreground.cut_out`, on a CPU with compiled kernels.
+"""`reference.cut_out`, on a CPU with compiled kernels.
 
-The smooth colour fields are those of `foreground`, which explains them and stays as the reference: tests compare them.
+The smooth colour fields are those of `reference`, which explains them and stays as the reference: tests compare them.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from inference import foreground
-from inference.foreground import FIELD_SIDE, NARROW, WIDE, WIDE_STEP, shrink
+from inference.foreground import reference
+from inference.foreground.reference import FIELD_SIDE, NARROW, WIDE, WIDE_STEP, shrink
 from inference.kernels import Kernels, kernels_for
 from inference.resampling import resize_pixels
 from inference.rgba import words
 
 
 def cut_out(picture: Tensor, alpha: Tensor) -> None:
-    """Turn a picture H x W x 4 uint8 into a cut-out with alpha H x W uint8, in place; as `foreground.cut_out`."""
+    """Turn a picture H x W x 4 uint8 into a cut-out with alpha H x W uint8, in place; as `reference.cut_out`."""
     kernels = kernels_for(picture.device)
     if kernels is None:
-        foreground.cut_out(picture, alpha)
+        reference.cut_out(picture, alpha)
     else:
         cut_out_with(kernels, picture, alpha.contiguous())
 
@@ -30,7 +30,7 @@ def cut_out_with(kernels: Kernels, picture: Tensor, alpha: Tensor) -> None:
 
 
 def colour_fields(kernels: Kernels, picture: Tensor) -> Tensor:
-    """Estimate smooth colours of H x W x 4 uint8, as `foreground.colour_fields`: h x w x 2 x 4 floats in 0..1.
+    """Estimate smooth colours of H x W x 4 uint8, as `reference.colour_fields`: h x w x 2 x 4 floats in 0..1.
 
     Foreground and background follow each other, three channels each; the last number of four is unused.
     """

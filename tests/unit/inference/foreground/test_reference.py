@@ -6,15 +6,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference import foreground
+from inference.foreground import reference
 from inference.resampling import box_sum, resize
 from inference.rgba import as_bytes, rgb_to_rgbx
 
 
 def cut_out(pixels: Tensor, alpha: Tensor) -> Tensor:
-    """Like `foreground.cut_out`, but on a copy."""
+    """Like `reference.cut_out`, but on a copy."""
     picture = rgb_to_rgbx(pixels)
-    foreground.cut_out(picture, alpha)
+    reference.cut_out(picture, alpha)
     return picture
 
 
@@ -83,8 +83,8 @@ def test_stripes_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     pixels = torch.from_numpy(textured(90, 0))
     alpha = as_bytes(torch.from_numpy(disc(90, soft=20)))
     whole = cut_out(pixels, alpha)
-    monkeypatch.setattr(foreground, "STRIPE", 1000)
-    monkeypatch.setattr(foreground, "CHUNK", 70)
+    monkeypatch.setattr(reference, "STRIPE", 1000)
+    monkeypatch.setattr(reference, "CHUNK", 70)
     assert torch.equal(cut_out(pixels, alpha), whole)
 
 

@@ -1,6 +1,6 @@
-"""`foreground` for all pictures of a batch at once: for a GPU, where each operation is a kernel launch.
+"""`reference` for all pictures of a batch at once: for a GPU, where each operation is a kernel launch.
 
-The functions mean what those of the same name in `foreground` mean, for pictures of one size with the batch first.
+The functions mean what those of the same name in `reference` mean, for pictures of one size with the batch first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.foreground import FIELD_SIDE, NARROW, WIDE, WIDE_STEP, fuse, shrink
+from inference.foreground.reference import FIELD_SIDE, NARROW, WIDE, WIDE_STEP, fuse, shrink
 from inference.resampling import resize_floats
 from inference.rgba import as_float
 
@@ -24,7 +24,7 @@ KEPT_TABLES = 128
 
 
 def cut_out(pictures: Tensor, alpha: Tensor) -> None:
-    """Turn pictures B x H x W x 4 uint8 into cut-outs with alpha B x H x W uint8, in place (`foreground`)."""
+    """Turn pictures B x H x W x 4 uint8 into cut-outs with alpha B x H x W uint8, in place (`reference`)."""
     pictures[..., 3] = alpha
     decontaminate(pictures, alpha)
 
@@ -96,7 +96,7 @@ def wide_fields(small: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def weighted_blur(colours: Tensor, alpha: Tensor, image: Tensor, radius: int) -> Tensor:
-    """Average colours B x 3 x h x w around every pixel, weighted by the cube of alpha (`foreground`)."""
+    """Average colours B x 3 x h x w around every pixel, weighted by the cube of alpha (`reference`)."""
     side = 2 * radius + 1
     weights = alpha**3
     means = F.avg_pool2d(torch.cat((colours * weights, weights), 1), side, 1, radius)  # sums, by the square's area

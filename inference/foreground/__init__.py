@@ -1,0 +1,1 @@
+"""Removes the old background's colour from semi-transparent pixels: a reference, compiled, and for whole batches."""
