@@ -512,6 +512,30 @@ NOTIFICATION_DELAY = Metric(
     buckets=DELAY_SECONDS,
 )
 
+# Page and API.
+
+API_REQUESTS = Metric(
+    Counter,
+    "api_requests",
+    "Requests to the API, by route and outcome.",
+    "`accepted` is an upload whose client does not wait, or has waited in vain. `limited` clients were told to come "
+    "back later: there are too many of them, or the backlog is too long. `failed` is our fault, or that of storage or "
+    "queue.",
+    {"method": labels.API_METHODS, "route": labels.API_ROUTES, "outcome": labels.API_OUTCOMES},
+    only_when_known=True,
+    unit="requests",
+)
+API_DURATION = Metric(
+    Histogram,
+    "api_request_duration_seconds",
+    "Time from the head of a request until its answer begins, by route of the API.",
+    "Of `POST /v1.0/removebg`, of `/api/remove` and of `POST /v1/cutouts` with a time to wait, this is the whole way "
+    "of an image. Uploads are part of it.",
+    {"method": labels.API_METHODS, "route": labels.API_ROUTES},
+    buckets=STAGE_SECONDS,
+    only_when_known=True,
+)
+
 COUNTS: Mapping[str, Metric[Counter]] = {
     metric.name: metric for metric in (THROTTLED_REQUESTS, LEASE_EXTENSIONS, EVENT_MESSAGES)
 }
@@ -568,6 +592,7 @@ SECTIONS: Mapping[str, tuple[Metric[Any], ...]] = {
     ),
     "Stores and brokers": (THROTTLED_REQUESTS, LEASE_EXTENSIONS, SINK_CONDITIONAL_WRITES),
     "Notifications": (NOTIFICATIONS_SENT, NOTIFICATIONS_PENDING, NOTIFICATIONS_OLDEST, NOTIFICATION_DELAY),
+    "Page and API": (API_REQUESTS, API_DURATION),
 }
 """The sections of docs/metrics.md."""
 ALL: tuple[Metric[Any], ...] = tuple(metric for section in SECTIONS.values() for metric in section)

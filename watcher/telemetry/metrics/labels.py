@@ -32,3 +32,24 @@ PARTS = ("queue", "source", "source_folders", "events", "reconcile", "workers", 
 MEMORY = ("total", "used", "process", "allocated", "reserved", "peak")
 """Kinds of device memory: see `inference.device.hardware.device_memory`."""
 CASCADE_MODELS = ("fast", "fast_kept", "strong")
+API_METHODS = ("GET", "POST", OTHER)
+API_ROUTES = (
+    "/v1/cutouts",
+    "/v1/cutouts/{id}",
+    "/v1/cutouts/{id}/outputs/{name}",
+    "/v1/cutouts/{id}/original",
+    "/v1/cutouts/{id}/thumbnail",
+    "/v1/cutouts/{id}/retry",
+    "/v1/cutouts/{id}/redo",
+    "/v1/cutouts/{id}/accept",
+    "/v1/cutouts/{id}/reject",
+    "/v1/archive",
+    "/v1/status",
+    "/v1/events",
+    "/v1.0/removebg",
+    "/api/remove",
+    OTHER,
+)
+"""The paths of the API; `other` are those with which a browser's session begins and ends, and the OpenAPI document."""
+API_OUTCOMES = ("ok", "accepted", "refused", "limited", "failed")
+"""What became of a request: 2xx, 202, 4xx, 429 and 5xx."""

@@ -142,6 +142,12 @@ class Metrics:
         self._metrics.increment(definitions.RECONCILE_RUNS, "failed")
         self._metrics.set(definitions.RECONCILE_LAST_RUN, self._clock())
 
+    def api_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Record an answered request to the API: its path as a pattern, the status, and how long it took."""
+        outcome = {202: "accepted", 429: "limited"}.get(status) or {4: "refused", 5: "failed"}.get(status // 100, "ok")
+        self._metrics.increment(definitions.API_REQUESTS, method, route, outcome)
+        self._metrics.observe(definitions.API_DURATION, seconds, method, route)
+
     def build_info(self, version: str, model: str, digest: str) -> None:
         """Record alphadrop's version, the model's name and the digest of its weights."""
         self._metrics.set_info(definitions.BUILD, {"version": version, "model": model, "digest": digest})

@@ -526,6 +526,7 @@ def test_the_page_contains_no_key_and_no_job_id(metrics: Metrics) -> None:
 def test_names_follow_the_conventions(metrics: Metrics) -> None:
     for report in one_of_each():
         metrics.report("cuda:0", report)
+    metrics.api_request("GET", "/v1/status", 200, 0.1)
     page = metrics.render()[0].decode()
     ours = [f for f in families(metrics) if f.name.startswith("alphadrop_")]
     for family in ours:
@@ -603,3 +604,14 @@ def test_what_waits_is_the_sum_over_all_processes_and_unknown_where_one_does_not
 
 def notifications(**progress: Any) -> NotificationsReport:
     return NotificationsReport(progress=Progress(**progress))
+
+
+def test_requests_to_the_api_count_by_route_and_outcome(metrics: Metrics) -> None:
+    for status in (200, 304, 202, 404, 429, 503):
+        metrics.api_request("POST", "/v1/cutouts", status, 0.25)
+    metrics.api_request("DELETE", "/v1/session", 200, 0.1)
+    where = {"method": "POST", "route": "/v1/cutouts"}
+    found = [value(metrics, "api_requests_total", **where, outcome=outcome) for outcome in label_values.API_OUTCOMES]
+    assert found == [2, 1, 1, 1, 1]
+    assert value(metrics, "api_request_duration_seconds_sum", **where) == 1.5
+    assert value(metrics, "api_requests_total", method="other", route="other", outcome="ok") == 1
