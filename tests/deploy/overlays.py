@@ -63,7 +63,9 @@ class Pods:
         found: dict[str, str] = {}
         for source in self.container["envFrom"]:
             found |= one(self.objects, "ConfigMap", source["configMapRef"]["name"])["data"]
-        return found | {entry["name"]: entry.get("value", "from-a-secret") for entry in self.container["env"]}
+        return found | {
+            entry["name"]: entry.get("value", "from-a-secret-of-the-cluster") for entry in self.container["env"]
+        }
 
     def settings(self, config: Path | None = None) -> Settings:
         """What the container's command and environment come to. `config` is the file that is in a Secret.

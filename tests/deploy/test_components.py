@@ -17,16 +17,21 @@ from watcher.fleet.devices import expand_devices, workers_per_gpu
 
 OwnOverlay: TypeAlias = Callable[..., list[Manifest]]
 ADDED = {
+    "events-ingress": "onprem-rabbitmq",
     "events-service": "onprem-rabbitmq",
+    "folder-writable": "single-node-folder",
     "gpu-card": "single-node-folder",
     "gpu-fast": "aws-sqs",
     "gpu-mig": "aws-sqs",
     "gpu-shared": "single-node-folder",
+    "page-service": "aws-sqs",
     "priority": "onprem-rabbitmq",
     "spread": "aws-sqs",
     "web-identity": "onprem-rabbitmq",
 }
 """Each component, and an overlay that it makes sense on."""
+TOGETHER = {"events-ingress": ["events-service"]}
+"""Components that another one needs."""
 
 
 @pytest.fixture
@@ -34,7 +39,8 @@ def with_component(own_overlay: OwnOverlay) -> Callable[..., list[Manifest]]:
     """Renders an overlay of ours with a component."""
 
     def rendered(name: str, **fields: object) -> list[Manifest]:
-        return own_overlay(ADDED[name], components=[f"../deploy/k8s/components/{name}"], **fields)
+        names = [*TOGETHER.get(name, ()), name]
+        return own_overlay(ADDED[name], components=[f"../deploy/k8s/components/{name}" for name in names], **fields)
 
     return rendered
 
@@ -128,3 +134,60 @@ def test_a_store_reaches_watch_and_nobody_else_through_the_service(with_componen
         watch.labels.items()
     )
     assert kind(objects, "Secret") == []
+
+
+def paths_of(ingress: Manifest) -> dict[str, str]:
+    """The paths that an Ingress lets through, and how they are compared."""
+    [rule] = ingress["spec"]["rules"]
+    assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
+    return {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
+
+
+def backends_of(ingress: Manifest) -> set[tuple[str, str]]:
+    [rule] = ingress["spec"]["rules"]
+    services = [path["backend"]["service"] for path in rule["http"]["paths"]]
+    return {(service["name"], service["port"]["name"]) for service in services}
+
+
+def test_events_come_from_outside_through_tls_and_reach_nothing_else(with_component: OwnOverlay):
+    objects = with_component("events-ingress", namePrefix="shop-")
+    ingress, service = (
+        one(objects, "Ingress", "shop-alphadrop-events"),
+        one(objects, "Service", "shop-alphadrop-events"),
+    )
+    assert paths_of(ingress) == {"/events": "Exact"}
+    assert backends_of(ingress) == {(service["metadata"]["name"], service["spec"]["ports"][0]["name"])}
+    [watch] = [pods for pods in pods_of(objects) if pods.command == "watch"]
+    policy = one(objects, "NetworkPolicy", "shop-alphadrop-events-ingress")["spec"]
+    assert selects(policy["podSelector"], watch) and all(rule["from"] for rule in policy["ingress"])
+
+
+@pytest.mark.parametrize(("name", "command"), [("aws-sqs", "watch"), ("cpu-dev", "run")])
+def test_the_page_is_reached_through_tls_with_a_token_and_metrics_are_not(
+    name: str, command: str, own_overlay: OwnOverlay
+):
+    objects = own_overlay(name, components=["../deploy/k8s/components/page-service"], namePrefix="shop-")
+    ingress, service = one(objects, "Ingress", "shop-alphadrop-page"), one(objects, "Service", "shop-alphadrop-page")
+    selector = service["spec"]["selector"]
+    [pods] = [pods for pods in pods_of(objects) if selector.items() <= pods.labels.items()]
+    assert pods.command == command and pods.settings().page and pods.settings().api_token
+    assert backends_of(ingress) == {(service["metadata"]["name"], service["spec"]["ports"][0]["name"])}
+    assert service["spec"]["ports"][0]["targetPort"] == pods.container["ports"][0]["name"]
+    policy = one(objects, "NetworkPolicy", "shop-alphadrop-page")["spec"]
+    assert selects(policy["podSelector"], pods) and all(rule["from"] for rule in policy["ingress"])
+    assert kind(objects, "Secret") == []
+
+
+def test_the_ingress_is_patient_and_wide_enough_for_the_apis_own_limits(with_component: OwnOverlay):
+    objects = with_component("page-service")
+    [watch] = [pods for pods in pods_of(objects) if pods.command == "watch"]
+    annotations = one(objects, "Ingress", "alphadrop-page")["metadata"]["annotations"]
+    limits = {name.rpartition("/")[2]: value for name, value in annotations.items()}
+    assert int(limits["proxy-body-size"].removesuffix("m")) * 2**20 > watch.settings().upload_bytes * 4 / 3
+    assert int(limits["proxy-read-timeout"]) > watch.settings().api_timeout
+    assert limits["proxy-buffering"] == limits["proxy-request-buffering"] == "off"
+
+
+def test_a_folder_takes_uploads(with_component: OwnOverlay):
+    for pods in pods_of(with_component("folder-writable")):
+        assert pods.may_write(str(pods.settings().source_path))
