@@ -142,7 +142,7 @@ class Supervisor:
         if self.settings.serves_api and self.mode.watches:
             from watcher.web.frontend import Frontend  # which most daemons do without
 
-            self._frontend = Frontend(self.settings)
+            self._frontend = Frontend(self.settings, self.metrics)
             stack.callback(self._frontend.close)
             extra += self._frontend.routes()
         server = HttpServer(create_app(self.metrics, self.health, extra), *address)

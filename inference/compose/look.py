@@ -47,6 +47,11 @@ class Look:
         return self.is_mask or self.ground is not None or (self.colour is not None and self.colour[3] == _OPAQUE)
 
     @property
+    def is_as_it_is(self) -> bool:
+        """Whether the cut-out is kept as it is, in whatever format."""
+        return not self.is_opaque and self.placement.is_whole and self.colour is None and not self.shadow
+
+    @property
     def chosen_format(self) -> Format:
         """The format that is written."""
         if self.format is not None:

@@ -292,6 +292,17 @@ def test_retry_leaves_alone_what_is_not_rejected(embedded: EmbeddedQueue) -> Non
     assert embedded.stats() == before
 
 
+# Urgent jobs
+
+
+def test_urgent_jobs_are_counted_while_they_are_pending(embedded: EmbeddedQueue) -> None:
+    embedded.put([job("a")])
+    embedded.put([job("b"), job("c")], urgent=True)
+    assert embedded.urgent() == 2
+    embedded.lease("w", 1, alone=False)
+    assert embedded.urgent() == 1
+
+
 # Workers that die
 
 

@@ -167,6 +167,12 @@ class Settings(BaseSettings):
     """largest picture that may be uploaded, in MB of 2^20 bytes"""
     api_timeout: Annotated[Interval, Group.PAGE] = 60
     """longest time in seconds that a synchronous call of the API waits for its picture"""
+    api_waits: Annotated[Integer, Field(ge=1, le=150), Group.PAGE, Placeholder("N")] = 64
+    """most synchronous calls that wait for their pictures at the same time; more are refused with 429"""
+    api_backlog: Annotated[Integer, Field(ge=1), Group.PAGE, Placeholder("N")] = 20_000
+    """most uploads that wait for their turn; more are refused with 429 (not with a broker, which knows no turns)"""
+    api_urls: Annotated[Switch, Group.PAGE] = False
+    """allow the API to fetch pictures from addresses in the public internet that its clients send"""
 
     s3_endpoint: Annotated[Endpoint, Group.S3] = ""
     """address of an S3-compatible service other than AWS"""

@@ -112,6 +112,10 @@ class EmbeddedQueue(Queue, Protocol):
         """Return the state (`pending`, `leased`, `done` or `rejected`) of those job ids that the queue knows."""
         ...
 
+    def urgent(self) -> int:
+        """Count the urgent jobs that are pending."""
+        ...
+
     def reopen(self, ids: Sequence[str]) -> int:
         """Make done jobs pending again, because their output is missing; returns how many were done."""
         ...

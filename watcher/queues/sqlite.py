@@ -127,6 +127,11 @@ class SqliteQueue:
         )
         return {row["id"]: row["state"] for row in found}
 
+    def urgent(self) -> int:
+        """See `EmbeddedQueue.urgent`."""
+        count: int = self._database.read("count_urgent", {})[0][0]
+        return count
+
     def next_due(self) -> float | None:
         """Return the Unix time at which the first delayed job may be leased, None if none is delayed."""
         due: float | None = self._database.read("next_due", {"now": self._clock()})[0][0]

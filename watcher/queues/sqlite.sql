@@ -118,6 +118,10 @@ ON CONFLICT DO NOTHING;
 UPDATE jobs SET urgent = 1 WHERE id = :id AND state = 'pending';
 
 
+-- name: count_urgent
+SELECT count(*) FROM jobs WHERE state = 'pending' AND suspected_at IS NULL AND urgent = 1;
+
+
 -- name: lease_urgent
 -- The same as lease_jobs, for urgent jobs.
 UPDATE jobs

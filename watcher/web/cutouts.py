@@ -77,15 +77,15 @@ class Cutouts:
 
     # Uploads.
 
-    def upload(self, data: bytes, path: str = "", batch: str = "") -> Record:
+    def upload(self, data: bytes, path: str = "", batch: str = "", *, exact: bool = False) -> Record:
         """Put a picture into the source and its job into the queue; returns its item.
 
-        The same bytes under the same name are the same upload. Another picture gets a number.
+        The same bytes under the same name are the same upload. Another one gets a number, or is refused with `exact`.
         """
         backend = self.backend
         batch = batch or datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
         wanted = upload_key(self.prefix, batch, path, sniff(data))
-        with self._claimed(wanted, data) as (key, present):
+        with self._claimed(wanted, data, 1 if exact else ATTEMPTS) as (key, present):
             claim = backend.recipe.job(ImageRef(key, "", 0)).output
             known = self.history.of_key(key)
             if present is None or known is None:
@@ -95,9 +95,10 @@ class Cutouts:
             except Exception:
                 self.history.forget(key)
                 raise
-            if present is not None and known is not None and known.status is not Status.QUEUED:
+            job = backend.recipe.job(ref)
+            if present is not None and known is not None and known.status is not Status.QUEUED and known.job == job.id:
                 return known
-            return self._enqueue(backend, backend.recipe.job(ref))
+            return self._enqueue(backend, job)
 
     def _enqueue(self, backend: Backend, job: Job) -> Record:
         self.history.set_job(job.ref.key, job.id)
@@ -109,9 +110,9 @@ class Cutouts:
         return record
 
     @contextmanager
-    def _claimed(self, wanted: str, data: bytes) -> Iterator[tuple[str, ImageRef | None]]:
+    def _claimed(self, wanted: str, data: bytes, attempts: int) -> Iterator[tuple[str, ImageRef | None]]:
         """A key for an upload that nothing else uses, or the one at which the same bytes are already."""
-        keys = [wanted, *(numbered(wanted, number) for number in range(2, ATTEMPTS))]
+        keys = [wanted, *(numbered(wanted, number) for number in range(2, attempts))]
         for key in keys:
             claim = self.backend.recipe.job(ImageRef(key, "", 0)).output
             with self._lock:
@@ -126,7 +127,7 @@ class Cutouts:
             finally:
                 with self._lock:
                     self._claims.discard(claim)
-        raise ApiError(409, "name_taken", "Conflict", f"{ATTEMPTS} pictures have this name already; choose another")
+        raise ApiError(409, "name_taken", "Conflict", "this name is taken by other pictures; choose another")
 
     def _is_free(self, key: str, claim: str) -> bool:
         """Whether no other image has the outputs that this key would have."""
@@ -149,6 +150,16 @@ class Cutouts:
         if record is None:
             raise not_found(f"there is no picture with the id {id[:40]!r}")
         return self._refreshed([record])[0]
+
+    def waiting(self) -> int:
+        """How many uploads wait for their turn; 0 where that is not known, as of a broker's queue."""
+        embedded = self.backend.embedded
+        return embedded.urgent() if embedded else 0
+
+    def current(self, record: Record) -> Record:
+        """The record as queue and sink know it now, for a request that waits for this image. Raises Unavailable."""
+        self._looked.pop(record.key, None)
+        return self._refreshed([self.history.get(record.id) or record])[0]
 
     def page(self, query: Query) -> tuple[list[Record], tuple[float, int] | None, int | None]:
         """A part of the list, where the next one begins, and the length of the whole list if it is known."""

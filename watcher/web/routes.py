@@ -61,7 +61,6 @@ class Api:
         """All routes, each of which checks access and reports errors in the same way."""
         one = "/v1/cutouts/{id}"
         table: list[tuple[str, str, Endpoint]] = [
-            ("POST", "/v1/cutouts", self.create),
             ("GET", "/v1/cutouts", self.list),
             ("GET", one, self.show),
             ("GET", one + "/outputs/{name}", self.output),
@@ -90,13 +89,6 @@ class Api:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     # Endpoints.
-
-    async def create(self, request: Request) -> Response:
-        """POST /v1/cutouts: take an upload."""
-        form = await self.receiver.receive(request)
-        record = await self.run(self.cutouts.upload, form.data, path_of(form), form.fields.get("batch", ""))
-        item = self.cutouts.json(record)
-        return JsonResponse(item, 202, {"location": f"/v1/cutouts/{record.id}"})
 
     async def list(self, request: Request) -> Response:
         """GET /v1/cutouts: a part of the list."""
@@ -167,7 +159,7 @@ def reporting(endpoint: Endpoint) -> Endpoint:
 
 def path_of(form: Form) -> str:
     """The path that an upload asks for: as it says, or the file's name without its folders."""
-    return form.fields.get("path") or form.filename.replace("\\", "/").rpartition("/")[2]
+    return form.fields.get("path") or form.picture.name.replace("\\", "/").rpartition("/")[2]
 
 
 def query_of(request: Request) -> Query:

@@ -44,15 +44,28 @@ _FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tif", "BMP": "
 
 
 @dataclass(frozen=True)
+class File:
+    """A picture that a request has brought."""
+
+    data: bytes = field(default=b"", repr=False)
+    """Its bytes; empty if there was none."""
+    name: str = ""
+    """The name that the client gave it."""
+
+
+@dataclass(frozen=True)
 class Form:
     """What a request has brought."""
 
-    data: bytes
-    """The picture; empty if there was none."""
-    filename: str = ""
-    """The name that the client gave the file."""
+    files: dict[str, File] = field(default_factory=dict)
+    """The pictures, by the name of their field."""
     fields: dict[str, str] = field(default_factory=dict)
     """Fields of the form, or parameters of the address."""
+
+    @property
+    def picture(self) -> File:
+        """The one picture of an upload."""
+        return self.files.get(FILE_FIELD, File())
 
 
 class Receiver:
@@ -62,27 +75,38 @@ class Receiver:
         self.max_bytes = max_bytes
         self._memory, self._uploads = max(memory, max_bytes), uploads
 
-    async def receive(self, request: Request, large_fields: frozenset[str] = frozenset()) -> Form:
+    async def receive(
+        self, request: Request, names: tuple[str, ...] = (FILE_FIELD,), large_fields: frozenset[str] = frozenset()
+    ) -> Form:
         """The form or the raw picture of a request.
 
-        `large_fields` are fields that may be as long as a picture, encoded in base64. Raises ApiError: 400 for a broken
-        body, 408 for one that stops, 413 for one that is too long, 415 for another type, 429 beyond the limits.
+        `names` are the fields that have pictures; a file of another name stands for the first, if that is the only one.
+        `large_fields` may be as long as a picture, encoded in base64. Raises ApiError: 400 for a broken body, 408 for
+        one that stops, 413 for one that is too long, 415 for another type, 429 beyond the limits.
         """
         kind, options = parse_options_header(request.headers.get("content-type", ""))
-        limit = self.max_bytes + MAX_FIELD * MAX_FIELDS
+        limit = len(names) * self.max_bytes + MAX_FIELD * MAX_FIELDS
         if large_fields:
             limit = limit * 4 // 3
         with self._reserved(_length(request, limit, self.max_bytes)):
             if kind == b"multipart/form-data":
-                return await _receive_form(request, options.get(b"boundary", b""), self.max_bytes, large_fields)
+                parts = _Parts(self.max_bytes, names, large_fields)
+                return await _receive_form(request, options.get(b"boundary", b""), parts)
             if kind.startswith(b"image/") or kind == b"application/octet-stream":
-                return Form(await _receive_raw(request, self.max_bytes), fields=dict(request.query_params))
+                file = File(await _receive_raw(request, self.max_bytes))
+                return Form({names[0]: file}, dict(request.query_params))
         raise ApiError(
             415,
             "unsupported_media_type",
             "Unsupported media type",
             f"send multipart/form-data with the field {FILE_FIELD}, or the picture itself as image/jpeg or the like",
         )
+
+    async def receive_text(self, request: Request, pictures: int) -> bytes:
+        """The body of a request that is text, with room for so many pictures in base64. Raises ApiError."""
+        limit = pictures * (self.max_bytes * 4 // 3) + MAX_FIELD * MAX_FIELDS
+        with self._reserved(_length(request, limit, self.max_bytes)):
+            return await _receive_raw(request, limit)
 
     @contextmanager
     def _reserved(self, size: int) -> Iterator[None]:
@@ -196,8 +220,7 @@ async def _receive_raw(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def _receive_form(request: Request, boundary: bytes, limit: int, large_fields: frozenset[str]) -> Form:
-    parts = _Parts(limit, large_fields)
+async def _receive_form(request: Request, boundary: bytes, parts: _Parts) -> Form:
     try:
         parser = MultipartParser(boundary, parts.callbacks())
         async for chunk in _chunks(request):
@@ -211,14 +234,14 @@ async def _receive_form(request: Request, boundary: bytes, limit: int, large_fie
 
 
 class _Parts:
-    """Collects the parts of a form: one file, and small fields."""
+    """Collects the parts of a form: files, and small fields."""
 
-    def __init__(self, limit: int, large_fields: frozenset[str]) -> None:
-        self._limit, self._large_fields = limit, large_fields
+    def __init__(self, limit: int, names: tuple[str, ...], large_fields: frozenset[str]) -> None:
+        self._limit, self._names, self._large_fields = limit, names, large_fields
         self._header_name, self._header_value = bytearray(), bytearray()
         self._name, self._filename, self._body = "", "", bytearray()
         self._count = 0
-        self._file: tuple[bytes, str] | None = None
+        self._files: dict[str, File] = {}
         self._fields: dict[str, str] = {}
         self.finished = False
         """Whether the end of the form was seen."""
@@ -226,8 +249,7 @@ class _Parts:
     @property
     def form(self) -> Form:
         """What was collected."""
-        data, filename = self._file or (b"", "")
-        return Form(data, filename, self._fields)
+        return Form(self._files, self._fields)
 
     def callbacks(self) -> MultipartCallbacks:
         """For the parser."""
@@ -263,7 +285,7 @@ class _Parts:
 
     @property
     def _is_file(self) -> bool:
-        return self._name == FILE_FIELD or bool(self._filename)
+        return self._name in self._names or bool(self._filename)
 
     def _add(self, data: bytes, start: int, end: int) -> None:
         self._body += data[start:end]
@@ -276,13 +298,19 @@ class _Parts:
             raise _too_large(self._limit)
 
     def _end(self) -> None:
-        if not self._is_file:
-            self._fields[self._name] = self._body.decode("utf-8", "replace")
-        elif self._file is None:
-            self._file = bytes(self._body), self._filename
+        if self._is_file:
+            self._add_file(File(bytes(self._body), self._filename))
         else:
-            raise bad_request("two_files", "the form has two files: send one request for each")
+            self._fields[self._name] = self._body.decode("utf-8", "replace")
         self._body = bytearray()
+
+    def _add_file(self, file: File) -> None:
+        name = self._names[0] if len(self._names) == 1 else self._name
+        if name not in self._names:
+            raise bad_request("bad_form", f"the file in {name[:80]!r} is not expected: send {' or '.join(self._names)}")
+        if name in self._files:
+            raise bad_request("two_files", f"the form has two files in {name}: send one request for each")
+        self._files[name] = file
 
     def _finish(self) -> None:
         self.finished = True

@@ -1,0 +1,86 @@
+"""How much synchronous work goes on at a time: waiting requests, and pixels that are composed. For one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from watcher.web.errors import RETRY_AFTER, ApiError, too_many
+
+LONGEST_RETRY = 60
+"""Most seconds after which a client is told to come back."""
+_REMEMBERED = 64
+"""Finished images from which the pace is estimated."""
+
+
+class Slots:
+    """Places for requests that wait. A request without one is refused, so that a client learns at once to slow down."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.free = most
+
+    @contextmanager
+    def taken(self, retry_after: int) -> Iterator[None]:
+        """Take a place. Raises ApiError: 429."""
+        if self.free < 1:
+            raise self.refusal(retry_after)
+        self.free -= 1
+        try:
+            yield
+        finally:
+            self.free += 1
+
+    def refusal(self, retry_after: int) -> ApiError:
+        """The error for a request that has no place."""
+        return too_many("rate_limit_exceeded", f"{self.most} requests wait for their pictures already", retry_after)
+
+
+class Pace:
+    """How fast images are finished, from the last few. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ends: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def finished(self) -> None:
+        """An image is finished."""
+        with self._lock:
+            self._ends.append(self._clock())
+
+    def seconds_for(self, images: int) -> int:
+        """Whole seconds until so many images are finished, 1 to LONGEST_RETRY; RETRY_AFTER while that is not known."""
+        with self._lock:
+            if len(self._ends) < 2:
+                return RETRY_AFTER
+            each = (self._clock() - self._ends[0]) / len(self._ends)
+        return max(1, min(LONGEST_RETRY, math.ceil(images * each)))
+
+
+class PixelBudget:
+    """Pixels that may be composed at a time. Requests wait for their share, first come, first served."""
+
+    def __init__(self, pixels: int) -> None:
+        self._all = self._free = pixels
+        self._changed = asyncio.Condition()
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def reserved(self, pixels: int) -> AsyncIterator[None]:
+        """Wait until so many pixels are free; more than there are count as all of them."""
+        share = min(pixels, self._all)
+        async with self._turn, self._changed:
+            await self._changed.wait_for(lambda: self._free >= share)
+            self._free -= share
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._free += share
+                self._changed.notify_all()
