@@ -23,7 +23,7 @@ import psutil
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.equipment.support import STUCK, clean_environment, wait_until
+from tests.equipment.support import STUCK, bind_by_permissions, clean_environment, wait_until
 from watcher.core.jobs import Rejection
 from watcher.protocol import STAGES
 from watcher.queues import open_queue
@@ -117,8 +117,15 @@ class Daemon:
     """`with Daemon(folders, "--rescan", "3600") as daemon: ...`; killed at the end, unless it was stopped before."""
 
     def __init__(
-        self, folders: Folders, *options: str, model: str = "fake", command: str = "run", **variables: str
+        self,
+        folders: Folders,
+        *options: str,
+        model: str = "fake",
+        command: str = "run",
+        as_user: bool = False,
+        **variables: str,
     ) -> None:
+        """With `as_user`, permissions of files bind it, though the tests may run as root."""
         self.folders, self.command = folders, command
         self._seen: list[dict[str, Any]] = []
         self._log_at = folders.log.stat().st_size if folders.log.exists() else 0
@@ -134,6 +141,7 @@ class Daemon:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 process_group=0,
+                preexec_fn=bind_by_permissions if as_user else None,
             )
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -73,8 +74,11 @@ Call = Callable[..., Finished]
 """Runs a command within the process of the tests."""
 
 
-def alphadrop(*arguments: object, cwd: Path | None = None, **variables: str) -> Finished:
-    """Run the command as a process of its own, with `variables` and none of ours, and wait for its end."""
+def alphadrop(*arguments: object, cwd: Path | None = None, as_user: bool = False, **variables: str) -> Finished:
+    """Run the command as a process of its own, with `variables` and none of ours, and wait for its end.
+
+    With `as_user`, permissions of files bind it, though the tests may run as root.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "watcher", *map(str, arguments)],
         cwd=cwd or ROOT,
@@ -83,8 +87,20 @@ def alphadrop(*arguments: object, cwd: Path | None = None, **variables: str) -> 
         text=True,
         timeout=STUCK,
         check=False,
+        preexec_fn=bind_by_permissions if as_user else None,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def bind_by_permissions() -> None:
+    """Take from this process, before it executes another program, root's right to ignore permissions of files."""
+    libc = ctypes.CDLL(None)
+    if os.geteuid() == 0 and any(libc.prctl(_CAPBSET_DROP, right, 0, 0, 0) for right in _IGNORING_PERMISSIONS):
+        os._exit(126)
+
+
+_CAPBSET_DROP, _IGNORING_PERMISSIONS = 24, (1, 2)
+"""Numbers of prctl(2) and of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, capabilities(7)."""
 
 
 @contextmanager
