@@ -31,8 +31,8 @@ from inference.codec.header import (
     without_jpeg_metadata,
 )
 from inference.codec.heif_boxes import Crop, PrimaryItem, primary_item
-from inference.codec.png_chunks import png_size, read_chunks
-from inference.codec.tiff import seek_main_page, unsupported_variant
+from inference.codec.png_chunks import png_depth, png_size, read_chunks
+from inference.codec.tiff import seek_main_page, tiff_depth, unsupported_variant
 from inference.codec.truncated import complete
 from inference.errors import PictureError, PictureTooLarge, TruncatedPicture, UnsupportedPicture
 from inference.picture import Picture
@@ -66,34 +66,37 @@ _UNSUPPORTED_WORDS = ("unsupported", "not supported", "cannot handle", "unknown"
 
 @dataclass(frozen=True)
 class PictureInfo:
-    """Format and size from the header: width and height in pixels, as stored (an EXIF orientation may swap them)."""
+    """What the header states: width and height in pixels, as stored (an EXIF orientation may swap them)."""
 
     format: str
     width: int
     height: int
+    deep: bool = False
+    """Whether a PNG or TIFF has more than 8 bits a channel."""
 
 
 def probe(data: bytes | memoryview) -> PictureInfo:
-    """Read format and size from the header, without decoding a pixel or applying a limit.
+    """Read format, size and depth from the header, without decoding a pixel or applying a limit.
 
     Raises NotAPicture, UnsupportedPicture, or TruncatedPicture if the header is incomplete.
     """
     content = bytes(data)
     format = identify(content)
     with _decoder_errors(format, content):
-        return PictureInfo(format, *_size(format, content))
+        return _info(format, content)
 
 
-def _size(format: str, content: bytes) -> tuple[int, int]:
+def _info(format: str, content: bytes) -> PictureInfo:
     if format == "WEBP":
-        return webp_size(content)
+        return PictureInfo(format, *webp_size(content))
     size = {"JPEG": jpeg_size, "PNG": png_size}[format](content) if format in ("JPEG", "PNG") else None
     if size:
-        return size
+        return PictureInfo(format, *size, deep=format == "PNG" and png_depth(content) > 8)
     image = reader_of(format)(io.BytesIO(content))
     if isinstance(image, TiffImageFile):
         seek_main_page(image)
-    return image.size
+        return PictureInfo(format, *image.size, deep=tiff_depth(image) > 8)
+    return PictureInfo(format, *image.size)
 
 
 def reader_of(format: str) -> Callable[[io.BytesIO], ImageFile]:
@@ -144,7 +147,8 @@ def _decode(format: str, content: bytes, max_pixels: int, *, strict: bool) -> Pi
 
 def _decode_part(format: str, content: bytes, max_pixels: int) -> Picture:
     """Decode what a truncated file has. Raises TruncatedPicture if that is nothing, or a single colour."""
-    _check_size(*_size(format, content), max_pixels)
+    info = _info(format, content)
+    _check_size(info.width, info.height, max_pixels)
     completed = complete(format, content)
     picture = _decode(format, completed, max_pixels, strict=False) if completed else None
     if picture is None or (picture.pixels == picture.pixels[0, 0]).all():

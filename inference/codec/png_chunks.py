@@ -97,6 +97,11 @@ def png_size(data: bytes) -> tuple[int, int] | None:
     return width, height
 
 
+def png_depth(data: bytes) -> int:
+    """Return the bits of each channel, as a header states them that `png_size` has accepted."""
+    return data[24] if len(data) > 24 else 8
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield type, start and end offset of each chunk with its length and checksum; the last may end beyond the data."""
     at = len(_SIGNATURE)

@@ -114,6 +114,11 @@ def as_unsigned(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return values.view(np.uint32) if values.dtype == np.int32 else values
 
 
+def tiff_depth(image: TiffImageFile) -> int:
+    """Return the bits of the first channel."""
+    return _number(image, _BITS_PER_SAMPLE, 1)
+
+
 def _number(image: TiffImageFile, tag: int, default: int) -> int:
     """Return the first value of a tag; the default if it is missing or not an integer."""
     value: Any = image.tag_v2.get(tag, default)

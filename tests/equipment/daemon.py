@@ -117,15 +117,8 @@ class Daemon:
     """`with Daemon(folders, "--rescan", "3600") as daemon: ...`; killed at the end, unless it was stopped before."""
 
     def __init__(
-        self,
-        folders: Folders,
-        *options: str,
-        model: str = "fake",
-        command: str = "run",
-        as_user: bool = False,
-        **variables: str,
+        self, folders: Folders, *options: str, model: str = "fake", command: str = "run", **variables: str
     ) -> None:
-        """With `as_user`, permissions of files bind it, though the tests may run as root."""
         self.folders, self.command = folders, command
         self._seen: list[dict[str, Any]] = []
         self._log_at = folders.log.stat().st_size if folders.log.exists() else 0
@@ -141,8 +134,12 @@ class Daemon:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 process_group=0,
-                preexec_fn=bind_by_permissions if as_user else None,
+                preexec_fn=self._prepare,
             )
+
+    @staticmethod
+    def _prepare() -> None:
+        """Called in the new process before it becomes the command."""
 
     def __enter__(self) -> Self:
         return self
@@ -245,6 +242,14 @@ class Daemon:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(STUCK)
         wait_until(lambda: not any(map(is_running, workers)), STUCK, "a killed worker is still there")
+
+
+class UsersDaemon(Daemon):
+    """A daemon that permissions of files bind, though the tests may run as root."""
+
+    @staticmethod
+    def _prepare() -> None:
+        bind_by_permissions()
 
 
 def finish(folders: Folders, *options: str, model: str = "fake", **variables: str) -> Daemon:

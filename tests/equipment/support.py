@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +74,22 @@ Call = Callable[..., Finished]
 """Runs a command within the process of the tests."""
 
 
-def alphadrop(*arguments: object, cwd: Path | None = None, as_user: bool = False, **variables: str) -> Finished:
-    """Run the command as a process of its own, with `variables` and none of ours, and wait for its end.
+def alphadrop(*arguments: object, cwd: Path | None = None, **variables: str) -> Finished:
+    """Run the command as a process of its own, with `variables` and none of ours, and wait for its end."""
+    return _finished(arguments, cwd, variables)
 
-    With `as_user`, permissions of files bind it, though the tests may run as root.
-    """
+
+def alphadrop_as_user(*arguments: object, cwd: Path | None = None, **variables: str) -> Finished:
+    """Run the command so that permissions of files bind it, though the tests may run as root."""
+    return _finished(arguments, cwd, variables, bind_by_permissions)
+
+
+def _finished(
+    arguments: Sequence[object],
+    cwd: Path | None,
+    variables: Mapping[str, str],
+    prepare: Callable[[], None] | None = None,
+) -> Finished:
     done = subprocess.run(
         [sys.executable, "-m", "watcher", *map(str, arguments)],
         cwd=cwd or ROOT,
@@ -87,7 +98,7 @@ def alphadrop(*arguments: object, cwd: Path | None = None, as_user: bool = False
         text=True,
         timeout=STUCK,
         check=False,
-        preexec_fn=bind_by_permissions if as_user else None,
+        preexec_fn=prepare,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
 

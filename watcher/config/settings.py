@@ -246,7 +246,8 @@ class Settings(BaseSettings):
     images_in_flight: Annotated[Count, Group.LIMITS] = 0
     """most images that a worker processes at the same time; 0 lets the worker decide"""
     megapixels_in_flight: Annotated[Number, Field(gt=0), Group.LIMITS] = 100
-    """most decoded megapixels that a worker holds in memory at the same time"""
+    """most decoded megapixels that a worker holds in memory at the same time; a pixel with 16 bits a channel counts
+    double, and up to sevenfold where outputs keep its depth"""
     max_pixels: Annotated[Integer, Field(gt=0), Group.LIMITS, Placeholder("N")] = 178_000_000
     """reject images with more pixels than this"""
     decode_timeout: Annotated[Interval, Group.LIMITS] = 120

@@ -210,7 +210,7 @@ class ImagePath:
                 yield
         else:
             info = probe(data)
-            with self.budget.hold(pixels_in_memory(plans, info.width, info.height)):
+            with self.budget.hold(pixels_in_memory(plans, info)):
                 yield
 
     def _put(

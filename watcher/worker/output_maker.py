@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from inference.codec import PictureInfo
 from inference.compose import NO_METADATA, OutputSpec, SourceMetadata, compose, read_source
 from inference.errors import BackgroundUnreadable
 from inference.models.entry import ModelEntry
@@ -15,6 +16,9 @@ from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Facts, ImageRef, Output, OutputRecipe, Recipe
 from watcher.stores.output_metadata import output_text
 
+# What a pixel with 16 bits a channel counts for, measured: decoded to 8 bits, 16 bytes; with its depth kept, 35; and
+# composed as 16 bits in floats, 60.
+_DEEP, _DEEP_TO_DEEP, _COMPOSED_DEEP = 2, 3, 4
 _LONGEST_OPTIONS = 640
 """Characters of the options that an output records: a PNG has 4 KiB for all its text."""
 
@@ -109,14 +113,21 @@ def recorded_model(model: ModelEntry) -> str:
     return f"{model.title} {model.digest[:12]}"
 
 
-def pixels_in_memory(plans: Iterable[PlannedOutput], width: int, height: int) -> int:
-    """Most pixels that are in memory at a time while these outputs are made of a picture of this size."""
-    return width * height + max((_composed_pixels(plan.spec, width, height) for plan in plans), default=0)
+def pixels_in_memory(plans: Sequence[PlannedOutput], info: PictureInfo) -> int:
+    """Most pixels that are in memory at a time while these outputs are made of a picture.
+
+    The unit is a pixel of a picture with 8 bits a channel, which takes up to 14 bytes; one with more bits counts as
+    several.
+    """
+    keeps_depth = info.deep and any(plan.spec.depth == 16 for plan in plans)
+    each = _DEEP_TO_DEEP if keeps_depth else _DEEP if info.deep else 1
+    return each * info.width * info.height + max((_composed_pixels(plan.spec, info) for plan in plans), default=0)
 
 
-def _composed_pixels(spec: OutputSpec, width: int, height: int) -> int:
+def _composed_pixels(spec: OutputSpec, info: PictureInfo) -> int:
     """Pixels of what is composed besides the picture; 0 for the plain PNG, which is encoded as it is."""
-    return 0 if spec.is_plain else spec.most_pixels(width, height)
+    each = _COMPOSED_DEEP if info.deep and spec.depth == 16 else 1
+    return 0 if spec.is_plain else each * spec.most_pixels(info.width, info.height)
 
 
 def needed_of_source(data: bytes, plans: Iterable[PlannedOutput], max_pixels: int) -> SourceMetadata:

@@ -8,12 +8,17 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from inference.codec import decode, probe
-from inference.compose import OutputSpec, read_text
+from inference.codec import PictureInfo, decode, probe
+from inference.codec.png import encode_png_of_any_depth
+from inference.compose import OutputSpec, compose, read_text
+from inference.picture import Cutout
 from tests.equipment.moto import moto_server, use_credentials
+from tests.equipment.odd_files import tiff
 from tests.equipment.pictures import photo
+from tests.equipment.support import peak_memory
 from watcher.config.settings import Settings
 from watcher.core.errors import Conflict, Unavailable
 from watcher.core.jobs import Facts, ImageRef, Job, Outcome, Output, OutputRecipe, Recipe, Rejection
@@ -29,7 +34,7 @@ from watcher.telemetry.manifest import FileManifest, ManifestWriter
 from watcher.testing import FakeEngine, FakeLease, MemoryQueue, MemoryStore, keep_all
 from watcher.worker.crash_markers import CrashMarkers
 from watcher.worker.image_path import RETRY_DELAY, ImagePath, PixelBudget
-from watcher.worker.output_maker import OutputMaker, PlannedOutput, pixels_in_memory
+from watcher.worker.output_maker import OutputMaker, PlannedOutput, needed_of_source, pixels_in_memory
 
 SPECS = {
     "cutout": OutputSpec(),
@@ -303,7 +308,40 @@ def test_the_manifest_lists_every_output_whoever_wrote_it(shop: Shop, tmp_path: 
 def test_the_memory_that_is_waited_for_includes_what_is_composed(names: list[str], pixels: int) -> None:
     specs = SPECS | {"big": OutputSpec.model_validate({"canvas": "2000x2000"})}
     plans = [PlannedOutput(Output("", ImageRef("", "", 0), ""), OutputRecipe(), specs[name]) for name in names]
-    assert pixels_in_memory(plans, 100, 50) == pixels
+    assert pixels_in_memory(plans, PictureInfo("PNG", 100, 50)) == pixels
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"depth": 16},
+        {"depth": 16, "canvas": "1200x1000", "background": "white"},
+        {"depth": 16, "shadow": 0.5, "canvas": "1200x1000", "share": "80%"},
+    ],
+)
+def test_no_picture_takes_more_memory_than_it_counts_for(format: str, depth: int, options: dict[str, object]) -> None:
+    spec = OutputSpec.model_validate(options)
+    plans = [PlannedOutput(Output("", ImageRef("", "", 0), ""), OutputRecipe(), spec)]
+    data = deep_file(format, depth)
+    Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak begins anew
+    before = peak_memory()
+    picture, source = decode(data), needed_of_source(data, plans, 1 << 24)
+    cutout = Cutout(np.dstack([picture.pixels, np.full(picture.pixels.shape[:2], 255, np.uint8)]))
+    del picture
+    compose(cutout, spec, source, lambda box: {}, png_level=0)
+    assert probe(data).deep is (depth == 16)
+    assert peak_memory() - before <= 15 * pixels_in_memory(plans, probe(data)) + (2 << 20)
+
+
+def deep_file(format: str, depth: int) -> bytes:
+    """1200 x 1000 pixels."""
+    y, x = np.mgrid[:1000, :1200].astype(np.uint16)
+    pixels = np.stack([x * 50, y * 60, x + y], -1)
+    pixels = pixels if depth == 16 else (pixels >> 8).astype(np.uint8)
+    return encode_png_of_any_depth(pixels) if format == "PNG" else tiff((pixels, {"photometric": "rgb"}))
 
 
 @pytest.mark.parametrize(
