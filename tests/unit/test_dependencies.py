@@ -54,12 +54,17 @@ def rows() -> dict[str, Row]:
 
 
 def licence(name: str) -> str:
-    """As the installed package says it: an expression, or the classifiers' words, or the first line of free text."""
+    """As the package says it: an expression, the classifiers' words, or the first line of free text or of its file."""
     said = metadata(name)
     kinds = [kind.rpartition(" :: ")[2] for kind in said.get_all("Classifier") or () if kind.startswith("License ::")]
     known = [kind for kind in kinds if kind not in ("OSI Approved", "DFSG approved")]
     expression, text = (said.get_all(field) or [""] for field in ("License-Expression", "License"))
-    return expression[0] or " or ".join(known) or text[0].partition("\n")[0]
+    return expression[0] or " or ".join(known) or text[0].partition("\n")[0] or licence_file(name)
+
+
+def licence_file(name: str) -> str:
+    [path] = [path for path in distribution(name).files or () if "licenses" in path.parts]
+    return path.read_text("utf-8").strip().partition("\n")[0]
 
 
 def closure() -> set[str]:
