@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MANIFEST_TOOLS := .venv-manifests
 RABBITMQ := /usr/lib/rabbitmq/bin/rabbitmq-server
-SERVICES := rabbitmq-server prometheus
+SERVICES := rabbitmq-server prometheus chromium
 # Programs that open outputs as a shop's own would, and the packages that have them.
 READERS := exiftool webpinfo dwebp tiffinfo avifdec convert
 READER_PACKAGES := libimage-exiftool-perl webp libtiff-tools libavif-bin imagemagick
@@ -32,8 +32,8 @@ help: ## list the targets
 
 setup: $(STAMP) ## make .venv with the pinned packages (again only when they change)
 
-services: ## install what tests run beside alphadrop: RabbitMQ, Prometheus, programs that open pictures
-	@test -x $(RABBITMQ) && (for program in prometheus $(READERS); do command -v $$program >/dev/null || exit 1; done) || { \
+services: ## install what tests run beside alphadrop: RabbitMQ, Prometheus, Chromium, programs that open pictures
+	@test -x $(RABBITMQ) && (for program in prometheus chromium $(READERS); do command -v $$program >/dev/null || exit 1; done) || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			echo "Installing $(SERVICES) $(READER_PACKAGES) ..."; export DEBIAN_FRONTEND=noninteractive; \
 			test -e $(POLICY) || { trap 'rm $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' >$(POLICY); chmod +x $(POLICY); }; \

@@ -149,6 +149,7 @@ class Supervisor:
         server.start()
         stack.callback(server.stop)
         paths = [
+            *(["/"] if self.settings.page and self._frontend else []),
             "/metrics",
             "/livez",
             "/readyz",

@@ -44,7 +44,7 @@ def create_app(metrics: Metrics, health: Health, extra: Sequence[Route] = ()) ->
         return JSONResponse({"ready": not unready, "unready": unready}, 503 if unready else 200)
 
     pages = {"/": index, "/metrics": show_metrics, "/livez": livez, "/readyz": readyz}
-    routes = [*(Route(path, page) for path, page in pages.items()), *extra]
+    routes = [*extra, *(Route(path, page) for path, page in pages.items())]  # with --page, / is the page
     return Starlette(routes=routes, exception_handlers={HTTPException: _report})
 
 

@@ -15,6 +15,7 @@ from watcher.web.api.service import Service, measured
 from watcher.web.cutouts import Backend, Cutouts
 from watcher.web.history import History
 from watcher.web.routes import Api
+from watcher.web.static import page_routes
 from watcher.web.uploads import Receiver
 from watcher.wiring import Parts
 
@@ -34,10 +35,14 @@ class Frontend:
         self.api = Api(self.cutouts, self.access, Receiver(settings.upload_bytes))
         self.service = Service(self.api, Options.of(settings))
         self._metrics = metrics
+        self._page = page_routes() if settings.page else []
 
     def routes(self) -> list[Route]:
         """For the server."""
-        return [measured(route, self._metrics) for route in (*self.api.routes(), *self.service.routes())]
+        return [
+            *(measured(route, self._metrics) for route in (*self.api.routes(), *self.service.routes())),
+            *self._page,
+        ]
 
     def open(self, parts: Parts, wake: Callable[[], None]) -> None:
         """Source, sink and queue are open; `wake` is called when jobs are pending."""

@@ -1,4 +1,4 @@
-"""The page's files: read once, served from memory, cached by their digest, and allowed to load nothing from elsewhere."""
+"""The page's files: read once, served from memory, cached by digest, and allowed to load nothing from elsewhere."""
 
 from __future__ import annotations
 
