@@ -142,12 +142,14 @@ class Supervisor:
         if self.settings.serves_api and self.mode.watches:
             from watcher.web.frontend import Frontend  # which most daemons do without
 
-            self._frontend = Frontend(self.settings, self.metrics)
+            self._frontend = Frontend(self.settings, self.metrics, self.health)
             stack.callback(self._frontend.close)
             extra += self._frontend.routes()
         server = HttpServer(create_app(self.metrics, self.health, extra), *address)
         server.start()
         stack.callback(server.stop)
+        if self._frontend:
+            stack.callback(self._frontend.stop)
         paths = [
             *(["/"] if self.settings.page and self._frontend else []),
             "/metrics",
@@ -209,7 +211,7 @@ class Supervisor:
             self._intake = make_intake(parts, self.mode, self.metrics, self.health, self.run_summary, self._wake)
             self._intake.start()
         if self._frontend:
-            self._frontend.open(parts, self._wake)
+            self._frontend.open(parts, self._wake, lambda: self._monitor.pool.keepers if self._monitor else ())
         if parts.wiring.shared:
             threading.Thread(target=self._watch_broker, daemon=True, name="broker").start()
         log.info(
@@ -334,6 +336,8 @@ class Supervisor:
         if self._parts.wiring.shared:  # an embedded queue that can be read may still not be writable
             self.health.set("queue", True)
         self.metrics.queue(stats)
+        if self._frontend:
+            self._frontend.count(stats)
         self._on_tick(self.run_summary, stats)
         return stats
 

@@ -97,11 +97,13 @@ def running_api(folder: Path, *, is_heard: bool = True, **changes: object) -> It
     settings = Settings(**(places | usual | changes))  # type: ignore[arg-type]
     with ExitStack() as stack:
         metrics = Metrics()
-        frontend = Frontend(settings, metrics)
+        health = Health()
+        frontend = Frontend(settings, metrics, health)
         stack.callback(frontend.close)
-        server = HttpServer(create_app(metrics, Health(), frontend.routes()), "127.0.0.1", 0)
+        server = HttpServer(create_app(metrics, health, frontend.routes()), "127.0.0.1", 0)
         server.start()
         stack.callback(server.stop)
+        stack.callback(frontend.stop)
         parts = Parts(Wiring.of(settings))
         stack.callback(parts.close)
         parts.open(Mode.RUN)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -21,9 +22,10 @@ from watcher.protocol import ImageReport
 from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.stores.base import Store
 from watcher.stores.decisions import Decision, Verdict, write_decision
+from watcher.web.archive import safe_path
 from watcher.web.errors import ApiError, not_found
 from watcher.web.finder import find
-from watcher.web.history import History, Query, Record, Status, StoredOutput, item_id
+from watcher.web.history import Finished, History, Query, Record, Status, StoredOutput, item_id
 from watcher.web.items import finished_of, item_json
 from watcher.web.uploads import numbered, sniff, upload_key
 
@@ -53,9 +55,16 @@ class Backend:
 class Cutouts:
     """The operations of the API. Thread-safe; every method may block, and may raise ApiError or Unavailable."""
 
-    def __init__(self, history: History, prefix: str, clock: Callable[[], float] = time.time) -> None:
-        """`prefix` is that of uploads."""
-        self.history, self.prefix, self._clock = history, prefix, clock
+    def __init__(
+        self,
+        history: History,
+        prefix: str,
+        *,
+        is_remade: Callable[[str], bool] = lambda id: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`prefix` is that of uploads; `is_remade` says which items are being made again."""
+        self.history, self.prefix, self._is_remade, self._clock = history, prefix, is_remade, clock
         self._backend: Backend | None = None
         self._lock = threading.Lock()
         self._claims: set[str] = set()
@@ -170,6 +179,11 @@ class Cutouts:
             return records, found.next, None
         return records, found.next, found.total
 
+    def items(self, ids: Sequence[str]) -> list[dict[str, object]]:
+        """The items with these ids, as the API shows them; without those that are gone."""
+        found = [record for record in map(self.history.get, ids) if record is not None]
+        return [self.json(record) for record in self._refreshed(found)]
+
     def json(self, record: Record) -> dict[str, object]:
         """An item as the API shows it."""
         return item_json(record, self.prefix)
@@ -183,15 +197,30 @@ class Cutouts:
         if self.listeners:
             self._announce(item_id(report.key))
 
+    def remade(self, record: Record, answer: Mapping[str, Any]) -> None:
+        """An image was made again, or that failed: see `redo.Remake`."""
+        now = self._clock()
+        end = Finished(record.key, record.job, Status.DONE, now, record.created, record.batch)
+        if "problem" in answer:
+            end = replace(end, message=f"It could not be made again: {answer['problem']}")
+        else:
+            outputs = {output.name: output for output in record.outputs}
+            outputs |= {fields["name"]: StoredOutput(**fields) for fields in answer["outputs"]}
+            facts = {"score": answer["score"], "doubts": tuple(answer["doubts"]), "model": answer["model"]}
+            end = replace(end, outputs=tuple(outputs.values()), **facts)
+        self.history.remade(end)
+        self._announce(record.id)
+
     def _announce(self, id: str) -> None:
         for listener in list(self.listeners):
             listener(id)
 
     def _refreshed(self, records: Sequence[Record]) -> list[Record]:
         """The records with what queue and sink say about those that are not finished."""
+        records = [replace(one, status=Status.RUNNING) if self._is_remade(one.id) else one for one in records]
         unfinished = [record for record in records if record.status is Status.QUEUED]
         if not unfinished or self._backend is None:
-            return list(records)
+            return records
         states = self._states(unfinished)
         looks = 0
         result = []
@@ -234,6 +263,49 @@ class Cutouts:
             names = ", ".join(output.name for output in record.outputs) or "none yet"
             raise not_found(f"this picture has no output {name[:40]!r}; it has: {names}")
         return self._read(self.backend.sink, stored.key, "the output is not in the sink any more")
+
+    def picture(self, id: str, of: str) -> tuple[str, Callable[[], bytes]]:
+        """Version of an image or of its first output, and what reads it. Raises ApiError where there is none."""
+        record = self.get(id)
+        store, key = self.backend.source, record.key
+        if of == "output":
+            outputs = self.outputs_of(record)
+            if not outputs:
+                raise not_found("this picture has no output yet")
+            store, key = self.backend.sink, outputs[0].key
+        ref = store.stat(key)
+        if ref is None:
+            raise not_found("the picture is not there any more")
+        return _tag(ref), lambda: store.read(ref)
+
+    def entries(self, query: Query, ids: Sequence[str]) -> Iterator[tuple[str, bytes, float]]:
+        """The outputs for a zip file: of the items with these ids, or of all that a query finds."""
+        for record in map(self.get, ids) if ids else self._all(query):
+            for output in self.outputs_of(record):
+                try:
+                    ref = self.backend.sink.stat(output.key)
+                    data = self.backend.sink.read(ref) if ref else None
+                except (Gone, Stale):
+                    continue
+                if ref is not None and data is not None:
+                    yield self._path_of(output.key, query.batch), data, ref.modified
+
+    def _all(self, query: Query) -> Iterator[Record]:
+        query = replace(query, status=Status.DONE, limit=500)
+        while True:
+            found = self.history.page(query)
+            yield from found.records
+            if found.next is None:
+                return
+            query = replace(query, after=found.next)
+
+    def _path_of(self, key: str, batch: str) -> str:
+        """An output's path in a zip file: without the prefix of uploads, and without the batch if all are of one."""
+        for known in (f"{self.prefix}{batch}/" if batch else self.prefix, self.prefix):
+            before, found, after = key.partition(known)
+            if found and (not before or before.endswith("/")):
+                return safe_path(before + after)
+        return safe_path(key)
 
     def original(self, id: str) -> tuple[str, str, bytes]:
         """Version, key and bytes of the image itself. Raises ApiError where it is gone, as after `--after delete`."""

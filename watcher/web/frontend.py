@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
 
 from starlette.routing import Route
 
 from watcher.config.settings import Settings
 from watcher.protocol import ImageReport, Report
+from watcher.queues.base import QueueStats
+from watcher.telemetry.health import Health
 from watcher.telemetry.metrics import Metrics
 from watcher.web.access import Access
 from watcher.web.api.cutting import Options
 from watcher.web.api.service import Service, measured
 from watcher.web.cutouts import Backend, Cutouts
 from watcher.web.history import History
+from watcher.web.redo import Remake
 from watcher.web.routes import Api
 from watcher.web.static import page_routes
+from watcher.web.status import StatusBoard, Worker
+from watcher.web.thumbnails import Thumbnails
 from watcher.web.uploads import Receiver
 from watcher.wiring import Parts
 
 HISTORY = "page.sqlite"
 """The list of images, in the state folder."""
+SHOWN_FAILURES = 10
+"""Rejected images that the status names."""
 
 
 class Frontend:
     """What the supervisor has of page and API."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, health: Health) -> None:
         """Opens the list of images; everything else is answered with 503 until `open`."""
         assert settings.http_address is not None, "checked before the start"
+        self._settings, self._health = settings, health
         self._history = History(settings.state_path / HISTORY)
-        self.cutouts = Cutouts(self._history, settings.upload_prefix)
+        self._board = StatusBoard()
+        self._thumbnails = Thumbnails(settings.max_pixels)
+        self._remake = Remake(settings, lambda record, answer: self.cutouts.remade(record, answer))
+        self.cutouts = Cutouts(self._history, settings.upload_prefix, is_remade=self._remake.is_waiting)
         self.access = Access(settings.api_token, settings.http_address[0])
-        self.api = Api(self.cutouts, self.access, Receiver(settings.upload_bytes))
+        receiver = Receiver(settings.upload_bytes)
+        self.api = Api(self.cutouts, self.access, receiver, self._thumbnails, self._remake, self.status)
         self.service = Service(self.api, Options.of(settings))
         self._metrics = metrics
         self._page = page_routes() if settings.page else []
@@ -44,19 +58,50 @@ class Frontend:
             *self._page,
         ]
 
-    def open(self, parts: Parts, wake: Callable[[], None]) -> None:
-        """Source, sink and queue are open; `wake` is called when jobs are pending."""
+    def open(
+        self, parts: Parts, wake: Callable[[], None], workers: Callable[[], Sequence[Worker]] = lambda: ()
+    ) -> None:
+        """Source, sink and queue are open; `wake` is called when jobs are pending, `workers` for the status."""
         recipe = parts.wiring.recipe
+        self._board.workers = workers
         self.cutouts.open(Backend(recipe, parts.source, parts.sink, parts.queue, parts.embedded, wake))
 
     def hear(self, worker: str, report: Report) -> None:
         """A worker has sent a report. Returns at once."""
+        self._board.hear(worker, report)
         if isinstance(report, ImageReport):
             self.cutouts.report(report)
             self.service.cutting.pace.finished()
 
+    def count(self, stats: QueueStats) -> None:
+        """The queue was counted."""
+        self._board.stats = stats
+
+    def status(self) -> dict[str, Any]:
+        """What the daemon is doing, as JSON."""
+        settings = self._settings
+        failures = self._history.last_failures(SHOWN_FAILURES)
+        return {
+            "version": version("alphadrop"),
+            **self._board.snapshot(),
+            "unready": self._health.unready(),
+            "model": settings.model,
+            "strong": settings.strong or None,
+            "models": self._remake.models(),
+            "presets": self._remake.presets(),
+            "outputs": [output.name for output in settings.outputs],
+            "upload_limit": settings.upload_bytes,
+            "failures": [self.cutouts.json(record) for record in failures],
+        }
+
+    def stop(self) -> None:
+        """Before the server stops: end the connections that would stay open."""
+        self.api.live.close()
+
     def close(self) -> None:
         """After the server has stopped."""
+        self._remake.close()
+        self._thumbnails.close()
         self.api.close()
         self.service.close()
         self._history.close()

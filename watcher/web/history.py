@@ -143,7 +143,7 @@ def item_id(key: str) -> str:
     """The id of the item for a source key: the same each time, and nobody guesses the key from it.
 
     >>> item_id("a.jpg")
-    '4p2K1bg3xXI7fcFG8PyD'
+    'UJsNRkGnw7oIj_ooVZ0f'
     """
     return base64.urlsafe_b64encode(hashlib.sha256(_to_blob(key)).digest()[:15]).decode()
 
@@ -189,6 +189,10 @@ class History:
     def set_outputs(self, key: str, outputs: Sequence[StoredOutput]) -> None:
         """More is known of an image's outputs."""
         self._add("set_outputs", {"id": item_id(key), "outputs": _dump(outputs)})
+
+    def remade(self, end: Finished) -> None:
+        """A finished image was made again by another model, or has an output more; `message` says if that failed."""
+        self._add("remade_item", {**_finish_values(end), "failed": bool(end.message)})
 
     def set_decision(self, key: str, decision: str | None) -> None:
         """Somebody has decided about an image."""

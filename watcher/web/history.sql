@@ -61,6 +61,14 @@ SET job = excluded.job, status = excluded.status, reason = excluded.reason, mess
 UPDATE items SET outputs = :outputs WHERE id = :id;
 
 
+-- name: remade_item
+UPDATE items
+SET message = :message, outputs = iif(:failed, outputs, :outputs), score = iif(:failed, score, :score),
+    doubts = iif(:failed, doubts, :doubts), model = iif(:failed, model, :model),
+    decision = iif(:failed, decision, NULL)
+WHERE id = :id;
+
+
 -- name: set_decision
 UPDATE items SET decision = :decision WHERE id = :id;
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from watcher.core.errors import WatcherError
 from watcher.stores.decisions import Verdict
 from watcher.stores.output_metadata import content_type
 from watcher.web.access import Access
+from watcher.web.archive import zip_stream
 from watcher.web.cutouts import Cutouts
 from watcher.web.errors import (
     SAFE_HEADERS,
@@ -28,7 +29,10 @@ from watcher.web.errors import (
     error_response,
     of_watcher_error,
 )
-from watcher.web.history import Order, Query, Status, decode_cursor, encode_cursor
+from watcher.web.history import Order, Query, Record, Status, decode_cursor, encode_cursor
+from watcher.web.live import Live
+from watcher.web.redo import Remake
+from watcher.web.thumbnails import Thumbnails
 from watcher.web.uploads import Form, Receiver
 
 log = structlog.get_logger(__name__)
@@ -37,6 +41,8 @@ THREADS = 8
 """Requests that wait for storage at a time: they have threads of their own, so that /metrics never waits."""
 MOST_LISTED = 500
 """Items of one part of a list."""
+MOST_ARCHIVED = 1000
+"""Items that may be named for one zip file."""
 MAX_JSON = 8192
 """Bytes of a body of JSON."""
 _PICTURES = "default-src 'none'; sandbox"
@@ -49,8 +55,20 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Api:
     """The endpoints of /v1."""
 
-    def __init__(self, cutouts: Cutouts, access: Access, receiver: Receiver) -> None:
+    def __init__(
+        self,
+        cutouts: Cutouts,
+        access: Access,
+        receiver: Receiver,
+        thumbnails: Thumbnails,
+        remake: Remake,
+        read_status: Callable[[], dict[str, Any]],
+    ) -> None:
+        """`read_status` is called in a thread."""
         self.cutouts, self.access, self.receiver = cutouts, access, receiver
+        self.thumbnails, self.remake, self._read_status = thumbnails, remake, read_status
+        self.live = Live(cutouts.items, read_status, self.run)
+        cutouts.listeners.append(self.live.changed)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
 
     def close(self) -> None:
@@ -65,10 +83,14 @@ class Api:
             ("GET", one, self.show),
             ("GET", one + "/outputs/{name}", self.output),
             ("GET", one + "/original", self.original),
+            ("GET", one + "/thumbnail", self.thumbnail),
             ("POST", one + "/retry", self.retry),
+            ("POST", one + "/redo", self.redo),
             ("POST", one + "/accept", functools.partial(self.decide, verdict=Verdict.ACCEPTED)),
             ("POST", one + "/reject", functools.partial(self.decide, verdict=Verdict.REJECTED)),
         ]
+        table += [("GET", "/v1/archive", self.archive), ("GET", "/v1/status", self.status)]
+        table.append(("GET", "/v1/events", self.events))
         routes = [Route(path, self.guarded(endpoint), methods=[method]) for method, path, endpoint in table]
         session = {"GET": self.show_session, "POST": self.start_session, "DELETE": self.end_session}
         routes += [Route("/v1/session", reporting(end), methods=[method]) for method, end in session.items()]
@@ -111,6 +133,60 @@ class Api:
         """GET /v1/cutouts/ID/original: the bytes of the image itself."""
         tag, key, data = await self.run(self.cutouts.original, request.path_params["id"])
         return picture(request, tag, key, data)
+
+    async def thumbnail(self, request: Request) -> Response:
+        """GET /v1/cutouts/ID/thumbnail: a small picture of the output, or of the original."""
+        of = request.query_params.get("of", "output")
+        if of not in ("output", "original"):
+            raise bad_request("bad_query", "of is output or original")
+        tag, read = await self.run(self.cutouts.picture, request.path_params["id"], of)
+        headers = {**SAFE_HEADERS, "etag": f'"{tag}-t"', "cache-control": "private, max-age=3600"}
+        if headers["etag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(await self.run(self.thumbnails.get, tag, read), headers=headers, media_type="image/webp")
+
+    async def archive(self, request: Request) -> Response:
+        """GET /v1/archive: the outputs of a batch, of a search or of some items as a zip file."""
+        query = query_of(request)
+        ids = [id for id in request.query_params.get("ids", "").split(",") if id]
+        if len(ids) > MOST_ARCHIVED:
+            raise bad_request("too_many_ids", f"name at most {MOST_ARCHIVED} ids, or a batch")
+        pieces = zip_stream(self.cutouts.entries(query, ids))
+        first = await self.run(next, pieces)
+        headers = {**SAFE_HEADERS, "cache-control": "no-store"}
+        headers["content-disposition"] = disposition(f"{query.batch or 'cutouts'}.zip", "attachment")
+        return StreamingResponse(self._pieces(first, pieces), headers=headers, media_type="application/zip")
+
+    async def _pieces(self, first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
+        yield first
+        while (piece := await self.run(next, rest, b"")) != b"":
+            yield piece
+
+    async def status(self, request: Request) -> Response:
+        """GET /v1/status: what the daemon is doing."""
+        return JsonResponse(await self.run(self._read_status))
+
+    async def events(self, request: Request) -> Response:
+        """GET /v1/events: what changes, as it changes."""
+        headers = {**SAFE_HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(await self.live.events(), headers=headers, media_type="text/event-stream")
+
+    async def redo(self, request: Request) -> Response:
+        """POST /v1/cutouts/ID/redo: make a finished picture again with another model, or in another preset."""
+        wanted = await read_json(request)
+        model, preset = wanted.get("model") or "", wanted.get("preset") or ""
+        if not (isinstance(model, str) and isinstance(preset, str)):
+            raise bad_request("bad_json", "model and preset are texts")
+        record = await self.run(self._start_redo, request.path_params["id"], model, preset)
+        return JsonResponse(self.cutouts.json(record), 202)
+
+    def _start_redo(self, id: str, model: str, preset: str) -> Record:
+        record = self.cutouts.get(id)
+        if record.status is not Status.DONE:
+            raise ApiError(409, "not_done", "Conflict", "only a finished picture can be made again")
+        self.remake.start(record, model, preset)
+        self.live.changed(id)
+        return self.cutouts.get(id)
 
     async def retry(self, request: Request) -> Response:
         """POST /v1/cutouts/ID/retry: process a rejected image again."""
