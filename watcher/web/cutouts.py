@@ -291,6 +291,8 @@ class Cutouts:
                     yield self._path_of(output.key, query.batch), data, ref.modified
 
     def _all(self, query: Query) -> Iterator[Record]:
+        if query.status not in (None, Status.DONE):
+            return  # only what is finished has outputs
         query = replace(query, status=Status.DONE, limit=500)
         while True:
             found = self.history.page(query)

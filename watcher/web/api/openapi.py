@@ -22,6 +22,7 @@ _ANSWERS: Sequence[type[BaseModel]] = (
     schemas.Items,
     schemas.RemovebgAnswer,
     schemas.Session,
+    schemas.Status,
 )
 _PICTURES = tuple(f"image/{kind}" for kind in ("png", "jpeg", "webp", "avif", "tiff", "gif", "bmp"))
 _FILE: Json = {"type": "string", "contentMediaType": "application/octet-stream"}
@@ -83,6 +84,8 @@ def _paths() -> Json:
         one + "/original": {
             "get": _operation("Fetch the image itself", [id, *_PICTURE_HEADERS], _picture(), (*_ALWAYS, 404))
         },
+        one + "/thumbnail": {"get": _thumbnail(id)},
+        one + "/redo": {"post": _redo(id)},
         one + "/retry": {
             "post": _operation(
                 "Process a rejected image again", [id], _json(202, "It waits again.", "Item"), (*_ALWAYS, 404, 409, 410)
@@ -90,11 +93,43 @@ def _paths() -> Json:
         },
         one + "/accept": {"post": _operation("Accept a cut-out", [id], item, (*_ALWAYS, 404, 409))},
         one + "/reject": {"post": _operation("Reject a cut-out", [id], item, (*_ALWAYS, 404, 409))},
+        "/v1/archive": {"get": _archive()},
+        "/v1/status": {
+            "get": _operation("Show what the daemon is doing", [], _json(200, "Its state now.", "Status"), _ALWAYS)
+        },
+        "/v1/events": {
+            "get": _operation(
+                "Follow what changes: the events `status`, `item` and `reload`",
+                [],
+                _answer(200, "Server-sent events, without an end.", "text/event-stream", {"type": "string"}),
+                (*_ALWAYS, 429),
+            )
+        },
         "/v1/session": _session(),
         PATH: {"get": _operation("This document", [], _answer(200, "The document.", "application/json", {}), ())},
         "/v1.0/removebg": {"post": _removebg()},
         "/api/remove": {"post": _rembg_post(), "get": _rembg_get()},
     }
+
+
+def _thumbnail(id: Json) -> Json:
+    of = _query("of", {"type": "string", "enum": ["output", "original"]}, "Of which picture; of the first output.")
+    answer = _answer(200, "A picture of at most 320 x 320 pixels.", "image/webp", _FILE)
+    return _operation("Fetch a small picture", [id, of, _PICTURE_HEADERS[0]], answer, (*_ALWAYS, 404))
+
+
+def _redo(id: Json) -> Json:
+    body = _body({"application/json": _object({"model": _short(200), "preset": _short(100)})})
+    answers = _json(202, "It is being made again; at least one of model and preset is needed.", "Item")
+    return _operation("Make a finished picture again", [id], answers, (*_ALWAYS, 404, 409, 413, 422, 429), body)
+
+
+def _archive() -> Json:
+    kept = ("status", "batch", "query", "decision")
+    parameters = [parameter for parameter in _list()["parameters"] if parameter["name"] in kept]
+    ids = _query("ids", _short(30_000), "Instead: the ids of at most 1000 images, with commas in between.")
+    answer = _answer(200, "The outputs of all finished images that match.", "application/zip", _FILE)
+    return _operation("Fetch outputs as a zip file", [*parameters, ids], answer, (*_ALWAYS, 404))
 
 
 def _create() -> Json:

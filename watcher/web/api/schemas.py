@@ -95,6 +95,56 @@ class Session(Schema):
     """Whether a token is needed at all."""
 
 
+class Worker(Schema):
+    """A worker process of this machine."""
+
+    name: str
+    state: Literal["starting", "ready", "draining", "failed", "stopped"]
+    problem: str | None
+    in_flight: Pixels | None
+    """Images that it processes."""
+    resident_bytes: Pixels | None
+
+
+class Device(Schema):
+    """What workers run on."""
+
+    name: str
+    model: str | None
+    memory_used: Pixels | None
+    memory_total: Pixels | None
+    utilization: Annotated[float, Field(ge=0, le=1)] | None
+    watts: float | None
+    celsius: float | None
+
+
+class Status(Schema):
+    """What the daemon is doing."""
+
+    version: str
+    throughput: float | None
+    """Images a second, over the last half minute."""
+    backlog: Pixels | None
+    """Images that are not finished."""
+    seconds_to_drain: Pixels | None
+    """Until they are, at this throughput."""
+    workers: list[Worker]
+    devices: list[Device]
+    unready: dict[str, str]
+    """Why the daemon is not ready, by part."""
+    model: str
+    strong: str | None
+    models: list[str]
+    """With which pictures can be made again."""
+    presets: list[str]
+    """In which pictures can be made again."""
+    outputs: list[str]
+    upload_limit: Pixels
+    """Bytes of the largest upload."""
+    failures: list[Item]
+    """The last rejected images."""
+
+
 class Result(Schema):
     """The picture of `/v1.0/removebg` as JSON."""
 
