@@ -17,6 +17,7 @@ READERS := exiftool webpinfo dwebp tiffinfo avifdec convert
 READER_PACKAGES := libimage-exiftool-perl webp libtiff-tools libavif-bin imagemagick
 # While this says 101, Debian's packages do not start the services that they install.
 POLICY := /usr/sbin/policy-rc.d
+CEPH := ceph-mon ceph-osd radosgw
 IMAGE_TOOLS := podman runc debootstrap
 TARGETS ?= watch cpu
 # Twice as many test processes as cores: the tests of the whole daemon mostly wait, for processes to start and for time-outs.
@@ -25,7 +26,7 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit real-models torture manifests image demo dashboard sheets training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
+.PHONY: help setup services test lint types imports unit real-models onprem torture manifests image demo dashboard sheets training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +64,17 @@ unit: setup ## the fast tests only
 
 real-models: setup ## run u2netp and u2net as rembg publishes them (fetches 170 MB the first time)
 	@$(BIN)/python -m pytest tests/integration/test_real_models.py -m "real_models or not real_models"
+
+onprem: setup services ## follow docs/onprem.md on a real Ceph gateway and a real RabbitMQ (a minute; installs Ceph the first time)
+	@for program in $(CEPH); do command -v $$program >/dev/null && continue; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing $(CEPH) ..."; export DEBIAN_FRONTEND=noninteractive; \
+			test -e $(POLICY) || { trap 'rm $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' >$(POLICY); chmod +x $(POLICY); }; \
+			apt-get -qq update && apt-get -qq install -y --no-install-recommends $(CEPH) >/dev/null; \
+		else \
+			echo "On Debian and Ubuntu: sudo apt-get install $(CEPH)" >&2; exit 1; \
+		fi; break; done
+	@$(BIN)/python -m pytest tests/integration/test_onprem.py -m onprem --demand-all -rP
 
 torture: setup ## the long campaigns: kill, flood and starve the daemon, draw new examples
 	@$(BIN)/python -m pytest tests/torture --campaign=full

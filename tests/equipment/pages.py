@@ -20,7 +20,13 @@ ALL = (
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
 )
-VALUES = {"BUCKET": "photos", "QUEUE": "alphadrop", "TOKEN": "secret", "PASSWORD": "secret"}
+VALUES = {
+    "BUCKET": "photos",
+    "QUEUE": "alphadrop",
+    "TOKEN": "secret",
+    "PASSWORD": "secret",
+    "RGW": "https://ceph.example",
+}
 """What stands in for variables of the shell."""
 
 _FENCE = re.compile(r"^```(\w*) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -121,6 +121,19 @@ class Rabbit:
         finally:
             self._node.send_signal(signal.SIGCONT)
 
+    def administer(self, text: str, **variables: str) -> str:
+        """Run commands as root on the server would, and return what they print. Fails with them."""
+        environment = self._environment()
+        path = f"{SERVER.parent}:{environment['PATH']}"  # where rabbitmqctl does not become the user rabbitmq first
+        done = subprocess.run(
+            ["bash", "-euc", text],
+            env=environment | {"PATH": path} | variables,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
     def _end(self, signal_: signal.Signals) -> None:
         if self._node is not None:
             self._node.send_signal(signal_)  # does nothing to a node that has ended

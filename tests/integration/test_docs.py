@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from fnmatch import fnmatchcase
@@ -23,7 +22,7 @@ from tests.contract.brokers import receive
 from tests.equipment.account import REGION, Account, Used, account, iam_names
 from tests.equipment.pages import ALL, USERS, anchors, blocks, code, commands, links
 from tests.equipment.pictures import photo
-from tests.equipment.rabbit import SERVER, Rabbit
+from tests.equipment.rabbit import Rabbit
 from tests.equipment.support import ROOT, STUCK, log_events, wait_until
 from watcher import cli
 from watcher.aws.clients import AwsOptions
@@ -317,21 +316,12 @@ def test_events_that_come_another_way_are_understood(owner: Account, way: str):
 # On one's own machines.
 
 
-def administer(rabbit: Rabbit, text: str, **variables: str) -> None:
-    """Run commands as root on the server would."""
-    environment = rabbit._environment()
-    path = f"{SERVER.parent}:{environment['PATH']}"  # where rabbitmqctl does not become the user rabbitmq first
-    subprocess.run(
-        ["bash", "-euc", text], env=environment | {"PATH": path} | variables, check=True, capture_output=True
-    )
-
-
 @pytest.mark.slow
 def test_the_users_of_rabbitmq_may_do_what_they_must_and_no_more(rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch):
     # Given the users that the page makes
     words = {"PASSWORD": "secret", "STORE_PASSWORD": "hidden"}
     [block] = [block for block in blocks(ONPREM, "bash") if block.label == "rabbitmq"]
-    administer(rabbit, block.text, **words)
+    rabbit.administer(block.text, **words)
     # When alphadrop connects for the first time, with the page's address
     [line] = [line for block in blocks(ONPREM, "sh") for line in block.text.splitlines() if "ALPHADROP_QUEUE=" in line]
     uri = shlex.split(Template(line).substitute(words))[1].partition("=")[2]
@@ -369,10 +359,23 @@ def test_the_policies_for_minio_are_those_for_s3_without_queues():
         assert theirs == ours
 
 
+def test_the_policy_for_ceph_allows_both_users_what_those_for_minio_do():
+    statements = json.loads((ROOT / "deploy" / "ceph" / "bucket-policy.json").read_text())["Statement"]
+    for half in POLICIES:
+        principal = {"AWS": [f"arn:aws:iam:::user/alphadrop-{half}"]}
+        theirs = [s for s in statements if s["Principal"] == principal]
+        ours = json.loads((ROOT / "deploy" / "minio" / f"{half}-policy.json").read_text())["Statement"]
+        assert [(s["Action"], s["Resource"]) for s in theirs] == [(s["Action"], s["Resource"]) for s in ours]
+        statements = [s for s in statements if s not in theirs]
+    assert statements == []
+
+
 @pytest.mark.slow
 def test_what_is_to_be_pasted_for_ceph_is_what_sns_and_s3_take(owner: Account):
-    """Amazon's CLI knows both requests; that Ceph takes them is not tested here."""
-    owner.shell("aws s3 mb s3://photos", RGW=owner.endpoint, STORE_PASSWORD="secret")
+    """Amazon's CLI knows both requests; that Ceph takes them, `make onprem` tests."""
+    names = ("aws_access_key_id", "aws_secret_access_key")
+    profile = "".join(f"aws configure set --profile shop {name} ${name.upper()}\n" for name in names)
+    owner.shell(f"{profile}aws s3 mb s3://photos", RGW=owner.endpoint, STORE_PASSWORD="secret")
     [block] = [block for block in blocks(ONPREM, "bash") if block.label == "ceph"]
     owner.shell(block.text.replace("arn:aws:sns:default::", f"arn:aws:sns:{REGION}:123456789012:"))
     found = owner.client("s3").get_bucket_notification_configuration(Bucket="photos")
