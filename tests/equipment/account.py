@@ -193,7 +193,7 @@ def _used(entry: dict[str, Any]) -> Used:
     place = unquote(parts.path).lstrip("/")
     bucket, slash, key = place.partition("/")
     if not slash or not key:
-        return Used("s3:ListBucket", bucket)
+        return Used("s3:GetBucketNotification" if "notification" in parts.query else "s3:ListBucket", bucket)
     verb = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "DELETE": "Delete"}[entry["method"]]
     return Used(f"s3:{verb}Object" + ("Tagging" if "tagging" in parse_qs(parts.query, True) else ""), place)
 

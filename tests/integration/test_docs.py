@@ -61,7 +61,8 @@ def test_every_command_is_understood(page: Path, tmp_path: Path, monkeypatch: py
             continue
         args = cli.build_parser().parse_args(words)
         if hasattr(args, "source") and hasattr(args, "sink"):
-            settings = load_settings(args, environ={"ALPHADROP_EVENTS_TOKEN": "secret"})
+            queue = {"ALPHADROP_QUEUE": "sqs://alphadrop"} if "queue" in words and "--queue" not in words else {}
+            settings = load_settings(args, environ={"ALPHADROP_EVENTS_TOKEN": "secret", **queue})
             if settings.source_path is None:
                 check_settings(settings)
 

@@ -120,11 +120,18 @@ def test_the_page_works_as_it_is_pasted(machine: Machine):
     # and an image from before there were events
     put = line('aws --profile shop --endpoint-url "$RGW" s3 cp')
     machine.type(block("cephuploads") + put.replace("in/photo.jpg", "in/before.jpg"))
-    # When the queue is opened for the first time, and events are set up
+    # When the queue is opened for the first time
     machine.type(block("watchonce"))
+    # Then the doctor misses the events, until they are set up
+    assert "announces no new objects below in/" in machine.type(block("cephdoctor"), check=False)
     machine.type(block("ceph"))
     # Then the doctor finds nothing to do
-    assert "TO DO" not in machine.type(line("alphadrop doctor"))
+    said = machine.type(line("alphadrop doctor"))
+    assert "TO DO" not in said and "run this as the owner of the bucket" in said
+    said = machine.type(block("cephdoctor"))
+    assert (
+        "TO DO" not in said and "sends its events to the exchange bucket-events of the virtual host alphadrop" in said
+    )
     # And a worker makes a cut-out of what is uploaded, without any listing
     listing = line('aws --profile shop --endpoint-url "$RGW" s3 ls')
     variables = {**machine.variables, **QUICK, "ALPHADROP_HTTP": "127.0.0.1:0"}
@@ -132,11 +139,18 @@ def test_the_page_works_as_it_is_pasted(machine: Machine):
     config = ["--config", str(machine.folder / "alphadrop.toml")]
     with daemon(*config, *arguments("alphadrop work"), log=logs["work"], command="work", **variables):
         machine.type(block("cephuploads") + put)
-        wait_until(lambda: "out/photo.png" in machine.type(listing, check=False), STUCK, "no cut-out came by an event", pause=1)
+        wait_until(
+            lambda: "out/photo.png" in machine.type(listing, check=False), STUCK, "no cut-out came by an event", pause=1
+        )
         assert "out/before.png" not in machine.type(listing, check=False)
         # and `watch` finds what was there before
         with daemon(*config, *arguments("alphadrop watch"), log=logs["watch"], command="watch", **variables):
-            wait_until(lambda: "out/before.png" in machine.type(listing, check=False), STUCK, "the listing found nothing", pause=1)
+            wait_until(
+                lambda: "out/before.png" in machine.type(listing, check=False),
+                STUCK,
+                "the listing found nothing",
+                pause=1,
+            )
         assert "photo" not in machine.type(line("alphadrop status"))
     # And nobody was denied anything
     for log in logs.values():

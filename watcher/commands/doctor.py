@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from inference.models.entry import ModelEntry
 from inference.models.registry import resolve
 from inference.models.thirdparty.known import KNOWN
 from inference.picture import Cutout
+from watcher.commands.check import Check
 from watcher.commands.command import Command, ExitCode
 from watcher.commands.terminal import make_table
 from watcher.config.flags import add_settings_arguments
@@ -53,24 +53,16 @@ print(json.dumps({"torch": torch.__version__, "problem": problem, "gpus": [[g.na
 INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 LEAST_FREE = 1 << 30
 LEAST_OPEN_FILES = 1024
+_MARKS = {True: "[green]OK[/]", False: "[red]TO DO[/]", None: "[yellow]NOTE[/]"}
 FEWEST_RECEIVES = 10
 """An image that kills its workers is rejected at the fifth delivery; deliveries that no worker gets count as well."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of one check: what was found and, unless it is all right, what to do about it."""
-
-    what: str
-    ok: bool
-    finding: str
 
 
 def doctor(args: argparse.Namespace) -> ExitCode:
     """Print every check; the exit code is 2 if one of them found something to fix."""
     checks = list(run_checks(args))
     Console().print(checks_table(checks))
-    return ExitCode.OK if all(check.ok for check in checks) else ExitCode.USAGE
+    return ExitCode.OK if all(check.ok is not False for check in checks) else ExitCode.USAGE
 
 
 def run_checks(args: argparse.Namespace) -> Iterator[Check]:
@@ -96,7 +88,7 @@ def checks_table(checks: Sequence[Check]) -> Table:
     """One line for each check."""
     table = make_table("", "what", "finding")
     for check in checks:
-        table.add_row("[green]OK[/]" if check.ok else "[red]TO DO[/]", check.what, Text(check.finding))
+        table.add_row(_MARKS[check.ok], check.what, Text(check.finding))
     return table
 
 
@@ -254,6 +246,10 @@ def _check_services(settings: Settings) -> Iterator[Check]:
     for what, address in (("queue", settings.queue), ("events", settings.events)):
         if "://" in address:
             yield _attempt(what, partial(_inspect_queue, wiring, address))
+    if settings.source_path is None and (settings.queue or settings.events != "listing"):
+        from watcher.commands.event_delivery import check_event_delivery  # imports what folders do not need
+
+        yield from check_event_delivery(wiring)
     if settings.notify:
         yield _attempt("notify", partial(_check_receiver, wiring))
 
@@ -339,19 +335,22 @@ COMMAND = Command(
     """\
 Give it the flags of the command that you want to run. Without source and sink
 it checks only the machine and the model. In a bucket that is the sink, it
-writes a small object, to see which conditional writes work, and deletes it. A
+writes a small object, to see which conditional writes work, and deletes it.
+With --events, it follows the way of an event from the bucket to the queue. A
 webhook that --notify names gets one notification of the type `test`.""",
     """\
 examples:
   alphadrop doctor                          this machine
   alphadrop doctor photos cutouts           and these folders
   alphadrop doctor --model mine.onnx        and whether this model can be used
-  alphadrop doctor s3://in s3://out --queue sqs://alphadrop
-                                            and these buckets and this queue
+  alphadrop doctor s3://in s3://out --queue sqs://alphadrop --events queue
+                                            and these buckets and this queue, and
+                                            whether events get from one to the other
 
 Exit code:
   0  all is well
-  2  a check is marked TO DO, with what to do""",
+  2  a check is marked TO DO, with what to do; NOTE marks what is worth knowing,
+     or could not be found out""",
     _add_arguments,
     doctor,
     "[SOURCE SINK]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from watcher.queues.brokers.amqp_channels import Consumer, Publisher
 from watcher.queues.brokers.amqp_connection import HEARTBEAT, NOT_FOUND, AmqpConnection, Session
 from watcher.queues.brokers.base import Depth, Message
 
+PRECONDITION_FAILED = 406
 PUBLISH_BATCH = 200
 """Messages that are published before their confirmations are awaited."""
 _QUORUM = {"x-queue-type": "quorum"}
@@ -97,6 +99,26 @@ class AmqpBroker:
             return Depth(answer.method.message_count, unacknowledged, in_flight_everywhere=False)
 
         return self._connection.call(depth)
+
+    def routes_by_pattern(self) -> bool:
+        """Whether the exchange of the address passes messages on to queues that are bound by a pattern.
+
+        True where this user may not ask. Existing exchanges are not changed.
+        """
+
+        async def find_out(session: Session) -> bool:
+            for kind, durable in itertools.product(("topic", "fanout"), (True, False)):
+                try:
+                    exchange = self._address.exchange
+                    await _once(session, "exchange_declare", exchange=exchange, exchange_type=kind, durable=durable)
+                except ChannelClosedByBroker as error:
+                    if error.reply_code != PRECONDITION_FAILED:
+                        return True
+                else:
+                    return True
+            return False
+
+        return self._connection.call(find_out)
 
     def close(self) -> None:
         """See `Broker.close`. Messages are redelivered at once."""

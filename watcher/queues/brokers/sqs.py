@@ -53,6 +53,17 @@ class Redrive:
     """Receives after which a message becomes a dead letter, 0 without a dead-letter queue."""
 
 
+@dataclass(frozen=True, slots=True)
+class QueueAccess:
+    """Who may send to a queue, besides its own account."""
+
+    arn: str
+    policy: str
+    """The queue's policy as JSON, empty if it has none."""
+    kms_key: str
+    """The KMS key that encrypts it, empty without one."""
+
+
 class SqsBroker:
     """A `Broker` on an SQS queue. Opening raises ConfigurationError if the queue does not exist.
 
@@ -135,6 +146,11 @@ class SqsBroker:
             policy.get("deadLetterTargetArn", ""),
             int(policy.get("maxReceiveCount", 0)),
         )
+
+    def access(self) -> QueueAccess:
+        """Read who may send to the queue."""
+        found = self._attributes("QueueArn", "Policy", "KmsMasterKeyId")
+        return QueueAccess(found.get("QueueArn", ""), found.get("Policy", ""), found.get("KmsMasterKeyId", ""))
 
     def close(self) -> None:
         """See `Broker.close`. Messages are redelivered when their visibility timeout ends."""

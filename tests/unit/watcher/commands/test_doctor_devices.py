@@ -12,7 +12,9 @@ from watcher.config.settings import Settings
 SETTINGS = Settings(source="in", sink="out", devices="cuda:0x2")
 
 
-def checks(monkeypatch: pytest.MonkeyPatch, problem: str, gpus: list[tuple[str, int]]) -> dict[str, tuple[bool, str]]:
+def checks(
+    monkeypatch: pytest.MonkeyPatch, problem: str, gpus: list[tuple[str, int]]
+) -> dict[str, tuple[bool | None, str]]:
     found = json.dumps({"torch": "2.13.0+cu130", "problem": problem, "gpus": gpus})
     monkeypatch.setattr(doctor, "_ASK_TORCH", f"print({found!r})")
     return {check.what: (check.ok, check.finding) for check in doctor._check_devices(SETTINGS)}
