@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterator
 from watcher.core.errors import Gone, Stale, Unavailable
 from watcher.core.jobs import ImageRef, Recipe
 from watcher.ingest.enqueue import Enqueuer
-from watcher.ingest.listing_comparison import OUTSTANDING, SAME_CLOCK_TOLERANCE, ListingComparison, RecentImages
+from watcher.ingest.listing_comparison import (
+    OTHER_CLOCK_TOLERANCE,
+    OUTSTANDING,
+    SAME_CLOCK_TOLERANCE,
+    ListingComparison,
+    RecentImages,
+)
 from watcher.sources.base import Stop
 from watcher.sources.source_filter import SourceFilter
 from watcher.stores.base import INTERNAL_PREFIX
@@ -77,7 +83,9 @@ class Reconciler:
             self._marker.set()
 
     def _is_young(self, ref: ImageRef) -> bool:
-        return self._settle > 0 and time.time() - ref.modified < self._settle
+        """A time far in the future, of a camera or from before the clock was set back, is no sign of a young image."""
+        age = time.time() - ref.modified
+        return self._settle > 0 and -OTHER_CLOCK_TOLERANCE < age < self._settle
 
     def _is_full(self) -> bool:
         """Whether no more images can be remembered. The embedded queue refuses a job that it has; a broker does not."""

@@ -56,9 +56,10 @@ class BrokerQueue:
         body_of: Callable[[Job], bytes],
         *,
         patience: float = 2.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         counts: Counts,
     ) -> None:
+        """`clock` measures delays: it must not jump, as the wall clock does when it is set."""
         self._broker, self._jobs_of, self._body_of = broker, jobs_of, body_of
         self._patience, self._clock, self._counts = patience, clock, counts
         self._reading = Outage(log.bind(queue=broker.name), "message_postponed", "messages_readable")
@@ -150,7 +151,7 @@ class BrokerQueue:
         return bool(ready), room, self._patience if due is None else max(0.0, min(self._patience, due - now))
 
     def _add(self, messages: Sequence[Message]) -> None:
-        now = self._clock()
+        now = time.time()
         with self._lock:
             for message in messages:
                 self._in_flight.add(ReceivedMessage(message, now))

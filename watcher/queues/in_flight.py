@@ -49,7 +49,7 @@ class JobEntry:
     position: int
     """Its place in the order in which jobs are leased."""
     not_before: float = 0.0
-    """The Unix time before which it must not be leased."""
+    """The time before which it must not be leased, by the owner's clock."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class InFlightJobs:
     """Received messages to be read, jobs that wait, and jobs that are leased."""
 
     unread: dict[ReceivedMessage, float] = field(default_factory=dict)
-    """The Unix time from which each message may be read."""
+    """The time from which each message may be read, by the owner's clock."""
     waiting: list[JobEntry] = field(default_factory=list)
     leased: set[JobEntry] = field(default_factory=set)
     _next_position: int = 0
@@ -77,7 +77,7 @@ class InFlightJobs:
         return {*self.unread, *(entry.received for entry in (*self.waiting, *self.leased))}
 
     def next_due(self) -> float | None:
-        """The Unix time at which the first delayed message or job is due, None where nothing is delayed."""
+        """The time at which the first delayed message or job is due, None where nothing is delayed."""
         delayed = (entry.not_before for entry in self.waiting if entry.not_before)
         return min((*self.unread.values(), *delayed), default=None)
 

@@ -35,7 +35,7 @@ INSERT INTO outbox (id, key, body, finished_at) VALUES (:id, :key, :body, :finis
 
 -- name: due_notifications
 SELECT * FROM outbox AS o
-WHERE problem IS NULL AND not_before <= :now
+WHERE problem IS NULL AND (not_before <= :now OR not_before > :latest)
     AND NOT EXISTS (
         SELECT 1 FROM outbox AS earlier
         WHERE earlier.problem IS NULL AND earlier.key = o.key AND earlier.number < o.number

@@ -24,6 +24,8 @@ from watcher.queues.turns import Turns
 
 SUSPECT_MAX_WAIT = 60.0
 """Seconds after which a crash suspect no longer waits until the queue is empty."""
+LONGEST_DELAY = 60.0
+"""Most seconds that a released job waits, also if the clock is set back by days meanwhile."""
 _IDS_PER_QUERY = 5000
 
 
@@ -57,7 +59,8 @@ class SqliteQueue:
     def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
         """See `Queue.lease`. Urgent jobs come first, then the oldest ones, and the suspects with the fewest deaths."""
         now = self._clock()
-        claim = {"owner": owner, "now": now, "limit": limit, "overdue": now - SUSPECT_MAX_WAIT}
+        waits = {"overdue": now - SUSPECT_MAX_WAIT, "latest": now + LONGEST_DELAY}
+        claim = {"owner": owner, "now": now, "limit": limit} | waits
         if limit < 1:
             return Leases()
         with self._database.transaction() as connection:
@@ -158,7 +161,7 @@ class SqliteQueue:
 
     def _release(self, lease: SqliteLease, delay: float) -> None:
         now = self._clock()
-        not_before = now + delay if delay > 0 else 0.0
+        not_before = now + min(delay, LONGEST_DELAY) if delay > 0 else 0.0
         self._end("end_release", lease.identity | {"not_before": not_before, "now": now})
 
     def _reject(self, lease: SqliteLease, rejection: Rejection, notification: Notification | None) -> None:

@@ -136,7 +136,7 @@ WHERE seq IN (
             SELECT 1
             FROM jobs AS first
             WHERE first.state = 'pending' AND first.output = c.output
-                AND first.suspected_at IS NULL AND first.not_before <= :now
+                AND first.suspected_at IS NULL AND (first.not_before <= :now OR first.not_before > :latest)
                 AND (first.found_at, first.seq) < (c.found_at, c.seq)
         )
     ORDER BY c.found_at, c.seq
@@ -146,20 +146,22 @@ RETURNING *;
 
 
 -- name: lease_jobs
+-- A job that would have to wait longer than until :latest was released while the clock was ahead: it may start.
 -- The last condition prevents two leased jobs with the same output. Only one job of a key can be pending anyway.
 UPDATE jobs
 SET state = 'leased', owner = :owner, leased_at = :now, alone = 0, claims = claims + 1, not_before = 0
 WHERE seq IN (
     SELECT c.seq
     FROM jobs AS c
-    WHERE c.state = 'pending' AND c.suspected_at IS NULL AND c.not_before <= :now
+    WHERE c.state = 'pending' AND c.suspected_at IS NULL
+        AND (c.not_before <= :now OR c.not_before > :latest)
         AND NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.state = 'leased' AND held.key = c.key)
         AND NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.state = 'leased' AND held.output = c.output)
         AND NOT EXISTS (
             SELECT 1
             FROM jobs AS first
             WHERE first.state = 'pending' AND first.output = c.output
-                AND first.suspected_at IS NULL AND first.not_before <= :now
+                AND first.suspected_at IS NULL AND (first.not_before <= :now OR first.not_before > :latest)
                 AND (first.found_at, first.seq) < (c.found_at, c.seq)
         )
     ORDER BY c.found_at, c.seq
@@ -174,7 +176,8 @@ SET state = 'leased', owner = :owner, leased_at = :now, alone = 1, claims = clai
 WHERE seq = (
     SELECT c.seq
     FROM jobs AS c
-    WHERE c.state = 'pending' AND c.suspected_at IS NOT NULL AND c.not_before <= :now
+    WHERE c.state = 'pending' AND c.suspected_at IS NOT NULL
+        AND (c.not_before <= :now OR c.not_before > :latest)
         AND NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.state = 'leased' AND held.key = c.key)
         AND NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.state = 'leased' AND held.output = c.output)
     ORDER BY c.deaths, c.found_at, c.seq
@@ -186,7 +189,8 @@ RETURNING *;
 -- name: suspect_is_overdue
 SELECT EXISTS (
     SELECT 1 FROM jobs
-    WHERE state = 'pending' AND suspected_at IS NOT NULL AND suspected_at < :overdue AND not_before <= :now
+    WHERE state = 'pending' AND suspected_at IS NOT NULL AND (suspected_at < :overdue OR suspected_at > :now)
+        AND (not_before <= :now OR not_before > :latest)
 );
 
 

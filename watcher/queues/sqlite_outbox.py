@@ -9,6 +9,8 @@ from watcher.core.notification import Notification
 from watcher.queues.outbox import OutboxStats, Waiting
 from watcher.queues.sqlite_database import SQL, SqliteDatabase, to_blob, to_text
 
+LONGEST_DELAY = 600.0
+"""Most seconds that a notification waits for its next attempt, also if the clock is set back by days meanwhile."""
 MOST_SET_ASIDE = 10_000
 """Notifications that are kept after the receiver has refused them; the oldest ones are dropped."""
 
@@ -21,13 +23,17 @@ class SqliteOutbox:
 
     def due(self, limit: int) -> list[Waiting]:
         """See `Outbox.due`."""
-        rows = self._database.read("due_notifications", {"now": self._clock(), "limit": limit})
+        now = self._clock()
+        rows = self._database.read("due_notifications", {"now": now, "latest": now + LONGEST_DELAY, "limit": limit})
         return [_waiting(row) for row in rows]
 
     def next_due(self) -> float | None:
         """See `Outbox.next_due`."""
         first: float | None = self._database.read("next_notification", {})[0][0]
-        return None if first is None else max(0.0, first - self._clock())
+        if first is None:
+            return None
+        wait = max(0.0, first - self._clock())
+        return wait if wait <= LONGEST_DELAY else 0.0
 
     def delivered(self, sent: Sequence[Waiting]) -> None:
         """See `Outbox.delivered`."""
@@ -36,7 +42,7 @@ class SqliteOutbox:
 
     def postpone(self, failed: Waiting, seconds: float) -> None:
         """See `Outbox.postpone`."""
-        values = {"number": failed.number, "not_before": self._clock() + seconds}
+        values = {"number": failed.number, "not_before": self._clock() + min(seconds, LONGEST_DELAY)}
         with self._database.transaction() as connection:
             connection.execute(SQL["postpone_notification"], values)
 

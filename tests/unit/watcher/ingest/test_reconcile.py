@@ -279,6 +279,14 @@ def test_an_image_that_is_being_written_is_left_for_a_later_comparison(shared: E
     assert compare_once(Reconciler(shared, SourceFilter())) == ["old.jpg", "young.jpg"]
 
 
+def test_an_image_from_a_camera_whose_clock_is_wrong_is_not_left_for_ever(
+    shared: Enqueuer, source: MemoryStore
+) -> None:
+    source.now = time.time() + 3 * 86_400
+    source.write("of next week.jpg", b"x")
+    assert compare_once(Reconciler(shared, SourceFilter(), settle=60.0)) == ["of next week.jpg"]
+
+
 def test_with_deep_every_comparison_is_deep_and_sets_no_marker(
     shared: Enqueuer, source: MemoryStore, sink: MemoryStore
 ) -> None:

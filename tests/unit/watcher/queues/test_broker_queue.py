@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -692,3 +694,8 @@ def test_nothing_more_is_leased_while_too_many_notifications_are_not_delivered(
     assert raised.value.public == "notifications cannot be delivered"
     queue.outbox.delivered(queue.outbox.due(1))
     assert keys(lease(queue)) == ["a"]
+
+
+def test_delays_are_measured_by_a_clock_that_nobody_sets() -> None:
+    """A job that is released while the wall clock is ahead would wait until the right time has caught up."""
+    assert inspect.signature(BrokerQueue).parameters["clock"].default is time.monotonic

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import watcher
+from tests.equipment.notes import done
 from watcher.core.errors import ConfigurationError, Unavailable
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.reasons import Reason
@@ -29,6 +30,7 @@ from watcher.queues.sqlite import SUSPECT_MAX_WAIT, SqliteLease, SqliteQueue
 from watcher.queues.sqlite_database import SCHEMA_VERSION, SQL
 
 ROOT = Path(watcher.__file__).parents[1]
+DAYS = 3 * 86_400.0
 LIMIT = 120.0  # seconds that a child may take before a test gives up
 
 
@@ -329,6 +331,43 @@ def test_next_due_is_when_the_first_delay_ends(path: Path) -> None:
         assert queue.next_due() == 1005.0
         now[0] = 1005.0
         assert queue.next_due() == 1009.0
+
+
+@pytest.mark.parametrize("suspect", [False, True])
+def test_a_job_does_not_wait_for_days_because_the_clock_was_set_back(path: Path, suspect: bool) -> None:
+    now = [1000.0 + DAYS]
+    with closing(SqliteQueue(path, clock=lambda: now[0])) as queue:
+        queue.put(jobs(1))
+        lease = queue.lease("w", 1, alone=True)[0]
+        if suspect:
+            queue.abandon("w", blame=True)
+            lease = queue.lease("w", 1, alone=True)[0]
+        lease.release(5.0)
+        assert not queue.lease("w", 1, alone=True), "it waits, as long as the clock is what it was"
+        now[0] -= DAYS
+        assert queue.lease("w", 1, alone=True)
+
+
+def test_a_suspect_is_overdue_whose_clock_was_set_back(path: Path) -> None:
+    now = [1000.0 + DAYS]
+    with closing(SqliteQueue(path, clock=lambda: now[0])) as queue:
+        queue.put(jobs(2))
+        queue.lease("w", 1, alone=False)
+        queue.abandon("w", blame=True)
+        now[0] -= DAYS
+        assert [lease.job.ref.key for lease in queue.lease("w", 1, alone=True)] == ["00000"]
+
+
+def test_a_notification_does_not_wait_for_days_because_the_clock_was_set_back(path: Path) -> None:
+    now = [1000.0 + DAYS]
+    with closing(SqliteQueue(path, clock=lambda: now[0])) as queue:
+        queue.put(jobs(1))
+        queue.lease("w", 1, alone=False)[0].done(Outcome.WRITTEN, done("00000"))
+        queue.outbox.postpone(queue.outbox.due(1)[0], 30.0)
+        assert not queue.outbox.due(1)
+        now[0] -= DAYS
+        assert queue.outbox.next_due() == 0
+        assert queue.outbox.due(1)
 
 
 def test_a_lease_says_when_its_job_was_found(path: Path) -> None:
