@@ -15,7 +15,7 @@ from inference.compose import NO_METADATA, OutputSpec, compose
 from inference.compose.values import Format
 from inference.picture import Cutout
 from tests.equipment.moto import moto_server, use_credentials
-from watcher.core.errors import Conflict, Gone, Stale
+from watcher.core.errors import Conflict, Gone, Rejected, Stale
 from watcher.core.jobs import Facts, ImageRef, Output
 from watcher.stores import open_store
 from watcher.stores.base import OutputInfo, Store
@@ -308,3 +308,20 @@ def test_the_uri_opens_the_same_place(name: str, tmp_path: Path, monkeypatch: py
     again = open_store(store.uri, moto_server().config())
     assert again.uri == store.uri
     assert list(again.list()) == list(store.list())
+
+
+@pytest.mark.parametrize("key", [KEYS[0], KEYS[1], KEYS[4]])
+def test_an_image_that_is_put_is_found_and_read_like_any_other(store: Store, key: str) -> None:
+    ref = store.put_image(key, b"first")
+    assert store.stat(key) == ref == next(iter(store.list())) and store.read(ref) == b"first"
+    newer = store.put_image(key, b"second")
+    assert newer.version != ref.version and store.read(newer) == b"second"
+    with pytest.raises(Stale):
+        store.read(ref)
+
+
+@pytest.mark.parametrize("key", ["", "a/", "\ud800.jpg"])
+def test_an_image_cannot_be_put_at_what_is_no_key(tmp_path: Path, key: str) -> None:
+    for open_it in (open_local, open_s3):
+        with pytest.raises(Rejected):
+            open_it(tmp_path).put_image(key, b"data")

@@ -137,7 +137,8 @@ def upload_key(prefix: str, batch: str, path: str, format: str) -> str:
     A name without an extension of a picture gets the one of its format; without a path the name is random. Raises
     ApiError for a batch or path that is not safe.
     """
-    if not _BATCH.fullmatch(batch) or batch != batch.strip(" ."):
+    batch = unicodedata.normalize("NFC", batch)
+    if not _BATCH.fullmatch(batch) or batch != batch.strip(" .") or len(batch.encode()) > MAX_PART:
         raise bad_request("bad_batch", "a batch is a name of letters, digits, spaces, dots and dashes, at most 80")
     path = unicodedata.normalize("NFC", path) or f"picture-{secrets.token_hex(4)}"
     problem = path_problem(path)
