@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from starlette.responses import StreamingResponse
 
 from tests.equipment.support import STUCK, wait_until
 from watcher.telemetry.health import Health
@@ -145,3 +146,26 @@ def test_a_connection_with_a_slow_response_stays_open() -> None:
     protocol.cycle.response_complete = True
     loop.due.pop()()
     assert transport.closed and not loop.due
+
+
+def test_a_client_that_does_not_read_its_response_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "WRITE_TIMEOUT", 0.5)
+    ended: list[str] = []
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield bytes(1 << 20)
+            finally:
+                ended.append("ended")
+
+        await StreamingResponse(pieces())(scope, receive, send)
+
+    server = HttpServer(endless, "127.0.0.1", 0)
+    server.start()
+    with connected(server, GET + b"\r\n") as connection:
+        assert connection.recv(100)
+        wait_until(lambda: ended, STUCK, "a client that does not read kept its response alive")
+    server.stop()
+    assert not server.alive

@@ -10,10 +10,12 @@ MAX_CONNECTIONS = 200
 """Open connections at a time, so that clients cannot use up the file descriptors that the daemon needs for its work."""
 REQUEST_TIMEOUT = 10.0
 """Seconds in which a connection must send its first request, or the next one after a response."""
+WRITE_TIMEOUT = 30.0
+"""Seconds after which a connection is closed whose client reads nothing of a response that waits for it."""
 
 
 class TimeoutProtocol(H11Protocol):
-    """Closes connections above MAX_CONNECTIONS, and those on which no request arrives within REQUEST_TIMEOUT."""
+    """Closes connections above MAX_CONNECTIONS, and those whose client neither sends a request nor reads a response."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection, or abort it when there are too many."""
@@ -35,3 +37,18 @@ class TimeoutProtocol(H11Protocol):
             self.transport.close()
         else:
             self._schedule_check(cycle)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the response is written: see that it reads at all."""
+        super().pause_writing()
+        self.loop.call_later(WRITE_TIMEOUT, self._check_reading, self.transport.get_write_buffer_size())
+
+    def _check_reading(self, waiting: int) -> None:
+        """Abort the connection if the client has read nothing since the last check."""
+        now = self.transport.get_write_buffer_size()
+        if not self.flow.write_paused or self.transport.is_closing():
+            return
+        if now >= waiting:
+            self.transport.abort()
+        else:
+            self.loop.call_later(WRITE_TIMEOUT, self._check_reading, now)
