@@ -156,6 +156,7 @@ def test_a_client_that_does_not_read_its_response_is_disconnected(monkeypatch: p
         async def pieces() -> AsyncIterator[bytes]:
             try:
                 while True:
+                    await asyncio.sleep(0)
                     yield bytes(1 << 20)
             finally:
                 ended.append("ended")
