@@ -93,7 +93,13 @@ def running_api(folder: Path, *, is_heard: bool = True, **changes: object) -> It
     places: dict[str, object] = {name: str(folder / name) for name in ("source", "sink", "state")}
     for name in places:
         (folder / name).mkdir()
-    usual: dict[str, object] = {"api": True, "model": "fake", "http": "127.0.0.1:0", "api_token": TOKEN}
+    usual: dict[str, object] = {
+        "api": True,
+        "model": "fake",
+        "devices": "cpu",
+        "http": "127.0.0.1:0",
+        "api_token": TOKEN,
+    }
     settings = Settings(**(places | usual | changes))  # type: ignore[arg-type]
     with ExitStack() as stack:
         metrics = Metrics()

@@ -24,7 +24,7 @@ from watcher.wiring import Wiring
 from watcher.worker.output_maker import EncodedOutput, OutputMaker, PlannedOutput, needed_of_source
 
 if TYPE_CHECKING:
-    from inference.engine import Engine
+    from watcher.worker.engines import AnyEngine
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Redoer:
 
     settings: Settings
     maker: OutputMaker
-    engine: Engine
+    engine: AnyEngine
     source: Store
     sink: Store
 
     @classmethod
-    def of(cls, settings: Settings, entry: ModelEntry, engine: Engine, source: Store, sink: Store) -> Redoer:
+    def of(cls, settings: Settings, entry: ModelEntry, engine: AnyEngine, source: Store, sink: Store) -> Redoer:
         """For the outputs that the settings ask for, by the model of `entry`."""
         return cls(settings, OutputMaker.of(settings, Wiring(settings, entry).recipe, entry), engine, source, sink)
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from inference import fake_engine
+from inference.engine_options import EngineOptions
 from inference.errors import ModelError
+from inference.models.entry import ModelEntry
 from watcher.commands.review.redo import FAILURES, Redoer, record_redo
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
@@ -17,6 +20,9 @@ from watcher.core.errors import WatcherError
 from watcher.telemetry.logs import configure
 from watcher.web.child import Answer, serve
 from watcher.wiring import Wiring, find_model
+
+if TYPE_CHECKING:
+    from watcher.worker.engines import AnyEngine
 
 
 class Remaker:
@@ -53,17 +59,24 @@ class Remaker:
         }, b""
 
     def _redoer(self, fields: dict[str, Any]) -> Redoer:
-        from watcher.commands.evaluate import open_engine
-
         if self._open is None or self._open[0] != fields:
             self.close()
             settings = Settings.model_validate(fields)
             entry = find_model(settings)
             wiring = Wiring(settings, entry)
             source, sink = wiring.open_source(Counts()), wiring.open_sink(Counts())
-            engine = self._closing.enter_context(open_engine(settings, entry))
-            self._open = fields, Redoer.of(settings, entry, engine, source, sink)
+            self._open = fields, Redoer.of(settings, entry, self._engine(settings, entry), source, sink)
         return self._open[1]
+
+    def _engine(self, settings: Settings, entry: ModelEntry) -> AnyEngine:
+        if fake_engine.is_enough(entry, settings.devices):
+            engine = fake_engine.FakeEngine(EngineOptions("cpu", entry.name), entry)
+            engine.start()
+            self._closing.callback(engine.close)
+            return engine
+        from watcher.commands.evaluate import open_engine  # loads torch
+
+        return self._closing.enter_context(open_engine(settings, entry))
 
     def close(self) -> None:
         """Close the model."""
