@@ -20,13 +20,14 @@ from watcher.core.jobs import ImageRef, Job, Recipe, output_key
 from watcher.ingest.retry import retry_image
 from watcher.protocol import ImageReport
 from watcher.queues.base import EmbeddedQueue, Queue
+from watcher.sources.source_filter import is_picture
 from watcher.stores.base import Store
 from watcher.stores.decisions import Decision, Verdict, write_decision
 from watcher.web.archive import safe_path
 from watcher.web.errors import ApiError, not_found
 from watcher.web.finder import find
 from watcher.web.history import Finished, History, Query, Record, Status, StoredOutput, item_id
-from watcher.web.items import finished_of, item_json
+from watcher.web.items import batch_of, finished_of, item_json
 from watcher.web.uploads import numbered, sniff, upload_key
 
 log = structlog.get_logger(__name__)
@@ -83,6 +84,21 @@ class Cutouts:
         if self._backend is None:
             raise Unavailable("the daemon is starting", "the daemon is starting")
         return self._backend
+
+    def recover(self) -> int:
+        """Fill an empty list with the uploads that are in the source; returns how many. Raises Unavailable."""
+        backend, found = self.backend, 0
+        if self.history.count():
+            return 0
+        for ref in backend.source.list(self.prefix):
+            batch = batch_of(ref.key, self.prefix)
+            if batch is not None and is_picture(ref.key):
+                job = backend.recipe.job(ref)
+                self.history.recovered(ref.key, now=ref.modified, batch=batch, job=job.id, claim=job.output)
+                found += 1
+            if found % 1000 == 0:
+                self.history.count()  # writes what waits
+        return found
 
     # Uploads.
 

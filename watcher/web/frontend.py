@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import structlog
 from starlette.routing import Route
 
 from watcher.config.settings import Settings
+from watcher.core.errors import Unavailable
 from watcher.protocol import ImageReport, Report
 from watcher.queues.base import QueueStats
 from watcher.telemetry.health import Health
@@ -25,6 +28,8 @@ from watcher.web.status import StatusBoard, Worker
 from watcher.web.thumbnails import Thumbnails
 from watcher.web.uploads import Receiver
 from watcher.wiring import Parts
+
+log = structlog.get_logger(__name__)
 
 HISTORY = "page.sqlite"
 """The list of images, in the state folder."""
@@ -65,6 +70,16 @@ class Frontend:
         recipe = parts.wiring.recipe
         self._board.workers = workers
         self.cutouts.open(Backend(recipe, parts.source, parts.sink, parts.queue, parts.embedded, wake))
+        threading.Thread(target=self._recover, daemon=True, name="recover").start()
+
+    def _recover(self) -> None:
+        try:
+            found = self.cutouts.recover()
+        except Unavailable as error:
+            log.warning("history_not_recovered", problem=str(error))
+            return
+        if found:
+            log.info("history_recovered", items=found)
 
     def hear(self, worker: str, report: Report) -> None:
         """A worker has sent a report. Returns at once."""

@@ -174,10 +174,13 @@ class History:
                 self._connection.close()
             self._connection = None
 
-    def queued(self, key: str, *, now: float, job: str = "", batch: str | None = None, claim: str = "") -> None:
+    def queued(self, key: str, *, now: float, batch: str | None = None, claim: str = "") -> None:
         """An image was uploaded, or will be processed again."""
-        values = _key_values(key, batch) | {"claim": _to_blob(claim) if claim else None, "job": job, "now": now}
-        self._add("queue_item", values)
+        self._add("queue_item", _queue_values(key, now, batch, "", claim))
+
+    def recovered(self, key: str, *, now: float, batch: str | None, job: str, claim: str) -> None:
+        """An upload was found in the source. Changes nothing if it is in the list already."""
+        self._add("recover_item", _queue_values(key, now, batch, job, claim))
 
     def set_job(self, key: str, job: str) -> None:
         """The job of a queued image is known."""
@@ -327,6 +330,10 @@ def _conditions(query: Query) -> tuple[list[str], dict[str, Any]]:
 
 def _key_values(key: str, batch: str | None) -> dict[str, Any]:
     return {"id": item_id(key), "key": _to_blob(key), "search": _searchable(key), "batch": batch}
+
+
+def _queue_values(key: str, now: float, batch: str | None, job: str, claim: str) -> dict[str, Any]:
+    return _key_values(key, batch) | {"now": now, "job": job, "claim": _to_blob(claim) if claim else None}
 
 
 def _finish_values(end: Finished) -> dict[str, Any]:

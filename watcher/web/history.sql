@@ -38,6 +38,12 @@ ON CONFLICT (id) DO UPDATE
 SET job = excluded.job, claim = ifnull(excluded.claim, claim), status = 'queued', reason = '', message = '', finished = NULL;
 
 
+-- name: recover_item
+INSERT INTO items (id, key, search, batch, claim, job, status, created)
+VALUES (:id, :key, :search, :batch, :claim, :job, 'queued', :now)
+ON CONFLICT (id) DO NOTHING;
+
+
 -- name: set_job
 UPDATE items SET job = :job WHERE id = :id AND status = 'queued';
 
