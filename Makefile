@@ -84,6 +84,11 @@ fuzz: MINUTES := 60
 fuzz: setup ## decode damaged files of every format: make fuzz MINUTES=60
 	@$(BIN)/python -m scripts.fuzz --minutes $(MINUTES)
 
+.PHONY: fuzz-api
+fuzz-api: MINUTES := 5
+fuzz-api: setup ## ask the API whatever its OpenAPI document allows and forbids: make fuzz-api MINUTES=5
+	@$(BIN)/python -m scripts.fuzz_api --minutes $(MINUTES)
+
 image: setup ## build the images, run them on a picture, print their sizes: make image TARGETS="watch cpu cuda"
 	@test "$$(id -u)" = 0 || { echo "Making a Debian for the base takes root: sudo make image" >&2; exit 1; }
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null && continue; \

@@ -25,8 +25,9 @@ _ANSWERS: Sequence[type[BaseModel]] = (
     schemas.Status,
 )
 _PICTURES = tuple(f"image/{kind}" for kind in ("png", "jpeg", "webp", "avif", "tiff", "gif", "bmp"))
-_FILE: Json = {"type": "string", "contentMediaType": "application/octet-stream"}
-_BASE64: Json = {"type": "string", "contentEncoding": "base64"}
+_FILE: Json = {"type": "string", "format": "binary"}
+_BASE64: Json = {"type": "string", "format": "byte", "contentEncoding": "base64"}
+_EVENT: Json = {"type": "object", "properties": {"event": {"type": "string"}, "data": {"type": "string"}}}
 _ERRORS: Mapping[int, str] = {
     400: "The request is wrong; `detail` says what to write instead.",
     401: "The token is missing or wrong.",
@@ -101,7 +102,7 @@ def _paths() -> Json:
             "get": _operation(
                 "Follow what changes: the events `status`, `item` and `reload`",
                 [],
-                _answer(200, "Server-sent events, without an end.", "text/event-stream", {"type": "string"}),
+                _answer(200, "Server-sent events, without an end.", "text/event-stream", _EVENT),
                 (*_ALWAYS, 429),
             )
         },
