@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,7 @@ from inference.picture import Box, Cutout
 Rgba = tuple[int, int, int, int]
 """Red, green, blue and alpha, 0 to 255, sRGB, straight alpha."""
 _OPAQUE = 255
+_WHITE = (255, 255, 255, _OPAQUE)
 _LAYER_QUALITY = 95
 """Of the colours that are to be put together with their alpha again."""
 
@@ -36,15 +37,13 @@ class Look:
     placement: Placement = WHOLE
     colour: Rgba | None = None
     """The ground's colour."""
-    ground: Image.Image | None = field(default=None, repr=False, compare=False)
-    """An RGB picture of any size that fills the frame; it takes the place of the colour."""
     shadow: float = 0.0
     """Strength of a soft shadow under the object's foot, 0..1."""
 
     @property
     def is_opaque(self) -> bool:
         """Whether no pixel is transparent."""
-        return self.is_mask or self.ground is not None or (self.colour is not None and self.colour[3] == _OPAQUE)
+        return self.is_mask or (self.colour is not None and self.colour[3] == _OPAQUE)
 
     @property
     def is_as_it_is(self) -> bool:
@@ -70,15 +69,19 @@ class Drawn:
     height: int
 
 
-def draw(cutout: Cutout, look: Look) -> Drawn:
+def draw(cutout: Cutout, look: Look, ground: Image.Image | None = None) -> Drawn:
     """Draw and encode. A JPEG without a ground gets a white one.
+
+    `ground` is an RGB picture of any size that fills the frame; it takes the place of a colour.
 
     Raises OutputDoesNotFit if a side is longer than the format allows.
     """
+    if ground is not None and not look.is_mask:
+        look = replace(look, colour=_WHITE)  # under the picture
     spec = _spec(look)
     frame = _frame(cutout, look)
     require_size(frame.width, frame.height, spec)
-    return _written(_painted(cutout, look, spec, frame), spec)
+    return _written(_painted(cutout, look, spec, frame, ground), spec)
 
 
 def draw_layers(cutout: Cutout, look: Look) -> tuple[Drawn, Drawn]:
@@ -109,8 +112,6 @@ def _spec(look: Look) -> OutputSpec:
 
 def _background(look: Look, format: Format) -> str:
     """Return the ground of an opaque picture; a veil of colour is put under the others afterwards."""
-    if look.ground is not None:
-        return "white"  # the picture takes its place
     if format is Format.JPEG:
         return _hexadecimal(_on_white(look.colour or (0, 0, 0, 0)))
     is_opaque = look.colour is not None and look.colour[3] == _OPAQUE
@@ -131,9 +132,9 @@ def _frame(cutout: Cutout, look: Look) -> Frame:
     return place(look.placement, (width, height), cutout.box)
 
 
-def _painted(cutout: Cutout, look: Look, spec: OutputSpec, frame: Frame) -> Pixels:
+def _painted(cutout: Cutout, look: Look, spec: OutputSpec, frame: Frame, picture: Image.Image | None) -> Pixels:
     box = frame.project(cutout.box) if cutout.box else None
-    ground = covering(look.ground, (frame.width, frame.height)) if look.ground and not look.is_mask else None
+    ground = covering(picture, (frame.width, frame.height)) if picture and not look.is_mask else None
     pixels = paint(cutout, spec, frame, box, ground)
     is_veil = look.colour is not None and look.colour[3] < _OPAQUE and pixels.shape[2] == 4
     return _over(pixels, look.colour) if is_veil and look.colour else pixels

@@ -342,6 +342,19 @@ def test_a_backlog_of_uploads_is_bounded(tmp_path: Path) -> None:
         assert post(api, "/v1/cutouts?wait").status_code == 200
 
 
+def test_a_body_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with running_api(tmp_path, upload_limit=0.01) as api:
+        long, picture_type = b"x" * 20_000, {"content-type": "image/png"}
+        for answer in (
+            api.client.post("/v1/cutouts", content=long, headers=picture_type),
+            api.client.post("/v1/cutouts", content=iter([long[:15_000], long[:15_000]]), headers=picture_type),
+            api.client.post(REMOVEBG, files={"image_file": ("a.png", long)}),
+            api.client.post(REMOVEBG, data={"image_file_b64": base64.b64encode(long).decode()}),
+        ):
+            assert problem(answer, 413) == "too_large"
+        assert post(api, "/v1/cutouts").status_code == 202
+
+
 # Other daemons
 
 

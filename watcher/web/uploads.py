@@ -108,6 +108,11 @@ class Receiver:
         with self._reserved(_length(request, limit, self.max_bytes)):
             return await _receive_raw(request, limit)
 
+    def require_size(self, picture: bytes) -> None:
+        """Raise ApiError, 413, for a picture that is too long."""
+        if len(picture) > self.max_bytes:
+            raise _too_large(self.max_bytes)
+
     @contextmanager
     def _reserved(self, size: int) -> Iterator[None]:
         if self._uploads < 1 or size > self._memory:

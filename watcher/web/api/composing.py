@@ -1,30 +1,40 @@
-"""From a cut-out that the sink holds to the picture that a request asks for. Blocking; loads no torch."""
+"""From a cut-out that the sink holds to the picture that a request asks for. Loads no torch.
+
+The file that the sink holds is the answer where that is what is wanted. Everything else is composed in child processes,
+since it decodes pictures of strangers, and takes memory and time.
+"""
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from inference.codec import decode, probe
+from inference.codec import probe
 from inference.codec.header import identify
-from inference.compose.look import Drawn, Look, draw, draw_layers, keep_inside
+from inference.compose import read_text
 from inference.compose.spec import OutputSpec
 from inference.compose.values import Format
-from inference.errors import OutputDoesNotFit, PictureError
-from inference.picture import Box, Cutout, Picture
+from inference.errors import PictureError
+from inference.picture import Box
 from watcher.config.outputs import OutputSettings
-from watcher.web.api.values import Region
+from watcher.stores.output_metadata import read_box
+from watcher.web.api.removebg_options import RemovebgOptions
+from watcher.web.api.wanted import Options
+from watcher.web.child import Child, ChildFailed
 from watcher.web.errors import ApiError, bad_request
 
+PROCESSES = 2
+"""Pictures that are composed at a time."""
+TIMEOUT = 60.0
+"""Seconds that one may take."""
 MAX_PIXELS = 32_000_000
-"""Largest picture that is composed for a request, which takes up to 16 bytes of memory for each pixel."""
+"""Largest picture that is composed, which takes up to 16 bytes of memory for each pixel."""
 _WHOLE = frozenset({"format", "lossless", "quality", "depth", "dpi", "icc", "exif", "gps", "max_bytes"})
-"""Options that leave every pixel of the cut-out where it was."""
+"""Options of an output that leave every pixel of the cut-out where it was."""
+_READ_BY_LIBRARIES = frozenset({"AVIF", "HEIC"})
+"""Formats whose headers are read by code in C, which only child processes may do with pictures of strangers."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +49,35 @@ class Result:
     """Where the object is in the photo."""
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a request asks for."""
+class Composer:
+    """Makes pictures in child processes. Thread-safe; more callers than processes wait."""
 
-    look: Look
-    is_zip: bool = False
-    roi: Region | None = None
-    """The part of the photo to which the object is limited; None for all of it."""
+    def __init__(self, processes: int = PROCESSES) -> None:
+        self._all = [Child("watcher.web.api.compose_process", TIMEOUT) for _ in range(processes)]
+        self._free: SimpleQueue[Child] = SimpleQueue()
+        for child in self._all:
+            self._free.put(child)
 
-    def is_served_by(self, file: bytes) -> bool:
-        """Whether the file of the cut-out is what is wanted."""
-        kept = self.look.is_as_it_is and not self.is_zip and self.roi is None
-        return kept and identify(file).lower() == self.look.chosen_format.value
+    def compose(self, file: bytes, options: Options, ground: bytes = b"") -> Result:
+        """Make what is wanted of the file of a cut-out, with a picture behind it. Raises ApiError."""
+        if not ground and options.wanted.is_served_by(file):
+            return _kept(file, options)
+        require_size(file)
+        kind = "removebg" if isinstance(options, RemovebgOptions) else "rembg"
+        header = {"kind": kind, "options": options.model_dump(exclude_defaults=True), "cutout": len(file)}
+        child = self._free.get()
+        try:
+            answer, data = child.ask(header, file + ground)
+        except ChildFailed as error:
+            raise bad_request("not_composed", f"the picture cannot be composed: {error}") from error
+        finally:
+            self._free.put(child)
+        return _result(answer, data)
+
+    def close(self) -> None:
+        """End the processes."""
+        for child in self._all:
+            child.close()
 
 
 def whole_cutout(outputs: Sequence[OutputSettings]) -> OutputSettings | None:
@@ -60,51 +86,20 @@ def whole_cutout(outputs: Sequence[OutputSettings]) -> OutputSettings | None:
     return min(found, key=lambda output: (not output.spec.is_plain, output.spec.is_lossy), default=None)
 
 
-def _is_whole(spec: OutputSpec) -> bool:
-    return spec.format is not Format.JPEG and spec.changes().keys() <= _WHOLE
-
-
-def require_size(photo: bytes) -> tuple[int, int]:
-    """Width and height of a photo as its header states them. Raises ApiError for none, or one that is too large."""
+def require_size(picture: bytes) -> None:
+    """Raise ApiError for what is no picture, or for one with too many pixels, as far as its header says so here."""
     try:
-        info = probe(photo)
+        if identify(picture) in _READ_BY_LIBRARIES:
+            return
+        info = probe(picture)
     except PictureError as error:
         raise bad_request("unknown_format", str(error)) from error
     if info.width * info.height > MAX_PIXELS:
         raise bad_request(
             "resolution_too_high",
-            f"the picture has {info.width} x {info.height} pixels, and at most {MAX_PIXELS // 1_000_000} megapixels "
-            "are composed here; send a smaller one, or use POST /v1/cutouts",
+            f"the picture has {info.width} x {info.height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are "
+            "composed here; send a smaller one, or use POST /v1/cutouts",
         )
-    return info.width, info.height
-
-
-def read_ground(data: bytes) -> Image.Image:
-    """The picture to put behind an object, as RGB. Raises ApiError."""
-    try:
-        return Image.fromarray(decode(data, max_pixels=MAX_PIXELS).pixels)
-    except PictureError as error:
-        raise bad_request("invalid_bg_image", f"the background picture cannot be used: {error}") from error
-
-
-def compose_result(file: bytes, wanted: Wanted) -> Result:
-    """Make what is wanted of the file of a cut-out. Raises ApiError where it has no object, or the format no room."""
-    cutout = _cutout(decode(file, max_pixels=MAX_PIXELS))
-    if wanted.roi is not None:
-        cutout = keep_inside(cutout, _region(wanted.roi, cutout))
-    box = cutout.box
-    if box is None:
-        raise no_foreground()
-    try:
-        if wanted.is_zip:
-            return _zipped(draw_layers(cutout, wanted.look), box)
-        if wanted.is_served_by(file):
-            height, width = cutout.pixels.shape[:2]
-            return Result(file, wanted.look.chosen_format.content_type, width, height, box)
-        drawn = draw(cutout, wanted.look)
-    except OutputDoesNotFit as error:
-        raise bad_request("invalid_format", str(error)) from error
-    return Result(drawn.data, drawn.format.content_type, drawn.width, drawn.height, box)
 
 
 def no_foreground() -> ApiError:
@@ -112,25 +107,20 @@ def no_foreground() -> ApiError:
     return bad_request("unknown_foreground", "no object was found in the picture; send one in which it is clearly seen")
 
 
-def _region(roi: Region, cutout: Cutout) -> Box:
-    height, width = cutout.pixels.shape[:2]
-    try:
-        return roi.of(width, height)
-    except ValueError as error:
-        raise bad_request("invalid_roi", f"roi {error}") from error
+def _is_whole(spec: OutputSpec) -> bool:
+    return spec.format is not Format.JPEG and spec.changes().keys() <= _WHOLE
 
 
-def _cutout(picture: Picture) -> Cutout:
-    if picture.rgba is not None:
-        return Cutout(picture.rgba)
-    opaque = np.full((*picture.pixels.shape[:2], 1), 255, np.uint8)
-    return Cutout(np.concatenate((picture.pixels, opaque), axis=2))
+def _kept(file: bytes, options: Options) -> Result:
+    """The file as it is, with what it records about itself."""
+    corners = read_box(read_text(file))
+    if corners is None:
+        raise no_foreground()
+    info = probe(file)
+    return Result(file, options.wanted.look.chosen_format.content_type, info.width, info.height, Box(*corners))
 
 
-def _zipped(layers: tuple[Drawn, Drawn], box: Box) -> Result:
-    colours, alpha = layers
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for name, layer in (("color.jpg", colours), ("alpha.png", alpha)):
-            file.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), layer.data)
-    return Result(archive.getvalue(), "application/zip", colours.width, colours.height, box)
+def _result(answer: dict[str, Any], data: bytes) -> Result:
+    if "error" in answer:
+        raise bad_request(answer["error"]["code"], answer["error"]["detail"])
+    return Result(data, answer["media_type"], answer["width"], answer["height"], Box(*answer["foreground"]))

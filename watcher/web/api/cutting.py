@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from inference.codec import probe
 from watcher.config.settings import Settings
 from watcher.core.reasons import Reason
+from watcher.web.api import wanted
 from watcher.web.api.bodies import Bodies
-from watcher.web.api.composing import MAX_PIXELS, Result, Wanted, compose_result, whole_cutout
+from watcher.web.api.composing import Composer, Result, whole_cutout
 from watcher.web.api.fetching import Fetcher, Refused
-from watcher.web.api.limits import Pace, PixelBudget, Slots
+from watcher.web.api.limits import Pace, Slots
 from watcher.web.api.waiting import Completions
 from watcher.web.errors import ApiError, bad_request, too_many
 from watcher.web.history import Record, Status
@@ -29,11 +29,13 @@ from watcher.web.uploads import File, path_problem
 
 BATCH = "api"
 """The batch of pictures that come without a batch and a name of their own."""
-COMPOSERS = 2
-"""Pictures that are composed at a time: their threads are not those that wait for storage."""
+THREADS = 4
+"""Requests that are computed for at a time: in threads that are not those which wait for storage."""
 MAX_FETCHES = 4
 """Addresses that are fetched at a time: each occupies a thread."""
 _LONGEST_NAME = 100
+_NO_FILE = File()
+Wishes = wanted.Options
 T = TypeVar("T")
 
 
@@ -82,19 +84,20 @@ class Cutting:
         self.slots = Slots(options.waits)
         self.pace = Pace()
         self._completions = Completions(api.cutouts, api.run)
-        self._budget = PixelBudget(MAX_PIXELS)
-        self._composers = ThreadPoolExecutor(COMPOSERS, "compose")
+        self._composer = Composer()
+        self._threads = ThreadPoolExecutor(THREADS, "compose")
         self._fetchers = ThreadPoolExecutor(MAX_FETCHES, "fetch")
 
     def close(self) -> None:
         """Wait for the threads."""
-        self._composers.shutdown(cancel_futures=True)
+        self._composer.close()
+        self._threads.shutdown(cancel_futures=True)
         self._fetchers.shutdown(cancel_futures=True)
 
     async def compute(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function that computes in one of the threads for that."""
         call = functools.partial(function, *arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._composers, call)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def retry_after(self) -> int:
         """Seconds after which a refused client should come back."""
@@ -121,8 +124,8 @@ class Cutting:
                     task.cancel()
                 await asyncio.gather(waiting, gone, return_exceptions=True)
 
-    async def result(self, request: Request, photo: File, wanted: Wanted) -> Result:
-        """The finished picture. Raises ApiError.
+    async def result(self, request: Request, photo: File, options: Wishes, ground: File = _NO_FILE) -> Result:
+        """The finished picture, with `ground` behind the object if there is one. Raises ApiError.
 
         The same picture again is found finished. When the time is over the job goes on, so that the next try finds it.
         """
@@ -138,7 +141,7 @@ class Cutting:
         if record.status is not Status.DONE:
             raise too_many("timeout", "the picture still waits for its turn; send it again", self.retry_after())
         _, _, file = await self.run(self.cutouts.output, record.id, self.options.whole)
-        return await self._composed(file, wanted)
+        return await self.compute(self._composer.compose, file, options, ground.data)
 
     async def fetch(self, name: str, url: str) -> File:
         """The picture at an address. Raises ApiError."""
@@ -158,13 +161,6 @@ class Cutting:
             "x-ratelimit-remaining": str(self.slots.free),
             "x-ratelimit-reset": str(reset),
         }
-
-    async def _composed(self, file: bytes, wanted: Wanted) -> Result:
-        info = await self.compute(probe, file)
-        if info.width * info.height > MAX_PIXELS:
-            raise bad_request("resolution_too_high", f"at most {MAX_PIXELS // 1_000_000} megapixels are composed here")
-        async with self._budget.reserved(info.width * info.height):
-            return await self.compute(compose_result, file, wanted)
 
     def _upload(self, photo: File) -> Record:
         """Put the photo into a folder that is named by its contents: the same photo is the same upload."""

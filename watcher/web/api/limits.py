@@ -1,14 +1,13 @@
-"""How much synchronous work goes on at a time: waiting requests, and pixels that are composed. For one event loop."""
+"""How many requests wait for their pictures at a time, and when those that find no place should come back."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from watcher.web.errors import RETRY_AFTER, ApiError, too_many
 
@@ -19,7 +18,10 @@ _REMEMBERED = 64
 
 
 class Slots:
-    """Places for requests that wait. A request without one is refused, so that a client learns at once to slow down."""
+    """Places for requests that wait. A request without one is refused, so that a client learns at once to slow down.
+
+    For one event loop.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -61,26 +63,3 @@ class Pace:
                 return RETRY_AFTER
             each = (self._clock() - self._ends[0]) / len(self._ends)
         return max(1, min(LONGEST_RETRY, math.ceil(images * each)))
-
-
-class PixelBudget:
-    """Pixels that may be composed at a time. Requests wait for their share, first come, first served."""
-
-    def __init__(self, pixels: int) -> None:
-        self._all = self._free = pixels
-        self._changed = asyncio.Condition()
-        self._turn = asyncio.Lock()
-
-    @asynccontextmanager
-    async def reserved(self, pixels: int) -> AsyncIterator[None]:
-        """Wait until so many pixels are free; more than there are count as all of them."""
-        share = min(pixels, self._all)
-        async with self._turn, self._changed:
-            await self._changed.wait_for(lambda: self._free >= share)
-            self._free -= share
-        try:
-            yield
-        finally:
-            async with self._changed:
-                self._free += share
-                self._changed.notify_all()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from watcher.web.api.composing import Wanted, require_size
+from watcher.web.api.composing import require_size
 from watcher.web.api.cutting import Cutting
 from watcher.web.api.rembg_options import RembgOptions
 from watcher.web.api.validation import validated
@@ -45,6 +45,6 @@ class Rembg:
                 raise bad_request("missing_source", "the request has no picture; send its address as url")
             file = await cutting.fetch("url", str(url))
         await cutting.compute(require_size, file.data)
-        result = await cutting.result(request, file, Wanted(options.look))
+        result = await cutting.result(request, file, options)
         headers = {"cache-control": "no-store", **SAFE_HEADERS, **cutting.rate_headers()}
         return Response(result.data, headers=headers, media_type=result.media_type)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from inference.compose.look import Look, Rgba
 from inference.compose.values import Format
 from watcher.web.api import values
+from watcher.web.api.wanted import Wanted
 
 _THRESHOLD = "is a threshold of rembg's own alpha matting, which is not used here; leave it out"
 
@@ -62,3 +63,8 @@ class RembgOptions(BaseModel):
     def look(self) -> Look:
         """What is to be drawn: rembg's server always answers with a PNG."""
         return Look(format=Format.PNG, is_mask=self.om, colour=None if self.om else self.colour)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is to be made."""
+        return Wanted(self.look)

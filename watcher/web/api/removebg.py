@@ -8,14 +8,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from watcher.web.api.bodies import Body
-from watcher.web.api.composing import Result, Wanted, read_ground, require_size
+from watcher.web.api.composing import Result, require_size
 from watcher.web.api.cutting import Cutting
 from watcher.web.api.removebg_options import RemovebgOptions
 from watcher.web.api.validation import validated
@@ -47,11 +47,8 @@ class Removebg:
             raise bad_request("invalid_combination", f"{ground} goes with no bg_color, no zip and no channels=alpha")
         photo = await self._photo(body)
         await self.cutting.compute(require_size, photo.data)
-        wanted = Wanted(options.look, options.is_zip, options.region)
-        if ground:
-            picture = await self.cutting.compute(read_ground, (await self._bytes(body, ground)).data)
-            wanted = replace(wanted, look=replace(wanted.look, ground=picture))
-        result = await self.cutting.result(request, photo, wanted)
+        picture = await self._bytes(body, ground) if ground else File()
+        result = await self.cutting.result(request, photo, options, picture)
         kind = options.type if options.type != "auto" else "other"
         return self._respond(result, "application/json" in request.headers.get("accept", ""), kind)
 
@@ -70,7 +67,9 @@ class Removebg:
             raise bad_request(f"invalid_{name}", f"{name} is a text")
         if name.endswith("_url"):
             return await self.cutting.fetch(name, text)
-        return File(await self.cutting.compute(_decoded, name, text))
+        data = await self.cutting.compute(_decoded, name, text)
+        self.cutting.bodies.receiver.require_size(data)
+        return File(data)
 
     def _respond(self, result: Result, as_json: bool, kind: str) -> Response:
         box = result.foreground

@@ -15,6 +15,7 @@ from inference.compose.look import Look, Rgba
 from inference.compose.placement import NO_MARGINS, Placement
 from inference.compose.values import Format
 from watcher.web.api import values
+from watcher.web.api.wanted import Wanted
 
 MEGAPIXELS = {"preview": 0.25, "small": 0.25, "regular": 0.25, "medium": 1.5, "hd": 4.0, "4k": 10.0, "50MP": 50.0}
 """Most megapixels of each size; `full` and `auto` are the picture's own."""
@@ -126,6 +127,11 @@ class RemovebgOptions(BaseModel):
             colour=self.colour,
             shadow=strength if self.has_shadow else 0.0,
         )
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is to be made, without the picture behind it."""
+        return Wanted(self.look, self.is_zip, self.region)
 
     @property
     def region(self) -> values.Region | None:

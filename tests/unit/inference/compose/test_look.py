@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.compose.look import Drawn, Look, draw, draw_layers, keep_inside
+from inference.compose.look import Drawn, Look, Rgba, draw, draw_layers, keep_inside
 from inference.compose.placement import NO_MARGINS, Placement
 from inference.compose.values import Format
 from inference.errors import OutputDoesNotFit
@@ -49,8 +49,6 @@ def near(found: object, wanted: tuple[int, ...]) -> bool:
         (Look(colour=BLUE, format=Format.PNG), "PNG", "RGB", (0, 0, 255), RED),
         (Look(colour=VEIL), "PNG", "RGBA", (0, 0, 255, 128), (*RED, 255)),
         (Look(colour=VEIL, format=Format.JPEG), "JPEG", "RGB", (127, 127, 255), RED),
-        (Look(ground=Image.new("RGB", (7, 9), "lime")), "JPEG", "RGB", (0, 255, 0), RED),
-        (Look(ground=Image.new("RGB", (7, 9), "lime"), colour=BLUE, format=Format.PNG), "PNG", "RGB", (0, 255, 0), RED),
         (Look(is_mask=True), "PNG", "L", (0,), (255,)),
         (Look(is_mask=True, format=Format.JPEG), "JPEG", "L", (0,), (255,)),
     ],
@@ -62,6 +60,13 @@ def test_ground_and_format(
     assert (image.format, image.mode, image.size) == (format, mode, (120, 80))
     assert near(image.getpixel((0, 0)), corner)
     assert near(image.getpixel((60, 40)), middle)
+
+
+@pytest.mark.parametrize("colour", [None, BLUE, VEIL])
+def test_a_picture_as_ground_takes_the_place_of_a_colour(colour: Rgba | None, cutout: Cutout) -> None:
+    image = shown(draw(cutout, Look(colour=colour, format=Format.PNG), Image.new("RGB", (7, 9), "lime")))
+    assert (image.mode, image.getpixel((0, 0)), image.getpixel((60, 40))) == ("RGB", (0, 255, 0), RED)
+    assert draw(cutout, Look(), Image.new("RGB", (7, 9), "lime")).format is Format.JPEG
 
 
 def test_the_ground_is_seen_at_the_crops_own_size(cutout: Cutout) -> None:

@@ -16,8 +16,12 @@ from inference.compose.values import Format
 from inference.picture import Box, Cutout
 from watcher.config.outputs import OutputSettings
 from watcher.web.api import composing
-from watcher.web.api.composing import Wanted, compose_result, read_ground, require_size, whole_cutout
+from watcher.web.api.compose_process import compose_result, handle
+from watcher.web.api.composing import Composer, require_size, whole_cutout
+from watcher.web.api.rembg_options import RembgOptions
+from watcher.web.api.removebg_options import RemovebgOptions
 from watcher.web.api.values import region
+from watcher.web.api.wanted import Wanted
 from watcher.web.errors import ApiError
 
 BOX = Box(10, 20, 40, 60)
@@ -27,14 +31,45 @@ BOX = Box(10, 20, 40, 60)
 def file() -> bytes:
     pixels = np.zeros((80, 120, 4), np.uint8)
     pixels[BOX.top : BOX.bottom, BOX.left : BOX.right] = (200, 30, 40, 255)
-    return encode(Cutout(pixels))
+    return encode(Cutout(pixels), text={"alphadrop:box": f"{BOX.left},{BOX.top},{BOX.right},{BOX.bottom}"})
 
 
-def test_the_cutout_as_it_is_is_the_sinks_own_file(file: bytes) -> None:
-    for look in (Look(), Look(format=Format.PNG)):
-        result = compose_result(file, Wanted(look))
+def test_the_cutout_as_it_is_is_the_sinks_own_file_and_starts_no_process(file: bytes) -> None:
+    composer = Composer(0)
+    for options in (RemovebgOptions(), RemovebgOptions(format="png"), RembgOptions()):
+        result = composer.compose(file, options)
         assert result.data is file
         assert (result.media_type, result.width, result.height, result.foreground) == ("image/png", 120, 80, BOX)
+
+
+def test_a_cutout_that_records_no_object_is_refused() -> None:
+    with pytest.raises(ApiError) as raised:
+        Composer(0).compose(encode(Cutout(np.zeros((8, 8, 4), np.uint8))), RemovebgOptions())
+    assert raised.value.code == "unknown_foreground"
+
+
+def test_everything_else_is_composed_in_a_process_of_its_own(file: bytes) -> None:
+    composer = Composer(1)
+    try:
+        result = composer.compose(file, RemovebgOptions(crop=True, format="png"))
+        assert (result.width, result.height, result.foreground) == (30, 40, BOX)
+        with pytest.raises(ApiError) as raised:
+            composer.compose(file, RemovebgOptions(), ground=b"no picture")
+        assert raised.value.code == "invalid_bg_image"
+    finally:
+        composer.close()
+    with pytest.raises(ApiError) as raised:
+        composer.compose(file, RembgOptions(om=True))
+    assert raised.value.code == "not_composed"
+
+
+def test_a_process_that_runs_out_of_memory_says_so(file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("watcher.web.api.compose_process.compose_result", exhausted)
+    answer, data = handle({"kind": "rembg", "options": {}, "cutout": len(file)}, file)
+    assert answer["error"]["code"] == "not_composed" and not data
 
 
 def test_another_format_is_encoded_anew(file: bytes) -> None:
@@ -74,7 +109,7 @@ def test_an_opaque_cutout_is_all_object() -> None:
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_header(file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert require_size(file) == (120, 80)
+    require_size(file)
     monkeypatch.setattr(composing, "MAX_PIXELS", 9_599)
     with pytest.raises(ApiError) as raised:
         require_size(file)
@@ -82,10 +117,9 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header(file: bytes, monke
 
 
 def test_what_is_no_picture_is_refused() -> None:
-    for read, code in ((require_size, "unknown_format"), (read_ground, "invalid_bg_image")):
-        with pytest.raises(ApiError) as raised:
-            read(b"text")
-        assert (raised.value.status, raised.value.code) == (400, code)
+    with pytest.raises(ApiError) as raised:
+        require_size(b"text")
+    assert (raised.value.status, raised.value.code) == (400, "unknown_format")
 
 
 def test_the_most_exact_whole_cutout_is_chosen() -> None:
