@@ -5,6 +5,10 @@ MINUTES ?= 120
 OUT ?= runs/nano
 DATA ?= training-data
 COUNT ?= 400
+N ?= 200000
+asked = $(filter command line environment,$(origin $(1)))
+JOBS_ASKED := $(call asked,JOBS)
+ROUNDS_ASKED := $(or $(if $(ROUNDS),--rounds $(ROUNDS)),$(if $(call asked,MINUTES),--minutes $(MINUTES)),--minutes 40)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,10 +30,10 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit real-models onprem torture manifests image demo dashboard sheets training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
+.PHONY: help setup services test lint types imports unit real-models onprem torture torture-mutations soak manifests image demo dashboard sheets training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
 
 help: ## list the targets
-	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned packages (again only when they change)
 
@@ -76,9 +80,18 @@ onprem: setup services ## follow docs/onprem.md on a real Ceph gateway and a rea
 		fi; break; done
 	@$(BIN)/python -m pytest tests/integration/test_onprem.py -m onprem --demand-all -rP
 
-torture: setup ## the long campaigns: kill, flood and starve the daemon, draw new examples
+torture: setup services ## rounds of random faults for 40 minutes, then the long campaigns: make torture ROUNDS=20 SEED=3 plays rounds alone
+	@$(BIN)/python -m tests.torture $(ROUNDS_ASKED) $(if $(SEED),--seed $(SEED)) $(if $(JOBS_ASKED),--jobs $(JOBS))
+ifeq ($(ROUNDS_ASKED),--minutes 40)
 	@$(BIN)/python -m pytest tests/torture --campaign=full
 	@$(BIN)/python -m pytest tests/unit tests/contract --hypothesis-profile=new
+endif
+
+torture-mutations: setup ## put errors into alphadrop and show that the judge of the torture finds each
+	@$(BIN)/python -m tests.torture.mutations
+
+soak: setup ## many small pictures in one run: memory, descriptors and threads: make soak N=20000
+	@$(BIN)/python -m tests.torture.soak --images $(N)
 
 fuzz: MINUTES := 60
 fuzz: setup ## decode damaged files of every format: make fuzz MINUTES=60

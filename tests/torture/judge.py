@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tests.torture.pictures import is_cutout, key_of_output
@@ -47,6 +47,8 @@ class Judge:
     record: Record
     sink: Place
     prefixes: Sequence[str]
+    _right: set[tuple[str, Hashable, int]] = field(default_factory=set)
+    """Outputs that were right when they were looked at, with their identity and the picture that they show."""
 
     def unfinished(self) -> list[str]:
         """The keys whose last version does not have its outputs or its error record yet."""
@@ -97,9 +99,14 @@ class Judge:
             if needed:
                 yield f"{key} has no output {output}"
             return
+        if any((output, present[output], number) in self._right for number in numbers):
+            return
         data = self.sink.read(output)
-        if data is None or not any(is_cutout(data, number, prefix) for number in numbers):
+        shown = next((number for number in numbers if data and is_cutout(data, number, prefix)), None)
+        if shown is None:
             yield f"{output} does not show {key}, version {sorted(numbers)}"
+        else:
+            self._right.add((output, present[output], shown))
 
     def _reason(self, record: str) -> str:
         try:

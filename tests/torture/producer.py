@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ class Producer(threading.Thread):
         self._pause = seconds / max(1, changes)
         self._ending = threading.Event()
         self._gate = threading.Lock()
-        self._numbers = iter(range(1, 25_000))
+        self._numbers = itertools.count(1)
         self._keys: list[str] = []
 
     @contextmanager

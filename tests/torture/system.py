@@ -45,6 +45,10 @@ class Services:
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
 
+    def use_rabbit(self, node: Rabbit) -> None:
+        """Use a node that is running already."""
+        self._node = node
+
     @property
     def rabbit(self) -> Rabbit:
         """The node."""
