@@ -50,8 +50,8 @@ WEIGHTS = {
 MODELS = ("fake", "fake:delay=0.03", "fake:delay=0.1", "fake:delay=0.3")
 REAL_ENGINE = "fake:oom_above=1,fail_at=40"
 """Runs in the real engine, whose device lacks memory for two pictures at a time and fails in its fortieth batch."""
-DRAIN_SECONDS = 240.0
-"""After the last fault, the backlog is drained and every daemon ready within this time, on a busy machine too."""
+DRAIN_SECONDS = 120.0
+"""After the last fault, the backlog is drained and every daemon ready within this time on an idle machine."""
 DEVICE_TIMEOUT = 6
 """Seconds after which a device counts as stuck, in rounds in which it hangs; a busy machine must not look like that."""
 MOST_DEATHS = 2
@@ -76,6 +76,7 @@ class Plan:
     two_outputs: bool = False
     rescan: float = 5.0
     patience: float = DRAIN_SECONDS
+    """Seconds until everything must be done on an idle machine. A slower one gets more, see `Round.patience`."""
     mutation: str = ""
     """A deliberate error in alphadrop, see `saboteur`."""
 

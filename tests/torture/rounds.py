@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
+from tests.equipment.support import STUCK
 from tests.torture.faults import FAULTS, Strike
 from tests.torture.judge import Judge, Property, Reader, Violation
 from tests.torture.levels import Level, complaints
@@ -24,7 +25,9 @@ from tests.torture.record import Record
 from tests.torture.system import Services, System
 
 LEVEL_SECONDS = 40.0
-"""So long may processes take to come back to their level."""
+"""So long may processes take to come back to their level, on an idle machine."""
+CALM_SECONDS = 4.0
+"""How long the first pictures take on an idle machine: where they take longer, everything may."""
 PAUSE = 0.1
 """Seconds between two looks at the sink."""
 WARM_UP = 6
@@ -101,6 +104,12 @@ class Round:
         result.images, result.opened = self._acknowledged(), self.reader.opened
         return result
 
+    @property
+    def patience(self) -> float:
+        """Seconds until everything must be done: those of the plan, or more where the machine is busy."""
+        calm = self.result.phases.get("calm", STUCK / self.plan.patience * CALM_SECONDS)
+        return self.plan.patience * max(1.0, calm / CALM_SECONDS)
+
     def _timed(self, phase: Callable[[], T], name: str = "") -> T:
         started = time.monotonic()
         try:
@@ -164,7 +173,7 @@ class Round:
             unfinished = self.judge.unfinished()
             self._complain(
                 Property.RECOVERY,
-                f"after {self.plan.patience:.0f} s {len(unfinished)} images are not done: {unfinished[:3]}; "
+                f"after {self.patience:.0f} s {len(unfinished)} images are not done: {unfinished[:3]}; "
                 f"ready: {self.system.ready()}",
             )
         self.result.drained = time.monotonic() - started
@@ -176,7 +185,7 @@ class Round:
 
     def _drained(self, keep_running: Callable[[], object]) -> bool:
         """Whether all is done and ready in time."""
-        until = time.monotonic() + self.plan.patience
+        until = time.monotonic() + self.patience
         while time.monotonic() < until:
             looked = time.monotonic()
             if self._at_rest() and not self.judge.unfinished():
@@ -192,7 +201,7 @@ class Round:
         return self.system.ready()
 
     def _compare_levels(self, calm: Mapping[str, Level]) -> None:
-        until = time.monotonic() + LEVEL_SECONDS
+        until = time.monotonic() + LEVEL_SECONDS * self.patience / self.plan.patience
         while problems := complaints(calm, self.system.levels()):
             if time.monotonic() > until:
                 for problem in problems:
