@@ -124,10 +124,14 @@ class Cluster:
 
         wait_until(idle, STUCK, "the queue never ran empty", pause=0.5)
 
+    def waiting(self) -> int:
+        """Messages that wait in the queue; those of SQS that somebody has in hand, too."""
+        return self._in_sqs() if self.queue.startswith("sqs://") else self._in_rabbit()
+
     def _open(self) -> int:
         works = [daemon for daemon in self.daemons if daemon.command == "work" and daemon.process.poll() is None]
         in_hand = sum(daemon.metric("alphadrop_worker_images_in_flight") for daemon in works)
-        return int(in_hand) + (self._in_sqs() if self.queue.startswith("sqs://") else self._in_rabbit())
+        return int(in_hand) + self.waiting()
 
     def _in_sqs(self) -> int:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -176,9 +180,9 @@ class Cluster:
         assert not dead, f"{len(dead)} daemons have ended"
         return True
 
-    def verdict(self) -> Verdict:
-        """What the judge says."""
-        return judge(self.listing, self.client, self.bucket)
+    def verdict(self, *patterns: str) -> Verdict:
+        """What the judge says; `patterns` as `judge` takes them, where pictures have several outputs."""
+        return judge(self.listing, self.client, self.bucket, patterns=patterns or ("{stem}.png",))
 
     def sqs_events(self, queue: str) -> None:
         """Have the bucket tell an SQS queue of new objects."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -45,9 +45,15 @@ class Verdict:
         return "\n".join([f"{self.good} good", *(_line(what, keys) for what, keys in found.items() if keys)])
 
 
-def judge(listing: Path, client: Any, bucket: str, prefix: str = "out/") -> Verdict:
-    """Look at each pixel of each output below the prefix. `listing` is the producer's, or several of them in one."""
-    wanted = _wanted(listing)
+def judge(
+    listing: Path, client: Any, bucket: str, prefix: str = "out/", patterns: Sequence[str] = ("{stem}.png",)
+) -> Verdict:
+    """Look at each pixel of each output below the prefix. `listing` is the producer's, or several of them in one.
+
+    `patterns` are those of the outputs that each picture must have, in formats without loss; `{stem}` is the picture's
+    key without its extension.
+    """
+    wanted = _wanted(listing, patterns)
     found = _objects(client, bucket, prefix)
     there = sorted(wanted.keys() & found.keys())
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -79,14 +85,15 @@ def _cutout(colour: Colour) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return cutout
 
 
-def _wanted(listing: Path) -> dict[str, Colour]:
+def _wanted(listing: Path, patterns: Sequence[str]) -> dict[str, Colour]:
     """The colour of each output that there must be, by its key."""
     wanted: dict[str, Colour] = {}
     for line in listing.read_text("utf-8").splitlines():
         noted = json.loads(line)
         colour = tuple(noted["colour"])
         assert hashlib.sha256(photo(colour)).hexdigest() == noted["sha256"], f"{noted['key']} was another picture"
-        wanted[noted["key"].rpartition(".")[0] + ".png"] = colour
+        stem = noted["key"].rpartition(".")[0]
+        wanted |= {pattern.replace("{stem}", stem): colour for pattern in patterns}
     return wanted
 
 

@@ -105,3 +105,17 @@ def test_the_judge_sees_a_single_pixel(plan: Plan, behind: Any) -> None:
     behind.put_object(Bucket=plan.bucket, Key=key, Body=file.getvalue())
 
     assert judge(plan.listing, behind, plan.bucket).wrong == [key.removeprefix("out/")]
+
+
+def test_the_judge_misses_each_of_several_outputs(plan: Plan, behind: Any) -> None:
+    produce(plan)
+    work(behind, plan.bucket)
+    stems = [key.removeprefix("out/").rpartition(".")[0] for key in keys(behind, plan.bucket, Prefix="out/")]
+    for stem in stems[1:]:
+        data = behind.get_object(Bucket=plan.bucket, Key=f"out/{stem}.png")["Body"].read()
+        behind.put_object(Bucket=plan.bucket, Key=f"out/copy/{stem}.png", Body=data)
+
+    verdict = judge(plan.listing, behind, plan.bucket, patterns=("{stem}.png", "copy/{stem}.png"))
+
+    assert (verdict.missing, verdict.wrong, verdict.surplus) == ([f"copy/{stems[0]}.png"], [], [])
+    assert verdict.good == 2 * plan.count - 1
