@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from watcher.core.errors import ConfigurationError, Unavailable, public
 from watcher.core.jobs import Job, Mode, Rejection
 from watcher.core.outage import Outage
 from watcher.fleet.devices import plan_workers, require_devices
-from watcher.fleet.keeper import REPORT_TIMEOUT
+from watcher.fleet.keeper import REPORT_TIMEOUT, WorkerKeeper
 from watcher.fleet.model_check import require_usable
 from watcher.fleet.monitor import Telemetry, WorkerMonitor
 from watcher.ingest.intake import Intake
@@ -211,7 +211,7 @@ class Supervisor:
             self._intake = make_intake(parts, self.mode, self.metrics, self.health, self.run_summary, self._wake)
             self._intake.start()
         if self._frontend:
-            self._frontend.open(parts, self._wake, lambda: self._monitor.pool.keepers if self._monitor else ())
+            self._frontend.open(parts, self._wake, *self._pool_for_frontend())
         if parts.wiring.shared:
             threading.Thread(target=self._watch_broker, daemon=True, name="broker").start()
         log.info(
@@ -228,6 +228,13 @@ class Supervisor:
         )
         if model.limits:
             log.warning("model_limits_throughput", model=model.name, problem=model.limits)
+
+    def _pool_for_frontend(self) -> tuple[Callable[[], None], Callable[[], Sequence[WorkerKeeper]]]:
+        """How the workers of this process, if it has any, are hurried and listed."""
+        if self._monitor is None:
+            return lambda: None, lambda: ()
+        pool = self._monitor.pool
+        return pool.hurry, lambda: pool.keepers
 
     def _start_sender(self) -> None:
         """Deliver what is in the embedded queue's outbox. With a broker's queue, each worker delivers its own."""

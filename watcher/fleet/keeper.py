@@ -41,6 +41,12 @@ RESTART_BACKOFF = (0.4, 30.0)
 """First and longest wait before a dead worker is replaced, in seconds."""
 READ_INTERVAL = 0.5
 """Longest time from one read of the pipe to the next, in seconds; shorter where the pipe would fill up otherwise."""
+HURRY_SECONDS = 6.0
+"""How long reports are read at once after somebody has begun to wait for an image; see `WorkerPool.hurry`."""
+HURRY_CHECK = 0.05
+"""Seconds after which a reader that pauses notices that."""
+HURRIED_INTERVAL = 0.005
+"""`READ_INTERVAL` while somebody waits."""
 PIPE_BYTES = 1 << 16
 """What a pipe holds at least."""
 WANTED_PIPE_BYTES = 1 << 20
@@ -75,6 +81,8 @@ class WorkerKeeper(threading.Thread):
         self.state = WorkerState.STARTING
         self.problem = "starting"
         """Why there is no ready worker, empty while there is one."""
+        self.hurry_until = 0.0
+        """A monotonic time until which reports are read at once."""
         self._restart_backoff = Backoff(*RESTART_BACKOFF)
         self.last_death: DeathReason | None = None
         self._make_start, self._events, self._report_timeout = make_start, events, report_timeout
@@ -158,7 +166,7 @@ class WorkerKeeper(threading.Thread):
     def _read_reports(self, process: subprocess.Popen[str]) -> bool:
         """Pass reports on until the worker closes its output; True if it was killed because it sent none."""
         assert process.stdout
-        reader = PipeReader(process.stdout.fileno())
+        reader = PipeReader(process.stdout.fileno(), lambda: time.monotonic() < self.hurry_until)
         while True:
             try:
                 starting = self.state is WorkerState.STARTING
@@ -228,9 +236,9 @@ class PipeReader:
     What was written stays in the pipe, also when its writer is dead, so nothing is lost by reading it later.
     """
 
-    def __init__(self, pipe: int) -> None:
-        """`pipe` is a descriptor, open for as long as this is used."""
-        self._pipe = pipe
+    def __init__(self, pipe: int, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """`pipe` is a descriptor, open for as long as this is used; `is_hurried` says whether somebody waits."""
+        self._pipe, self._is_hurried = pipe, is_hurried
         self._readable, self._closed = select.poll(), select.poll()
         self._readable.register(pipe, select.POLLIN)
         self._closed.register(pipe, 0)  # which reports the end of the pipe, and nothing else
@@ -253,9 +261,14 @@ class PipeReader:
                 return [line.decode("utf-8", "replace") for line in lines]
 
     def _wait_for_more(self) -> None:
-        pause = self._next_read - time.monotonic()
-        if pause > 0:
-            self._closed.poll(1000 * pause)
+        while (pause := self._pause()) > 0:
+            if self._closed.poll(1000 * min(pause, HURRY_CHECK)):
+                return
+
+    def _pause(self) -> float:
+        """Seconds until the next read."""
+        due = min(self._next_read, self._last_read + HURRIED_INTERVAL) if self._is_hurried() else self._next_read
+        return due - time.monotonic()
 
     def _schedule_read(self, size: int) -> None:
         """Read again when a quarter of a pipe will have been written at the present rate."""

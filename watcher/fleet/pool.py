@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from watcher.fleet.keeper import REPORT_TIMEOUT, WorkerEvents, WorkerKeeper
+from watcher.fleet.keeper import HURRY_SECONDS, REPORT_TIMEOUT, WorkerEvents, WorkerKeeper
 from watcher.protocol import Command, DeathReason, WorkerStart, WorkerState
 
 
@@ -45,6 +45,12 @@ class WorkerPool:
         for keeper in self.keepers:
             if keeper.state is WorkerState.READY:
                 keeper.send(Command.WAKE)
+
+    def hurry(self) -> None:
+        """Somebody waits for an image: read reports at once for HURRY_SECONDS, at the cost of more wake-ups."""
+        until = time.monotonic() + HURRY_SECONDS
+        for keeper in self.keepers:
+            keeper.hurry_until = until
 
     def stop(self, timeout: float) -> bool:
         """Let the workers finish their images for `timeout` seconds, then kill them; True if all finished in time."""

@@ -51,6 +51,8 @@ class Backend:
     embedded: EmbeddedQueue | None
     wake: Callable[[], None]
     """Jobs are pending."""
+    hurry: Callable[[], None] = lambda: None
+    """Somebody waits for an image, so its worker's report is wanted at once."""
 
 
 class Cutouts:

@@ -64,12 +64,19 @@ class Frontend:
         ]
 
     def open(
-        self, parts: Parts, wake: Callable[[], None], workers: Callable[[], Sequence[Worker]] = lambda: ()
+        self,
+        parts: Parts,
+        wake: Callable[[], None],
+        hurry: Callable[[], None] = lambda: None,
+        workers: Callable[[], Sequence[Worker]] = lambda: (),
     ) -> None:
-        """Source, sink and queue are open; `wake` is called when jobs are pending, `workers` for the status."""
-        recipe = parts.wiring.recipe
+        """Source, sink and queue are open.
+
+        `wake` is called when jobs are pending, `hurry` when somebody waits for an image, `workers` for the status.
+        """
         self._board.workers = workers
-        self.cutouts.open(Backend(recipe, parts.source, parts.sink, parts.queue, parts.embedded, wake))
+        recipe = parts.wiring.recipe
+        self.cutouts.open(Backend(recipe, parts.source, parts.sink, parts.queue, parts.embedded, wake, hurry))
         threading.Thread(target=self._recover, daemon=True, name="recover").start()
 
     def _recover(self) -> None:

@@ -37,6 +37,7 @@ class Completions:
         with self._changes_of(record.id) as changed:
             while True:
                 changed.clear()
+                self._cutouts.backend.hurry()
                 record = await self._run(self._cutouts.current, record)
                 left = deadline - asyncio.get_running_loop().time()
                 if record.status not in _OPEN or left <= 0:

@@ -88,6 +88,19 @@ def test_a_pipe_that_fills_up_is_read_sooner(pipe: Pipe) -> None:
     assert time.monotonic() - began < 4 * INTERVAL
 
 
+def test_while_somebody_waits_lines_are_read_at_once(pipe: Pipe) -> None:
+    hurried: list[bool] = []
+    lines, began = PipeReader(pipe.reads, lambda: bool(hurried)), time.monotonic()
+    pipe.write("one\n")
+    lines.read(LONG)
+    pipe.write("two\n")
+    threading.Timer(INTERVAL / 30, hurried.append, [True]).start()
+    assert lines.read(LONG) == ["two"]
+    pipe.write("three\n")
+    assert lines.read(LONG) == ["three"]
+    assert time.monotonic() - began < INTERVAL
+
+
 def test_reading_times_out_even_in_the_middle_of_a_line(pipe: Pipe) -> None:
     lines = PipeReader(pipe.reads)
     pipe.write("half a li")
