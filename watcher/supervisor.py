@@ -208,6 +208,8 @@ class Supervisor:
                 self._monitor.pool.start()
         if self.mode.watches:
             self.metrics.listing_interval(settings.rescan_seconds)
+            if parts.wiring.source_is_bucket:
+                self.metrics.events_expected(settings.events != "listing")
             self._intake = make_intake(parts, self.mode, self.metrics, self.health, self.run_summary, self._wake)
             self._intake.start()
         if self._frontend:

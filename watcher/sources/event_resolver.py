@@ -20,7 +20,8 @@ _SHOWN = 300
 class EventResolver:
     """Finds the images that messages announce, for one source. Safe to use from any thread.
 
-    Counts every message that it could resolve or never will: `("event_messages", "accepted" | "ignored" | "invalid")`.
+    Counts every message that it could resolve or never will: `("event_messages", RESULT)`, where RESULT is `accepted`
+    or `ignored` for a store's events, `own` for those that `watch` has sent, and `invalid`.
     """
 
     def __init__(self, store: Store, names: SourceFilter, counts: Counts | None = None) -> None:
@@ -33,12 +34,14 @@ class EventResolver:
     def resolve(self, body: bytes) -> list[ImageRef]:
         """The images of this source that a message announces; [] if none. Raises NotAnEvent or Unavailable."""
         try:
-            found = [self._ref(event) for event in newest(parse(body))]
+            events = newest(parse(body))
+            found = [self._ref(event) for event in events]
         except NotAnEvent:
             self._counts.add("event_messages", "invalid")
             raise
         refs = list(dict.fromkeys(ref for ref in found if ref))
-        self._counts.add("event_messages", "accepted" if refs else "ignored")
+        result = "own" if any(event.source for event in events) else "accepted" if refs else "ignored"
+        self._counts.add("event_messages", result)
         return refs
 
     def _ref(self, event: WriteEvent) -> ImageRef | None:

@@ -445,10 +445,17 @@ EVENT_MESSAGES = Metric(
     Counter,
     "event_messages",
     "Messages received with events of the bucket, by result.",
-    "`ignored` messages concern other objects. `invalid` ones contain no known event and were moved to the dead "
-    "letters.",
-    {"result": ("accepted", "ignored", "invalid", OTHER)},
+    "`ignored` messages concern other objects. `own` ones are from `watch`, about images that a listing found. `invalid` "
+    "ones contain no known event and were moved to the dead letters.",
+    {"result": ("accepted", "ignored", "own", "invalid", OTHER)},
     unit="messages",
+)
+EVENTS_EXPECTED = Metric(
+    Gauge,
+    "events_expected",
+    "Whether the settings say that the store announces new images.",
+    "With 1, an alert fires if listings find images and no event ever came. Only in processes that list a bucket.",
+    only_when_known=True,
 )
 
 # Stores and brokers.
@@ -589,6 +596,7 @@ SECTIONS: Mapping[str, tuple[Metric[Any], ...]] = {
         RECONCILE_LAST_SUCCESS,
         RECONCILE_INTERVAL,
         EVENT_MESSAGES,
+        EVENTS_EXPECTED,
     ),
     "Stores and brokers": (THROTTLED_REQUESTS, LEASE_EXTENSIONS, SINK_CONDITIONAL_WRITES),
     "Notifications": (NOTIFICATIONS_SENT, NOTIFICATIONS_PENDING, NOTIFICATIONS_OLDEST, NOTIFICATION_DELAY),

@@ -129,6 +129,10 @@ class Metrics:
         """Record the configured time between two full listings; 0 where none are made."""
         self._set_or_remove(definitions.RECONCILE_INTERVAL, seconds, known=seconds > 0)
 
+    def events_expected(self, expected: bool) -> None:
+        """Record whether the settings say that the bucket's events arrive."""
+        self._metrics.set(definitions.EVENTS_EXPECTED, expected)
+
     def listing_succeeded(self, found: int, seconds: float) -> None:
         """Record a full listing that took `seconds` and found `found` images which no event had announced."""
         self._metrics.increment(definitions.RECONCILE_FOUND, by=found)

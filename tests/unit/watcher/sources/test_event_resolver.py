@@ -222,4 +222,5 @@ def test_messages_are_counted_by_their_result(resolver: EventResolver, counts: C
         resolver.resolve(ignored)
     with pytest.raises(NotAnEvent, match="not JSON"):
         resolver.resolve(b"hello")
-    assert counts.snapshot() == {"event_messages": {"accepted": 3, "ignored": 2, "invalid": 1}}
+    resolver.resolve(encode_arrival(URI, ImageRef("a.jpg", "etag", 5)))  # from `watch`
+    assert counts.snapshot() == {"event_messages": {"accepted": 3, "ignored": 2, "own": 1, "invalid": 1}}

@@ -69,6 +69,7 @@ PUBLISHED: dict[str, set[str]] = {
     "alphadrop_lease_extensions_total": {"result"},
     "alphadrop_matte_coverage_ratio": set(),
     "alphadrop_event_messages_total": {"result"},
+    "alphadrop_events_expected": set(),
     "alphadrop_device_out_of_memory_total": {"device"},
     "alphadrop_written_pixels_total": set(),
     "alphadrop_quarantined_images": {"reason"},
@@ -508,6 +509,12 @@ def test_a_failed_listing_is_not_a_success(metrics: Metrics) -> None:
     assert value(metrics, "reconcile_runs_total", result="failed") == 1
     assert value(metrics, "reconcile_last_run_timestamp_seconds") == NOW
     assert value(metrics, "reconcile_last_success_timestamp_seconds") is None
+
+
+def test_whether_events_are_expected_is_absent_where_nobody_said_so(metrics: Metrics) -> None:
+    assert value(metrics, "events_expected") is None
+    metrics.events_expected(False)
+    assert value(metrics, "events_expected") == 0
 
 
 def test_the_page_has_the_version_and_the_model(metrics: Metrics) -> None:
