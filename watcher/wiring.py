@@ -103,7 +103,8 @@ class Wiring:
         own |= changed_settings(self.settings, DecidesOutput.CHANGED_CUTOUT)
         options = {"pipeline": PIPELINE, **self.model.options, **own, **self._cascade}
         outputs = tuple(_output_recipe(output, self.settings.png_level) for output in self.settings.outputs)
-        return Recipe(self.source, self.model.digest, options, outputs)
+        moved_from = place_uri(self.settings.moved_from) if self.settings.moved_from else ""
+        return Recipe(self.source, self.model.digest, options, outputs, moved_from)
 
     @property
     def _cascade(self) -> dict[str, str | int | float | bool]:

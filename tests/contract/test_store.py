@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,16 @@ def said_of(store: Store, key: str) -> tuple[str | None, str | None]:
     held = store.output_info(key)
     assert held is not None
     return held.id, held.source_key
+
+
+def test_an_output_says_of_which_source_it_is(store: Store) -> None:
+    made = replace(an_output(), root="0123456789abcdef")
+    put(store, made)
+    held = store.output_info(made.key)
+    assert held is not None and held.root == made.root
+    put(store, other := an_output(key="y.png"))  # as versions before recorded it
+    held = store.output_info(other.key)
+    assert held is not None and held.root == ""
 
 
 class TestAnyKey:

@@ -73,6 +73,7 @@ Switch = Annotated[bool, BeforeValidator(validators.switch)]
 Name = Annotated[str, Placeholder("NAME")]
 ManifestPlace = Annotated[str, AfterValidator(validators.manifest), Placeholder("FILE")]
 Place = Annotated[str, AfterValidator(validators.place)]
+FormerPlace = Annotated[str, AfterValidator(validators.optional_place), Placeholder("SOURCE")]
 Queue = Annotated[str, AfterValidator(validators.queue), Field(repr=False), Placeholder("QUEUE")]
 Events = Annotated[
     str, AfterValidator(validators.events), Field(repr=False), Placeholder("listing|queue|webhook|QUEUE")
@@ -127,6 +128,8 @@ class Settings(BaseSettings):
     """leave out the files and folders that match this pattern, such as drafts/ or '*_preview.jpg'; may be given several
     times. Patterns are those of a .gitignore file: without a slash they match at any depth, and ! includes again.
     Service folders of NAS and sync tools, such as @eaDir and #recycle, are left out without being named"""
+    moved_from: Annotated[FormerPlace, Group.PLACES] = ""
+    """former address of a source that has moved: its outputs are replaced, and not left to it as another source's"""
     after: Annotated[After, Group.PLACES] = "keep"
     """what to do with an image in a bucket once its output is stored: keep it, tag it alphadrop=done, delete it, or
     move it below PREFIX in the same bucket"""

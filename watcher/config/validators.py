@@ -66,6 +66,11 @@ def patterns(value: object) -> tuple[str, ...]:
     return tuple(items)
 
 
+def optional_place(value: str) -> str:
+    """A place, or "" for none."""
+    return place(value) if value else ""
+
+
 def place(value: str) -> str:
     """A folder's path or file:// address, or s3://BUCKET/PREFIX."""
     if not value.strip() or "\0" in value:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol, TypeAlias
 
 from inference.review.doubts import Review
@@ -96,6 +96,10 @@ class Output:
     """Its key in the sink."""
     job: str = ""
     """The id of the job; empty if that is `id`, because the job has no other output."""
+    root: str = ""
+    """The fingerprint of the source; see `fingerprint`."""
+    former_root: str = ""
+    """The fingerprint of the source's former address, whose outputs may be replaced; empty if it has not moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,8 @@ class Recipe:
     """Every option that changes the cut-out, and so the bytes of every output."""
     outputs: tuple[OutputRecipe, ...] = (OutputRecipe(),)
     """At least one; their names differ, and so do their patterns."""
+    moved_from: str = ""
+    """The source's former URI, empty if it has not moved. Not part of any id."""
 
     def job(self, ref: ImageRef) -> Job:
         """The job that makes the outputs of an image."""
@@ -192,8 +198,9 @@ class Recipe:
     def outputs_of(self, ref: ImageRef) -> tuple[Output, ...]:
         """The outputs of an image, in the order of `outputs`."""
         job = self.job_id(ref) if len(self.outputs) > 1 else ""
+        root, former = fingerprint(self.source), fingerprint(self.moved_from) if self.moved_from else ""
         return tuple(
-            Output(self._output_id(output, ref), ref, output_key(output.pattern, ref.key), job)
+            Output(self._output_id(output, ref), ref, output_key(output.pattern, ref.key), job, root, former)
             for output in self.outputs
         )
 
@@ -210,6 +217,12 @@ class Recipe:
         written = {"folder": "{dir}", "extension": ".{ext}"}
         shared = written["folder"] * ("folder" in common) + "{stem}" + written["extension"] * ("extension" in common)
         return next((pattern for pattern in patterns if distinguished_by(pattern) == common), shared)
+
+
+@cache
+def fingerprint(source: str) -> str:
+    """The 16 hex digits by which outputs know their source: its URI would publish names of buckets and folders."""
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 def _digest(value: JsonValue) -> str:

@@ -39,7 +39,7 @@ class Reason(StrEnum):
     BAD_NAME = "bad_name", "put", "The output's name is not allowed in the sink."
     NAME_TOO_LONG = "name_too_long", "put", "The output's name is longer than the sink allows."
     OUTPUT_EXISTS = "output_exists", "put", "A file that alphadrop did not write is where the output must go."
-    OUTPUT_TAKEN = "output_taken", "put", "Another image already has this output name."
+    OUTPUT_TAKEN = "output_taken", "put", "Another image, or an image of another source, already has this output name."
     OUTPUT_OUTSIDE = "output_outside", "put", "A symlink leads from the output's folder out of the sink."
     OUTPUT_IS_DIRECTORY = "output_is_directory", "put", "A directory is where the output must go."
     OUTPUT_BLOCKED = "output_blocked", "put", "A file is where one of the output's folders must go."

@@ -28,6 +28,8 @@ class OutputInfo:
     """As `output_metadata.recorded_source` writes it."""
     version: str = field(default="", compare=False)
     """The output's version, for a conditional write; "" if the store has none."""
+    root: str = field(default="", compare=False)
+    """The fingerprint of its source; "" in outputs of versions that did not record it."""
 
 
 def is_output(info: OutputInfo | None, output: Output) -> bool:

@@ -16,7 +16,7 @@ from watcher.stores.base import OutputInfo
 
 KEYWORD = "alphadrop:"
 """What the keyword of each text in a file begins with."""
-_JOB, _OUTPUT, _SOURCE = "job", "output", "source"
+_JOB, _OUTPUT, _SOURCE, _ROOT = "job", "output", "source", "root"
 _MAX_SOURCE = HEAD_BYTES // 2
 """Longest key, in bytes, that is written into a file unchanged."""
 
@@ -26,6 +26,7 @@ _OBJECT_JOB = "alphadrop-job"
 _OBJECT_OUTPUT = "alphadrop-output"
 _OBJECT_SOURCE = "alphadrop-source"
 _OBJECT_VERSION = "alphadrop-version"
+_OBJECT_ROOT = "alphadrop-root"
 _OBJECT_MAX_SOURCE = 1600
 """Longest percent-encoded key, in bytes, in an object's metadata."""
 _OBJECT_MAX_BYTES = 2048
@@ -44,13 +45,15 @@ def output_text(output: Output, facts: Facts | None = None) -> dict[str, str]:
     """The text to write into an output's file, by keyword."""
     # An output that is all of its job records one id, as every output did before a job could have several.
     ids = {_JOB: output.job, _OUTPUT: output.id} if output.job else {_JOB: output.id}
-    texts = ids | {_SOURCE: recorded_source(output.ref.key)} | (facts.texts if facts else {})
+    root = {_ROOT: output.root} if output.root else {}
+    texts = ids | {_SOURCE: recorded_source(output.ref.key)} | root | (facts.texts if facts else {})
     return {KEYWORD + name: value for name, value in texts.items()}
 
 
 def read_output_text(text: Mapping[str, str]) -> OutputInfo:
     """Read which output a file is from its text; OutputInfo(None, None) if alphadrop did not write it."""
-    return OutputInfo(text.get(KEYWORD + _OUTPUT) or text.get(KEYWORD + _JOB), text.get(KEYWORD + _SOURCE))
+    id_ = text.get(KEYWORD + _OUTPUT) or text.get(KEYWORD + _JOB)
+    return OutputInfo(id_, text.get(KEYWORD + _SOURCE), root=text.get(KEYWORD + _ROOT, ""))
 
 
 def read_box(text: Mapping[str, str]) -> tuple[int, int, int, int] | None:
@@ -126,6 +129,7 @@ def object_metadata(output: Output, facts: Facts | None = None) -> dict[str, str
         _OBJECT_JOB: output.job or output.id,
         **({_OBJECT_OUTPUT: output.id} if output.job else {}),
         _OBJECT_SOURCE: quote(recorded_source(output.ref.key)),
+        **({_OBJECT_ROOT: output.root} if output.root else {}),
         _OBJECT_VERSION: quote(output.ref.version),
         **{
             _HEADER + name.replace("_", "-"): quote(value, safe=_PLAIN_CHARACTERS)
@@ -150,7 +154,8 @@ def read_object_metadata(metadata: Mapping[str, str], version: str) -> OutputInf
     values = {name.lower(): value for name, value in metadata.items()}
     if _OBJECT_JOB not in values or _OBJECT_SOURCE not in values:
         return None
-    return OutputInfo(values.get(_OBJECT_OUTPUT) or values[_OBJECT_JOB], unquote(values[_OBJECT_SOURCE]), version)
+    id_, source_key = values.get(_OBJECT_OUTPUT) or values[_OBJECT_JOB], unquote(values[_OBJECT_SOURCE])
+    return OutputInfo(id_, source_key, version, values.get(_OBJECT_ROOT, ""))
 
 
 def object_texts(metadata: Mapping[str, str]) -> dict[str, str]:

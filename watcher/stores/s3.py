@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -300,7 +301,7 @@ class S3Store:
             return None
         except Stale as error:
             raise Unavailable(f"{self.address(key)} has changed while it was read; trying again") from error
-        return OutputInfo(found.id, found.source_key, version)
+        return replace(found, version=version)
 
     def _read_range(self, key: str, version: str, span: str) -> bytes:
         answer = self._get(ImageRef(key, version, 0), Range=span)

@@ -66,8 +66,17 @@ class OutputWriter:
             raise Stale(f"{ref.key} has changed since it was read")
 
     def _require_own(self, output: Output, present: OutputInfo | None) -> None:
-        """Raise Rejected where the output was made from another image that still exists, or not by alphadrop."""
-        if present is None or present.source_key == recorded_source(output.ref.key):
+        """Raise Rejected where the output is of another source or image that still exists, or not by alphadrop."""
+        if present is None:
+            return
+        if present.root not in ("", output.root, output.former_root):
+            raise Rejected(
+                Reason.OUTPUT_TAKEN,
+                f"{output.key} is made from {present.source_key} of another source, with the fingerprint "
+                f"{present.root}; {self.source.uri} has {output.root}. Give each source a sink of its own, such as a "
+                "folder of this one. If it is the same source at a new address, name the old one with --moved-from.",
+            )
+        if present.source_key == recorded_source(output.ref.key):
             return
         if present.source_key is None:
             raise Rejected(

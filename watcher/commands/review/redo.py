@@ -15,7 +15,6 @@ from watcher.commands.evaluate import LeftOut, open_engine
 from watcher.commands.review.items import Item
 from watcher.config.settings import Settings
 from watcher.core.errors import Conflict, Gone, Rejected, Stale
-from watcher.core.jobs import Output
 from watcher.core.reasons import Reason
 from watcher.stores.base import Store
 from watcher.stores.decisions import Decision, Verdict, write_decision
@@ -113,5 +112,5 @@ def _present(sink: Store, plan: PlannedOutput) -> PlannedOutput | None:
     info = sink.output_info(plan.output.key)
     if info is None or info.id is None or "job" not in texts:
         return None
-    own = Output(info.id, plan.output.ref, plan.output.key, texts["job"] if texts["job"] != info.id else "")
+    own = replace(plan.output, id=info.id, job=texts["job"] if texts["job"] != info.id else "")
     return replace(plan, output=own)

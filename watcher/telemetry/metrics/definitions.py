@@ -445,8 +445,8 @@ EVENT_MESSAGES = Metric(
     Counter,
     "event_messages",
     "Messages received with events of the bucket, by result.",
-    "`ignored` messages concern other objects. `own` ones are from `watch`, about images that a listing found. `invalid` "
-    "ones contain no known event and were moved to the dead letters.",
+    "`ignored` messages concern other objects. `own` ones are from `watch`, about images that a listing found. "
+    "`invalid` ones contain no known event and were moved to the dead letters.",
     {"result": ("accepted", "ignored", "own", "invalid", OTHER)},
     unit="messages",
 )
