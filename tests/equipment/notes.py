@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from watcher.core.jobs import ImageRef, Job, Rejection
-from watcher.core.notification import Notification, OutputFile
+from watcher.core.notification import Matte, Notification, OutputFile
 from watcher.core.reasons import Reason
 from watcher.notify.writer import NotificationWriter
 
@@ -21,7 +21,7 @@ def job(key: str, version: str = "1") -> Job:
 def done(key: str, version: str = "1", *, at: float | None = None) -> Notification:
     """That an image is done; `at` is when it was finished."""
     output = OutputFile(name="cutout", key=f"{key}.png", format="png", bytes=1234, width=60, height=40)
-    made = WRITER.done(job(key, version), 0.0, [output], 0.25)
+    made = WRITER.done(job(key, version), 0.0, [output], Matte(0.25))
     return made if at is None else made.model_copy(update={"time": datetime.fromtimestamp(at, UTC)})
 
 

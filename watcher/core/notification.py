@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -50,6 +51,22 @@ class OutputFile(BaseModel):
         return digest or None
 
 
+@dataclass(frozen=True, slots=True)
+class Matte:
+    """What is known of the matte from which the outputs were made."""
+
+    matte_coverage: float
+    """Mean alpha of the cut-out, 0..1."""
+    confidence: float | None = None
+    """How sure it is, 0..1; None where no model made it."""
+    doubts: tuple[str, ...] | None = None
+    """Why it may be wrong; None where no model made it."""
+    made_by: str | None = None
+    """The model that made it, and the start of its digest: in a cascade, one of two."""
+    other_confidence: float | None = None
+    """In a cascade, of the other model's matte, which was less sure; None where only one model ran."""
+
+
 class Notification(BaseModel):
     """One image is finished. A field that does not apply, or is not known, is None and left out of the message."""
 
@@ -78,7 +95,11 @@ class Notification(BaseModel):
     model_digest: str
     """SHA-256 of the model's weights."""
     matte_coverage: float | None = None
-    """Mean alpha of the cut-out, 0..1; None where another process made it."""
+    """See `Matte`, as of the fields below. None where another process made the outputs."""
+    confidence: float | None = None
+    doubts: tuple[str, ...] | None = None
+    made_by: str | None = None
+    other_confidence: float | None = None
     reason: str | None = None
     """Why the image was rejected: a value of `Reason`."""
     detail: str | None = None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from watcher.core.jobs import Job, Rejection
-from watcher.core.notification import Notification, NotificationType, OutputFile, notification_id, now
+from watcher.core.notification import Matte, Notification, NotificationType, OutputFile, notification_id, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,10 @@ class NotificationWriter:
     model: str
     model_digest: str
 
-    def done(
-        self, job: Job, found_at: float, outputs: Sequence[OutputFile], matte_coverage: float | None
-    ) -> Notification:
+    def done(self, job: Job, found_at: float, outputs: Sequence[OutputFile], matte: Matte | None) -> Notification:
         """The notification that all outputs of a job are durable; `found_at` is `Lease.found_at`."""
-        return self._about(
-            job, NotificationType.IMAGE_DONE, found_at, outputs=tuple(outputs), matte_coverage=matte_coverage
-        )
+        known = asdict(matte) if matte else {}
+        return self._about(job, NotificationType.IMAGE_DONE, found_at, outputs=tuple(outputs), **known)
 
     def rejected(self, job: Job, rejection: Rejection, found_at: float) -> Notification:
         """The notification that an image is rejected."""

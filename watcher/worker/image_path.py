@@ -23,7 +23,7 @@ from inference.review.doubts import Doubt
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError, Gone, Rejected, Stale, Unavailable, WatcherError
 from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Output, Rejection
-from watcher.core.notification import Notification, OutputFile
+from watcher.core.notification import Matte, Notification, OutputFile
 from watcher.core.reasons import Reason
 from watcher.notify.writer import NotificationWriter
 from watcher.protocol import ImageReport, Report, UnavailableReport
@@ -278,8 +278,8 @@ class ImagePath:
         plans = self.outputs.plan(lease.job.ref)
         named = [{"name": one.recipe.name, "key": one.output.key, "format": one.spec.format} for one in plans]
         files = [OutputFile.model_validate(output | known.get(output["key"], {})) for output in named]
-        coverage = round(timer.coverage, 4) if outcome is Outcome.WRITTEN else None
-        return self.notifications.done(lease.job, lease.found_at, files, coverage)
+        matte = _matte_of(timer) if outcome is Outcome.WRITTEN else None
+        return self.notifications.done(lease.job, lease.found_at, files, matte)
 
     def _requeue(self, ref: ImageRef) -> None:
         now = self.source.stat(ref.key) if self.requeue_changed else None
@@ -351,3 +351,15 @@ class ImagePath:
         wanted, _, text = self.settings.test_hook.partition(":")
         if wanted == "hang" and text in key:
             threading.Event().wait()
+
+
+def _matte_of(timer: StageTimer) -> Matte:
+    """What a notification says of the matte that an image's thread has made."""
+    review, other = timer.review, timer.other
+    return Matte(
+        round(timer.coverage, 4),
+        round(review.confidence, 4) if review else None,
+        tuple(review.doubts) if review else None,
+        timer.model if review else None,
+        round(other.confidence, 4) if other else None,
+    )

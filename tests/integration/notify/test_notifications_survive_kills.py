@@ -40,7 +40,7 @@ from pathlib import Path
 
 from tests.equipment.notes import BROKEN, WRITER, job
 from watcher.core.jobs import Outcome
-from watcher.core.notification import OutputFile
+from watcher.core.notification import Matte, OutputFile
 from watcher.notify.address import WebhookAddress
 from watcher.notify.sender import Pace, Sender
 from watcher.notify.webhook import WebhookTarget
@@ -92,7 +92,7 @@ def finish(queue):
             lease.reject(BROKEN, WRITER.rejected(one, BROKEN, lease.found_at))
         else:
             output = OutputFile(name="cutout", key=one.output, format="png", bytes=1234)
-            lease.done(Outcome.WRITTEN, WRITER.done(one, lease.found_at, [output], 0.25))
+            lease.done(Outcome.WRITTEN, WRITER.done(one, lease.found_at, [output], Matte(0.25)))
 
 
 def run(path, url):

@@ -951,6 +951,21 @@ def test_a_lease_ends_with_the_notification_of_what_was_made(bench: Bench) -> No
     assert (output.name, output.key, output.format, output.bytes) == ("cutout", OUTPUT, "png", len(made))
     assert (output.width, output.height) == decode(made).pixels.shape[1::-1]
     assert told.matte_coverage == 1.0
+    assert not {"confidence", "doubts", "made_by", "other_confidence"} & json.loads(told.body()).keys(), "no model ran"
+
+
+def test_a_notification_says_how_sure_the_matte_is_why_not_and_who_made_it(bench: Bench) -> None:
+    bench.notify, review = True, Review(0.41237, (Doubt.TOUCHES_FRAME,))
+
+    def cut(picture: Picture) -> Cutout:
+        return replace(keep_all(picture), review=review, other=Review(0.2), by_strong=False)
+
+    bench.engine = FakeEngine(cut)
+    told = bench.process(bench.given()).notification
+    assert told is not None
+    sent = json.loads(told.body())
+    assert (sent["confidence"], sent["doubts"]) == (0.4124, ["touches_frame"])
+    assert (sent["made_by"], sent["other_confidence"]) == ("model", 0.2)
 
 
 def test_what_another_worker_has_made_is_announced_without_what_is_not_known(bench: Bench) -> None:
@@ -958,7 +973,7 @@ def test_what_another_worker_has_made_is_announced_without_what_is_not_known(ben
     bench.process(job)
     bench.notify = True
     told = bench.process(job).notification
-    assert told is not None and told.matte_coverage is None
+    assert told is not None and not {"matte_coverage", "confidence", "made_by"} & json.loads(told.body()).keys()
     (output,) = told.outputs
     assert output.key == OUTPUT and output.bytes is output.width is None
 
