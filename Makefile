@@ -30,7 +30,7 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit real-models onprem torture torture-mutations soak manifests image demo dashboard sheets training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
+.PHONY: help setup services test lint types imports unit real-models onprem torture torture-mutations soak manifests image demo page-cost dashboard sheets training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ image: setup ## build the images, run them on a picture, print their sizes: make
 
 demo: setup ## drop sample pictures into a running daemon, draw demo/contact-sheet.png
 	@$(BIN)/python -m scripts.demo
+
+page-cost: setup ## what an idle page costs the throughput, as a ratio: make page-cost MODEL=fake IMAGES=1000
+	@$(BIN)/python -m scripts.page_cost $(if $(MODEL),--model $(MODEL)) $(if $(IMAGES),--images $(IMAGES))
 
 dashboard: setup services ## write dashboard and rules anew, draw docs/images/dashboard.png from a daemon under load
 	@$(BIN)/python -m scripts.monitoring
