@@ -7,6 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.equipment.moto import moto_server, use_credentials
 from tests.equipment.support import STUCK, Call, wait_until
 from watcher.core.jobs import Outcome
 from watcher.protocol import ImageReport
-from watcher.stores.decisions import Verdict, read_decisions
+from watcher.stores.decisions import Verdict, read_decisions, write_decision
 from watcher.stores.local import LocalStore
 
 _numbers = count(20_000)
@@ -242,6 +243,9 @@ def test_a_decision_is_the_one_of_the_command(api: ApiUnderTest) -> None:
         [decision] = [decision for decision in read_decisions(sink) if decision.key == one["key"]]
         assert decision.verdict is verdict and decision.confidence is None
     assert item(api, one["id"])["decision"] == "rejected"
+    write_decision(sink, replace(decision, verdict=Verdict.ACCEPTED))  # as the command does
+    assert item(api, one["id"])["decision"] == "accepted"
+    assert api.client.get("/v1/cutouts?batch=decided").json()["items"][0]["decision"] == "accepted"
 
 
 def test_a_rejected_picture_is_retried_once_its_cause_is_gone(api: ApiUnderTest) -> None:

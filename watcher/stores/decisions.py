@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from watcher.core.errors import Gone, Rejected, Stale, Unavailable
+from watcher.core.jobs import ImageRef
 from watcher.stores.base import INTERNAL_PREFIX, Store
 
 DECISIONS_PREFIX = f"{INTERNAL_PREFIX}review/"
@@ -60,9 +61,18 @@ def write_decision(sink: Store, decision: Decision) -> None:
 
 def read_decisions(sink: Store) -> Iterator[Decision]:
     """Every decision in a sink. Other objects are skipped. Raises Unavailable."""
-    for ref in sink.list(DECISIONS_PREFIX):
-        try:
-            fields = json.loads(sink.read(ref))
-            yield Decision(**fields | {"verdict": Verdict(fields["verdict"])})
-        except (Gone, Stale, ValueError, KeyError, TypeError):
-            continue
+    yield from filter(None, (_read(sink, ref) for ref in sink.list(DECISIONS_PREFIX)))
+
+
+def read_decision(sink: Store, source_key: str) -> Decision | None:
+    """The decision about an image; None if there is none. Raises Unavailable."""
+    ref = sink.stat(sink.record_location(decision_key(source_key)))
+    return _read(sink, ref) if ref else None
+
+
+def _read(sink: Store, ref: ImageRef) -> Decision | None:
+    try:
+        fields = json.loads(sink.read(ref))
+        return Decision(**fields | {"verdict": Verdict(fields["verdict"])})
+    except (Gone, Stale, ValueError, KeyError, TypeError):
+        return None

@@ -22,7 +22,7 @@ from watcher.protocol import ImageReport
 from watcher.queues.base import EmbeddedQueue, Queue
 from watcher.sources.source_filter import is_picture
 from watcher.stores.base import Store
-from watcher.stores.decisions import Decision, Verdict, write_decision
+from watcher.stores.decisions import Decision, Verdict, read_decision, write_decision
 from watcher.web.archive import safe_path
 from watcher.web.errors import ApiError, not_found
 from watcher.web.finder import find
@@ -177,6 +177,18 @@ class Cutouts:
         if record is None:
             raise not_found(f"there is no picture with the id {id[:40]!r}")
         return self._refreshed([record])[0]
+
+    def shown(self, id: str) -> Record:
+        """The same with what `alphadrop review`, or the page of another machine, has decided. Raises ApiError."""
+        record = self.get(id)
+        if record.status is not Status.DONE:
+            return record
+        found = read_decision(self.backend.sink, record.key)
+        holds = found is not None and found.job == record.job and found.verdict is not Verdict.REDONE
+        decision = found.verdict.value if found and holds else None
+        if decision != record.decision:
+            self.history.set_decision(record.key, decision)
+        return replace(record, decision=decision)
 
     def waiting(self) -> int:
         """How many uploads wait for their turn; 0 where that is not known, as of a broker's queue."""

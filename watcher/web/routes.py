@@ -120,7 +120,7 @@ class Api:
 
     async def show(self, request: Request) -> Response:
         """GET /v1/cutouts/ID: one item."""
-        record = await self.run(self.cutouts.get, request.path_params["id"])
+        record = await self.run(self.cutouts.shown, request.path_params["id"])
         return JsonResponse(self.cutouts.json(record))
 
     async def output(self, request: Request) -> Response:
