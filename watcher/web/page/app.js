@@ -61,7 +61,7 @@ function pulse() {
     const { state, status } = stream;
     element.dataset.state = state;
     text.textContent = state === "live" ? workText(status) : t(`stream.${state}`);
-    left.textContent = state === "live" && status?.backlog && status.seconds_left ? t("pulse.left", { time: duration(status.seconds_left) }) : "";
+    left.textContent = state === "live" && status?.backlog && status.seconds_to_drain ? t("pulse.left", { time: duration(status.seconds_to_drain) }) : "";
   };
   update();
   return { element, update };

@@ -16,15 +16,18 @@ export function doubtsOf(item) {
     item.doubts?.length ? h("ul", {}, item.doubts.map((doubt) => h("li", {}, word("doubt", doubt)))) : h("p", { class: "muted" }, t("doubts.none")));
 }
 
-/** Pairs of terms and values; what is not known is left out. */
-export function factsOf(item, output) {
+/** What a reviewer needs to know. */
+export const BRIEF = ["fact.size", "fact.model", "fact.key"];
+
+/** Pairs of terms and values: those of `terms`, or all. What is not known is left out. */
+export function factsOf(item, output, terms = null) {
   const size = output && known(output.width) && `${output.width} × ${output.height}`;
   const pairs = {
     "fact.status": statusText(item), "fact.size": size, "fact.bytes": output && known(output.bytes) && bytes(output.bytes),
     "fact.kind": output?.media_type, "fact.model": item.model, "fact.batch": item.batch, "fact.key": item.key,
     "fact.created": known(item.created) && when(item.created), "fact.finished": known(item.finished) && when(item.finished),
   };
-  return h("dl", { class: "facts" }, Object.entries(pairs).filter(([, value]) => known(value) && value !== false)
+  return h("dl", { class: "facts" }, Object.entries(pairs).filter(([term, value]) => known(value) && value !== false && (terms?.includes(term) ?? true))
     .map(([term, value]) => h("div", {}, h("dt", {}, t(term)), h("dd", {}, bdi(value)))));
 }
 

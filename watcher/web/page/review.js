@@ -4,7 +4,7 @@ import * as actions from "./actions.js";
 import { thumbnail } from "./card.js";
 import { Compare } from "./compare.js";
 import { bdi, button, h, icon } from "./dom.js";
-import { doubtsOf, factsOf } from "./facts.js";
+import { BRIEF, doubtsOf, factsOf } from "./facts.js";
 import { currentGround, groundPicker } from "./grounds.js";
 import { percent } from "./format.js";
 import { t } from "./i18n.js";
@@ -86,7 +86,7 @@ export class ReviewView {
     this.#drawLane(open.filter((other) => other !== item).slice(0, AHEAD));
     if (same) return;
     this.title.replaceChildren(bdi(item.name));
-    this.side.replaceChildren(...[doubtsOf(item), factsOf(item, item.outputs[0])].filter(Boolean));
+    this.side.replaceChildren(...[doubtsOf(item), factsOf(item, item.outputs[0], BRIEF)].filter(Boolean));
     this.compare.show(item, item.outputs[0]);
   }
 

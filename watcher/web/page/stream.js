@@ -31,6 +31,7 @@ class Stream extends EventTarget {
     source.onopen = () => this.#opened();
     source.onerror = () => this.#failed();
     source.addEventListener("status", (event) => this.#take(JSON.parse(event.data)));
+    source.addEventListener("reload", () => this.dispatchEvent(new Event("resumed"))); // too much has changed to be sent
     source.addEventListener("item", (event) => this.apply(JSON.parse(event.data)));
   }
 
