@@ -1,0 +1,77 @@
+"""The system's Chromium, driven as a user drives it: real drops from the disk, real downloads, real keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.equipment.requirements import require_program
+
+PROGRAM = "chromium"
+SERIOUS = frozenset({"serious", "critical"})
+"""How bad axe-core must find a fault for us to fail."""
+PATIENCE = 60_000
+"""Milliseconds to wait for what must come: a busy machine is no fault."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser without a window."""
+    require_program(PROGRAM, "make services")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=f"/usr/bin/{PROGRAM}")
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """Somebody who uses the page: a profile of their own, and the pages that they open with it."""
+
+    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
+        self.context: BrowserContext = browser.new_context(**{"base_url": address, "locale": "en-US", **options})
+        self.context.set_default_timeout(PATIENCE)
+        self.hosts: set[str] = set()
+        """Every host that a request went to."""
+        self.problems: list[str] = []
+        """Exceptions, and violations of the policy."""
+        self.context.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        self.context.on("weberror", lambda error: self.problems.append(str(error.error)))
+        self.context.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
+        self.context.on("console", lambda message: self._hear(message.text))
+
+    def open(self, view: str = "pictures") -> Page:
+        """Open the page in a new tab."""
+        page = self.context.new_page()
+        page.goto(f"/#{view}")
+        return page
+
+    def close(self) -> None:
+        """Close all tabs and forget the profile."""
+        self.context.close()
+
+    def _hear(self, text: str) -> None:
+        if "Content Security Policy" in text or "Trusted" in text:
+            self.problems.append(text)
+
+
+def drop(page: Page, paths: Sequence[Path], at: tuple[int, int] = (300, 300)) -> None:
+    """Drop files and folders from the disk on the page, as a file manager does."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": at[0], "y": at[1], "data": data})
+    session.detach()
+
+
+def faults(page: Page) -> list[str]:
+    """What axe-core finds that is serious: rule, and the elements."""
+    page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
+    found = page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
+    serious = [violation for violation in found["violations"] if violation["impact"] in SERIOUS]
+    return [f"{v['id']}: {', '.join(str(node['target']) for node in v['nodes'])}" for v in serious]

@@ -1,0 +1,397 @@
+"""The page in a real Chromium, on one daemon that wants a token: what people do with it, and what others put into it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.equipment.browser import PATIENCE, Visitor, chromium, drop, faults
+from tests.equipment.daemon import Daemon, Folders, colour, coloured
+from tests.equipment.support import STUCK, wait_until
+
+TOKEN = "a-token-for-tests-of-the-page"
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+HOSTILE = ("<img src=x onerror=alert(1)>.png", 'a" onload="alert(1).png', "\u202egnp.exe.png", "قميص أحمر 12.png", "👟 'new'.png")
+"""Names that are HTML, end an attribute, turn the writing direction, or are in other scripts."""
+
+expect.set_options(timeout=PATIENCE)
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    folders = Folders.below(tmp_path_factory.mktemp("page"))
+    with Daemon(folders, "--page", "--rescan", "3600", ALPHADROP_API_TOKEN=TOKEN) as daemon:
+        daemon.wait_until_ready()
+        yield daemon
+        assert daemon.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser: Browser, daemon: Daemon) -> Iterator[Visit]:
+    """Make visitors who have signed in. In the end, nothing has gone wrong, and nothing went to another host."""
+    visitors: list[Visitor] = []
+
+    def come(signed_in: bool = True, **options: object) -> Visitor:
+        visitor = Visitor(browser, f"http://127.0.0.1:{daemon.port}", **options)
+        visitors.append(visitor)
+        if signed_in:
+            assert visitor.context.request.post("/v1/session", data={"token": TOKEN}).ok
+        return visitor
+
+    yield come
+    for visitor in visitors:
+        visitor.close()
+        assert visitor.problems == []
+        assert visitor.hosts <= {f"127.0.0.1:{daemon.port}"}
+
+
+def pictures(folder: Path, *names: str) -> list[Path]:
+    """Pictures of different colours."""
+    for number, name in enumerate(names):
+        coloured(folder / name, colour(number))
+    return [folder / name for name in names]
+
+
+def only_these(page: Page) -> str:
+    """Show what was dropped last, alone; returns its batch."""
+    page.get_by_role("button", name="Show only these").click()
+    return page.locator(".chip bdi").inner_text()
+
+
+def count(page: Page, number: int) -> None:
+    """Wait until the list has so many pictures."""
+    expect(page.locator(".count")).to_have_text(f"{number} picture{'s' * (number != 1)}")
+
+
+def show(page: Page, filter_: str) -> None:
+    """Press one of the buttons above the grid."""
+    page.get_by_role("group", name="Show", exact=True).get_by_role("button", name=filter_, exact=True).click()
+
+
+def seen(page: Page, number: int) -> set[str]:
+    """The names of so many pictures whose thumbnails are on the page, one windowful after the other."""
+    names: set[str] = set()
+
+    def look() -> bool:
+        cards = page.locator(".card:has(img.here)")
+        names.update(cards.locator(".card-name").all_inner_texts())
+        page.mouse.wheel(0, 500)
+        return len(names) >= number
+
+    page.mouse.move(600, 600)
+    wait_until(look, STUCK, "not every picture was ever in sight", pause=0.05)
+    page.evaluate("scrollTo(0, 0)")
+    return names
+
+
+def test_fifty_pictures_and_a_folder_are_dropped_and_every_result_is_seen(
+    visit: Visit, daemon: Daemon, tmp_path: Path
+) -> None:
+    many = pictures(tmp_path, *(f"p{number}.png" for number in range(50)))
+    pictures(tmp_path / "shoes", "a.png", "b.png", "red/c.png", "red/deep/d.png")
+    (tmp_path / "shoes" / "readme.txt").write_text("no picture")
+    (tmp_path / "shoes" / ".DS_Store").write_text("nobody misses it")
+    page = visit().open()
+    drop(page, [*many, tmp_path / "shoes"])
+    expect(page.get_by_text("54 pictures are being sent. 1 file that is no picture was left out.")).to_be_visible()
+    batch = only_these(page)
+    show(page, "Done")
+    count(page, 54)
+    names = {path.name for path in many} | {f"shoes/{n}" for n in ("a.png", "b.png", "red/c.png", "red/deep/d.png")}
+    assert seen(page, 54) == names
+    made = daemon.folders.sink / "uploads" / batch
+    assert {path.relative_to(made).as_posix() for path in made.rglob("*.png")} == names
+
+
+def test_a_page_that_was_closed_in_the_middle_says_what_is_missing_and_goes_on(
+    visit: Visit, daemon: Daemon, tmp_path: Path
+) -> None:
+    files = pictures(tmp_path, *(f"m{number}.png" for number in range(12)))
+    visitor = visit()
+    page = visitor.open()
+    stalled: list[Route] = []
+
+    def let_some_through(route: Route) -> None:
+        done = int(re.findall(r"m(\d+)", route.request.url)[0]) < 5
+        route.continue_() if done else stalled.append(route)
+
+    page.route("**/v1/cutouts?path=m*", let_some_through)
+    drop(page, files)
+    batch = only_these(page)
+    expect(page.get_by_text("5 of 12 sent")).to_be_visible()
+    page.close()
+
+    page = visitor.open()
+    expect(page.get_by_text("7 pictures were not sent before this page was closed.")).to_be_visible()
+    page.get_by_text("Which ones").click()
+    expect(page.locator(".left-over li")).to_have_text([f"m{number}.png" for number in range(5, 12)])
+    drop(page, files)
+    expect(page.get_by_text("7 pictures are being sent. 5 were sent before.")).to_be_visible()
+    assert only_these(page) == batch
+    show(page, "Done")
+    count(page, 12)
+    expect(page.locator(".left-over")).to_have_count(0)
+    assert len(list((daemon.folders.source / "uploads" / batch).iterdir())) == 12
+
+
+def test_uploads_are_repeated_until_they_arrive_and_a_failed_one_when_somebody_says_so(
+    visit: Visit, tmp_path: Path
+) -> None:
+    files = pictures(tmp_path, "busy.png", "down.png", "cut.png", "big.png")
+    page = visit().open()
+    answers = {"busy": [(429, {"retry-after": "1"})], "down": [(503, {}), (503, {})], "big": [(413, {})]}
+
+    def answer(route: Route) -> None:
+        name = re.findall(r"path=(\w+)", route.request.url)[0]
+        if name == "cut" and not answers.setdefault("was cut", []):
+            answers["was cut"].append((0, {}))
+            route.abort("connectionreset")
+        elif answers.get(name):
+            status, headers = answers[name].pop(0)
+            body = {"errors": [{"title": "Too large", "code": "x", "detail": "the picture has more than 64 MB"}]}
+            route.fulfill(status=status, headers=headers, json=body)
+        else:
+            route.continue_()
+
+    page.route("**/v1/cutouts?path=*", answer)
+    drop(page, files)
+    only_these(page)
+    expect(page.get_by_text("3 of 4 sent, 1 failed")).to_be_visible()
+    expect(page.get_by_text("Too large: the picture has more than 64 MB")).to_be_visible()
+    page.get_by_role("button", name="Try big.png again").click()
+    expect(page.locator(".uploads-head")).to_have_count(0)
+    count(page, 4)
+
+
+def test_a_picture_that_failed_is_tried_again_from_the_live_view(
+    visit: Visit, daemon: Daemon, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(pictures(tmp_path, "whole.png")[0].read_bytes()[:60])
+    page = visit().open()
+    drop(page, [broken])
+    batch = only_these(page)
+    show(page, "Failed")
+    count(page, 1)
+    coloured(daemon.folders.source / "uploads" / batch / "broken.png", colour(3))
+    page.get_by_role("link", name="Live").click()
+    failure = page.locator(".failures li", has_text="broken.png")
+    expect(failure).to_contain_text("The file ends early or is damaged")
+    failure.get_by_role("button", name="Try broken.png again").click()
+    expect(failure).to_have_count(0)
+    expect(page.locator(".tile", has_text="Health")).to_contain_text("Ready")
+    page.get_by_role("link", name="Pictures").click()
+    show(page, "Done")
+    count(page, 1)
+
+
+def test_three_are_reviewed_by_keyboard_and_the_decisions_are_in_the_sink(
+    visit: Visit, daemon: Daemon, tmp_path: Path
+) -> None:
+    page = visit().open()
+    drop(page, pictures(tmp_path, "r1.png", "r2.png", "r3.png"))
+    batch = only_these(page)
+    show(page, "Done")
+    count(page, 3)
+    page.route("**/v1/cutouts?order=worst*", lambda route: route.continue_(url=f"{route.request.url}&batch={batch}"))
+    page.get_by_role("link", name="Review").click()
+    name = page.locator(".review-name")
+    decided: dict[str, str] = {}
+    for key, verdict in (("a", "accepted"), ("x", "rejected")):
+        expect(page.locator(".review-panel")).to_contain_text(f"{len(decided)} decided")
+        last = name.inner_text()
+        decided[last] = verdict
+        page.keyboard.press(key)
+        expect(name).not_to_have_text(last)
+    output = daemon.folders.sink / "uploads" / batch / name.inner_text()
+    before = output.stat().st_mtime_ns
+    page.keyboard.press("r")
+    expect(page.get_by_role("heading", name="Make this picture again")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 picture is being made again.")).to_be_visible()
+    expect(page.get_by_text("Nothing to review")).to_be_visible()
+    records = (daemon.folders.sink / "_alphadrop" / "review" / "uploads" / batch).iterdir()
+    assert {path.name.removesuffix(".json"): json.loads(path.read_text())["verdict"] for path in records} == decided
+    daemon.until(lambda: output.stat().st_mtime_ns > before, "it was never made again")
+
+
+def test_the_zip_holds_the_bytes_of_the_sink(visit: Visit, daemon: Daemon, tmp_path: Path) -> None:
+    page = visit().open()
+    drop(page, pictures(tmp_path, "z1.png", "z2.png", "z3.png"))
+    batch = only_these(page)
+    show(page, "Done")
+    count(page, 3)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download this batch").click()
+    made = daemon.folders.sink / "uploads" / batch
+    assert contents(download.value.path()) == {path.name: path.read_bytes() for path in made.iterdir()}
+    page.get_by_role("checkbox", name="Select z2.png").check()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download 1").click()
+    assert contents(download.value.path()) == {"z2.png": (made / "z2.png").read_bytes()}
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """The files of a zip, by name without folders."""
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+        assert archive.testzip() is None
+        return {name.rpartition("/")[2]: archive.read(name) for name in archive.namelist()}
+
+
+def test_a_picture_is_compared_enlarged_and_saved_by_keyboard_alone(visit: Visit, daemon: Daemon, tmp_path: Path) -> None:
+    page = visit().open()
+    drop(page, pictures(tmp_path, "k1.png", "k2.png"))
+    batch = only_these(page)
+    show(page, "Done")
+    count(page, 2)
+    card = page.locator(".card-open").first
+    card.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".compare-after.here")).to_have_count(1)
+    first = dialog.get_by_role("heading").inner_text()
+    page.keyboard.press("4")
+    expect(dialog.get_by_role("button", name="400 %")).to_have_attribute("aria-pressed", "true")
+    assert dialog.locator(".compare-after").bounding_box()["width"] == pytest.approx(4 * 48)  # type: ignore[index]
+    page.keyboard.press("g")
+    expect(dialog.get_by_role("button", name="On white")).to_have_attribute("aria-pressed", "true")
+    with page.expect_download() as download:
+        page.keyboard.press("d")
+    assert download.value.path().read_bytes() == (daemon.folders.sink / "uploads" / batch / first).read_bytes()
+    page.keyboard.press("ArrowRight")
+    expect(dialog.get_by_role("heading")).not_to_have_text(first)
+    page.keyboard.press("a")
+    expect(dialog.get_by_role("button", name="Accept")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.locator(".card-open").nth(1)).to_be_focused()
+    expect(page.locator(".card", has_text="Accepted")).to_have_count(1)
+
+
+def test_names_of_files_are_shown_as_text(visit: Visit, tmp_path: Path) -> None:
+    pictures(tmp_path / "evil", *HOSTILE)
+    visitor = visit()
+    page = visitor.open()
+    drop(page, [tmp_path / "evil"])
+    only_these(page)
+    show(page, "Done")
+    count(page, len(HOSTILE))
+    assert seen(page, len(HOSTILE)) == {f"evil/{name}" for name in HOSTILE}
+    for number in range(len(HOSTILE)):
+        page.locator(".card-open").nth(number).click()
+        expect(page.get_by_role("dialog").locator(".compare-before.here")).to_have_count(1)
+        page.keyboard.press("Escape")
+    page.get_by_role("link", name="Review").click()
+    expect(page.locator(".review-name")).to_be_visible()
+
+
+def test_a_token_is_asked_for_and_a_wrong_one_refused(visit: Visit) -> None:
+    page = visit(signed_in=False).open()
+    page.get_by_label("Token").fill("guessed-by-somebody-else")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("The daemon does not accept this token.")
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator(".pulse")).to_have_attribute("data-state", "live")
+
+
+def test_a_newcomer_is_told_what_to_do(visit: Visit) -> None:
+    page = visit().open("live")
+    page.route("**/v1/cutouts?*", lambda route: route.fulfill(json={"items": [], "next": None, "total": 0}))
+    page.get_by_role("link", name="Pictures").click()
+    expect(page.get_by_role("heading", name="Drop pictures or a folder anywhere on this page")).to_be_visible()
+    expect(page.locator(".steps h2")).to_have_text(["Drop", "Watch", "Take"])
+    page.get_by_role("link", name="Review").click()
+    expect(page.get_by_role("heading", name="Nothing to review")).to_be_visible()
+
+
+def test_ten_thousand_pictures_are_few_elements(visit: Visit) -> None:
+    page = visit().open("live")
+    page.route("**/v1/cutouts?*", ten_thousand)
+    page.route("**/thumbnail*", lambda route: route.fulfill(body="", content_type="image/webp"))
+    page.get_by_role("link", name="Pictures").click()
+    count(page, 10_000)
+    page.mouse.move(600, 600)
+    page.locator(".card-open").first.focus()
+
+    def reached() -> bool:
+        page.keyboard.press("End")
+        return page.locator(".cell").last.get_attribute("aria-posinset") == "10000"
+
+    wait_until(reached, STUCK, "the last picture was never in sight")
+    expect(page.get_by_role("button", name="10000.png, Done")).to_be_focused()
+    assert page.evaluate("document.querySelectorAll('*').length") < 2_000
+
+
+def ten_thousand(route: Route) -> None:
+    """Answer for a list of that length."""
+    query = parse_qs(urlsplit(route.request.url).query)
+    start = int(query.get("cursor", ["0"])[0])
+    end = min(start + 500, 10_000)
+    known = {"batch": "b", "status": "done", "outputs": [], "original": "/v1/o", "thumbnail": "/v1/thumbnail", "score": 0.9}
+    items = [{**known, "id": f"i{n}", "key": f"{n}.png", "name": f"{n}.png"} for n in range(start + 1, end + 1)]
+    route.fulfill(json={"items": items, "next": str(end) if end < 10_000 else None, "total": 10_000})
+
+
+def test_a_lost_connection_comes_back_and_nothing_is_missed(visit: Visit, daemon: Daemon) -> None:
+    visitor = visit()
+    page = visitor.open()
+    pulse = page.locator(".pulse")
+    expect(pulse).to_have_attribute("data-state", "live")
+    page.route("**/v1/{events,status}", lambda route: route.abort())
+    page.evaluate("import(document.querySelector('link[href$=\"stream.js\"]').href).then(({ stream }) => stream.open())")
+    expect(pulse).to_have_text("Reconnecting …")
+    coloured(daemon.folders.source / "unseen.png", colour(9))
+    page.unroute("**/v1/{events,status}")
+    expect(pulse).to_have_attribute("data-state", "live")
+    expect(page.locator(".card", has_text="unseen.png")).to_contain_text("Done")
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "phone", "chinese"])
+def test_axe_finds_no_serious_fault(visit: Visit, daemon: Daemon, look: str) -> None:
+    coloured(daemon.folders.source / "axe.png", colour(1))
+    (daemon.folders.source / "axe-broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    options = {"dark": {"color_scheme": "dark"}, "phone": PHONE, "chinese": {"locale": "zh-CN"}}.get(look, {})
+    page = visit(**options).open()
+    title = "审核" if look == "chinese" else "Review"
+    expect(page.locator(".card.done img.here").first).to_be_visible()
+    expect(page.locator(".card.rejected").first).to_be_visible()
+    found = {"pictures": faults(page)}
+    page.locator(".card.done .card-open").first.click()
+    expect(page.get_by_role("dialog").locator(".compare-after.here")).to_have_count(1)
+    found["viewer"] = faults(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name=title).click()
+    expect(page.locator(".review-name, .empty h1").locator("visible=true")).to_be_visible()
+    found["review"] = faults(page)
+    page.goto("/#live")
+    expect(page.locator(".failures li").first).to_be_visible()
+    found["live"] = faults(page)
+    assert found == {view: [] for view in found}
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth")
+
+
+def test_the_language_follows_the_browser_until_somebody_switches(visit: Visit) -> None:
+    visitor = visit(locale="zh-CN")
+    page = visitor.open("review")
+    expect(page).to_have_title("审核 · alphadrop")
+    page.get_by_label("Language").select_option("en")
+    expect(page).to_have_title("Review · alphadrop")
+    page.reload()
+    expect(page).to_have_title("Review · alphadrop")
+    assert page.evaluate("document.documentElement.lang") == "en"
