@@ -23,6 +23,7 @@ from inference.device.stats import DeviceStats
 from inference.engine_options import CPU_BATCH, EngineOptions
 from inference.models.fake_options import parse_options
 from inference.picture import BatchStats, Cutout, Picture
+from inference.review.doubts import Doubt, Review
 
 if TYPE_CHECKING:
     from inference.models.entry import ModelEntry
@@ -114,7 +115,8 @@ class FakeEngine:
             with self.core_lock:
                 pixels = cut_out(request.picture.pixels)
             if request.future.set_running_or_notify_cancel():
-                request.future.set_result(Cutout(pixels, _stats(batch, started)))
+                review = _review(pixels, self._fake.confidence)
+                request.future.set_result(Cutout(pixels, _stats(batch, started), review))
         self._busy_since, self._running = None, ()
         self._busy += time.monotonic() - started
         self._on_batch(_stats(batch, started))
@@ -123,6 +125,14 @@ class FakeEngine:
 def _stats(batch: Batch[Request], started: float) -> BatchStats:
     size = len(batch.items)
     return BatchStats(size, size, batch.trigger, "cpu", batch.wait_seconds, time.monotonic() - started)
+
+
+def _review(pixels: NDArray[np.uint8], highest: float) -> Review | None:
+    """What is recorded of a cut-out, H x W x 4: a confidence of `highest` at most; None if that is 0."""
+    if not highest:
+        return None
+    confidence = highest * float(pixels[pixels.shape[0] // 2, pixels.shape[1] // 2, :3].mean()) / 255
+    return Review(confidence, (Doubt.LOW_CONTRAST,) if confidence < highest / 2 else ())
 
 
 def cut_out(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -23,6 +23,9 @@ class FakeOptions:
     """Pictures of more pixels than this fail for lack of memory (0: none)."""
     fail_at: float = 0
     """The device fails for good in this batch, counted from 1 (0: never)."""
+    confidence: float = 0.0
+    """Confidence where the middle of a picture is white; the darker it is, the lower (0: none is recorded).
+    Only `FakeEngine` knows it: the real engine measures the matte."""
 
     @property
     def fails(self) -> bool:

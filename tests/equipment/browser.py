@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.equipment.requirements import require_program
+from tests.equipment.support import wait_until
 
 PROGRAM = "chromium"
 SERIOUS = frozenset({"serious", "critical"})
 """How bad axe-core must find a fault for us to fail."""
-PATIENCE = 60_000
+PATIENCE = 120_000
 """Milliseconds to wait for what must come: a busy machine is no fault."""
 
 
@@ -30,12 +31,23 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+_LISTEN = """
+    window.said = [];
+    new MutationObserver((changes) => {
+        for (const { addedNodes } of changes)
+            for (const node of addedNodes) if (node.classList?.contains("toast")) said.push(node.firstChild.textContent);
+    }).observe(document, { childList: true, subtree: true });
+"""
+"""Keeps what the page says for some seconds only, so that no test depends on these."""
+
+
 class Visitor:
     """Somebody who uses the page: a profile of their own, and the pages that they open with it."""
 
     def __init__(self, browser: Browser, address: str, **options: Any) -> None:
         self.context: BrowserContext = browser.new_context(**{"base_url": address, "locale": "en-US", **options})
         self.context.set_default_timeout(PATIENCE)
+        self.context.add_init_script(_LISTEN)
         self.hosts: set[str] = set()
         """Every host that a request went to."""
         self.problems: list[str] = []
@@ -58,6 +70,11 @@ class Visitor:
     def _hear(self, text: str) -> None:
         if "Content Security Policy" in text or "Trusted" in text:
             self.problems.append(text)
+
+
+def hear(page: Page, text: str) -> None:
+    """Wait until the page has said something."""
+    wait_until(lambda: text in page.evaluate("said"), message=f"the page never said: {text}", pause=0.05)
 
 
 def drop(page: Page, paths: Sequence[Path], at: tuple[int, int] = (300, 300)) -> None:

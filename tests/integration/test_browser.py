@@ -13,13 +13,19 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.equipment.browser import PATIENCE, Visitor, chromium, drop, faults
+from tests.equipment.browser import PATIENCE, Visitor, chromium, drop, faults, hear
 from tests.equipment.daemon import Daemon, Folders, colour, coloured
 from tests.equipment.support import STUCK, wait_until
 
 TOKEN = "a-token-for-tests-of-the-page"
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
-HOSTILE = ("<img src=x onerror=alert(1)>.png", 'a" onload="alert(1).png', "\u202egnp.exe.png", "قميص أحمر 12.png", "👟 'new'.png")
+HOSTILE = (
+    "<img src=x onerror=alert(1)>.png",
+    'a" onload="alert(1).png',
+    "\u202egnp.exe.png",
+    "قميص أحمر 12.png",
+    "👟 'new'.png",
+)
 """Names that are HTML, end an attribute, turn the writing direction, or are in other scripts."""
 
 expect.set_options(timeout=PATIENCE)
@@ -29,7 +35,7 @@ Visit = Callable[..., Visitor]
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folders = Folders.below(tmp_path_factory.mktemp("page"))
-    with Daemon(folders, "--page", "--rescan", "3600", ALPHADROP_API_TOKEN=TOKEN) as daemon:
+    with Daemon(folders, "--page", "--rescan", "3600", model="fake:confidence=1", ALPHADROP_API_TOKEN=TOKEN) as daemon:
         daemon.wait_until_ready()
         yield daemon
         assert daemon.stop() == 0
@@ -69,13 +75,14 @@ def pictures(folder: Path, *names: str) -> list[Path]:
 
 def only_these(page: Page) -> str:
     """Show what was dropped last, alone; returns its batch."""
-    page.get_by_role("button", name="Show only these").click()
-    return page.locator(".chip bdi").inner_text()
+    latest = page.get_by_role("button", name="Latest batch")
+    latest.click()
+    return str(latest.get_attribute("data-batch"))
 
 
 def count(page: Page, number: int) -> None:
     """Wait until the list has so many pictures."""
-    expect(page.locator(".count")).to_have_text(f"{number} picture{'s' * (number != 1)}")
+    expect(page.locator(".count")).to_have_text(f"{number:,} picture{'s' * (number != 1)}")
 
 
 def show(page: Page, filter_: str) -> None:
@@ -108,7 +115,7 @@ def test_fifty_pictures_and_a_folder_are_dropped_and_every_result_is_seen(
     (tmp_path / "shoes" / ".DS_Store").write_text("nobody misses it")
     page = visit().open()
     drop(page, [*many, tmp_path / "shoes"])
-    expect(page.get_by_text("54 pictures are being sent. 1 file that is no picture was left out.")).to_be_visible()
+    hear(page, "54 pictures are being sent. 1 file that is no picture was left out.")
     batch = only_these(page)
     show(page, "Done")
     count(page, 54)
@@ -141,7 +148,7 @@ def test_a_page_that_was_closed_in_the_middle_says_what_is_missing_and_goes_on(
     page.get_by_text("Which ones").click()
     expect(page.locator(".left-over li")).to_have_text([f"m{number}.png" for number in range(5, 12)])
     drop(page, files)
-    expect(page.get_by_text("7 pictures are being sent. 5 were sent before.")).to_be_visible()
+    hear(page, "7 pictures are being sent. 5 were sent before.")
     assert only_these(page) == batch
     show(page, "Done")
     count(page, 12)
@@ -178,9 +185,7 @@ def test_uploads_are_repeated_until_they_arrive_and_a_failed_one_when_somebody_s
     count(page, 4)
 
 
-def test_a_picture_that_failed_is_tried_again_from_the_live_view(
-    visit: Visit, daemon: Daemon, tmp_path: Path
-) -> None:
+def test_a_picture_that_failed_is_tried_again_from_the_live_view(visit: Visit, daemon: Daemon, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(pictures(tmp_path, "whole.png")[0].read_bytes()[:60])
     page = visit().open()
@@ -221,9 +226,12 @@ def test_three_are_reviewed_by_keyboard_and_the_decisions_are_in_the_sink(
     output = daemon.folders.sink / "uploads" / batch / name.inner_text()
     before = output.stat().st_mtime_ns
     page.keyboard.press("r")
-    expect(page.get_by_role("heading", name="Make this picture again")).to_be_visible()
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("1 picture is being made again.")).to_be_visible()
+    dialog = page.get_by_role("dialog", name="Make this picture again")
+    dialog.get_by_label("Model").select_option("the same model")
+    expect(dialog.get_by_role("button", name="Make again")).to_be_disabled()
+    dialog.get_by_label("Outputs").select_option("cutout")
+    dialog.get_by_role("button", name="Make again").press("Enter")
+    hear(page, "1 picture is being made again.")
     expect(page.get_by_text("Nothing to review")).to_be_visible()
     records = (daemon.folders.sink / "_alphadrop" / "review" / "uploads" / batch).iterdir()
     assert {path.name.removesuffix(".json"): json.loads(path.read_text())["verdict"] for path in records} == decided
@@ -253,7 +261,9 @@ def contents(path: Path) -> dict[str, bytes]:
         return {name.rpartition("/")[2]: archive.read(name) for name in archive.namelist()}
 
 
-def test_a_picture_is_compared_enlarged_and_saved_by_keyboard_alone(visit: Visit, daemon: Daemon, tmp_path: Path) -> None:
+def test_a_picture_is_compared_enlarged_and_saved_by_keyboard_alone(
+    visit: Visit, daemon: Daemon, tmp_path: Path
+) -> None:
     page = visit().open()
     drop(page, pictures(tmp_path, "k1.png", "k2.png"))
     batch = only_these(page)
@@ -290,7 +300,7 @@ def test_names_of_files_are_shown_as_text(visit: Visit, tmp_path: Path) -> None:
     only_these(page)
     show(page, "Done")
     count(page, len(HOSTILE))
-    assert seen(page, len(HOSTILE)) == {f"evil/{name}" for name in HOSTILE}
+    assert seen(page, len(HOSTILE)) == {f"evil/{name.replace(chr(0x202E), '_')}" for name in HOSTILE}
     for number in range(len(HOSTILE)):
         page.locator(".card-open").nth(number).click()
         expect(page.get_by_role("dialog").locator(".compare-before.here")).to_have_count(1)
@@ -342,8 +352,15 @@ def ten_thousand(route: Route) -> None:
     """Answer for a list of that length."""
     query = parse_qs(urlsplit(route.request.url).query)
     start = int(query.get("cursor", ["0"])[0])
-    end = min(start + 500, 10_000)
-    known = {"batch": "b", "status": "done", "outputs": [], "original": "/v1/o", "thumbnail": "/v1/thumbnail", "score": 0.9}
+    end = min(start + 2_000, 10_000)
+    known = {
+        "batch": "b",
+        "status": "done",
+        "outputs": [],
+        "original": "/v1/o",
+        "thumbnail": "/v1/thumbnail",
+        "score": 0.9,
+    }
     items = [{**known, "id": f"i{n}", "key": f"{n}.png", "name": f"{n}.png"} for n in range(start + 1, end + 1)]
     route.fulfill(json={"items": items, "next": str(end) if end < 10_000 else None, "total": 10_000})
 
@@ -354,7 +371,9 @@ def test_a_lost_connection_comes_back_and_nothing_is_missed(visit: Visit, daemon
     pulse = page.locator(".pulse")
     expect(pulse).to_have_attribute("data-state", "live")
     page.route("**/v1/{events,status}", lambda route: route.abort())
-    page.evaluate("import(document.querySelector('link[href$=\"stream.js\"]').href).then(({ stream }) => stream.open())")
+    page.evaluate(
+        "import(document.querySelector('link[href$=\"stream.js\"]').href).then(({ stream }) => stream.open())"
+    )
     expect(pulse).to_have_text("Reconnecting …")
     coloured(daemon.folders.source / "unseen.png", colour(9))
     page.unroute("**/v1/{events,status}")

@@ -17,6 +17,7 @@ from inference.errors import EngineClosed
 from inference.fake_engine import FakeEngine, is_enough
 from inference.models.registry import resolve
 from inference.picture import BatchStats, Picture
+from inference.review.doubts import Doubt, Review
 from tests.equipment.support import wait_until
 
 
@@ -90,3 +91,11 @@ def test_a_worker_does_not_load_torch_for_it() -> None:
     """Which takes longer than everything else at its start."""
     code = "import sys, watcher.worker.process; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_it_records_a_confidence_if_it_is_told_to() -> None:
+    dark, light = (np.full((4, 4, 3), value, np.uint8) for value in (51, 204))
+    engine = started("fake:confidence=0.5")
+    reviews = [engine.submit(Picture(pixels)).result(60).review for pixels in (dark, light)]
+    engine.close()
+    assert reviews == [Review(pytest.approx(0.1), (Doubt.LOW_CONTRAST,)), Review(pytest.approx(0.4))]

@@ -9,6 +9,7 @@ import { LiveView } from "./live.js";
 import { askToken } from "./login.js";
 import { PicturesView } from "./pictures.js";
 import { ReviewView } from "./review.js";
+import { remember } from "./remember.js";
 import { stream } from "./stream.js";
 import { applyTheme, themeButton } from "./theme.js";
 import { say, toasts } from "./toast.js";
@@ -26,7 +27,9 @@ function take({ pictures, others }) {
   if (known) parts.push(t("taken.known", { n: known }));
   if (others) parts.push(t("taken.others", { n: others }));
   if (location.hash !== "#pictures") location.hash = "#pictures";
-  return say(parts.join(" "), { action: batch && { text: t("batch.show"), run: () => view.showBatch?.(batch) } });
+  if (batch) remember("latest", batch);
+  view.drawLatest?.();
+  return say(parts.join(" "));
 }
 
 const route = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "pictures");

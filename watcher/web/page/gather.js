@@ -1,6 +1,7 @@
 // From what somebody dropped, chose or pasted to a list of pictures with paths.
 
 const PICTURES = /\.(jpe?g|jfif|png|webp|tiff?|bmp|gif|avif|heic|heif)$/i;
+const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069\\]/gu;
 /** What a file input offers. */
 export const ACCEPT = "image/*,.tif,.tiff,.heic,.heif,.avif";
 
@@ -13,7 +14,7 @@ export class Found {
   add(file, path) {
     const name = path.slice(path.lastIndexOf("/") + 1);
     if (name.startsWith(".") || name === "Thumbs.db" || name === "desktop.ini") return;
-    if (PICTURES.test(name)) this.pictures.push({ file, path: this.#unused(path) });
+    if (PICTURES.test(name)) this.pictures.push({ file, path: this.#unused(safePath(path)) });
     else this.others++;
   }
 
@@ -24,6 +25,12 @@ export class Found {
     this.#paths.add(free);
     return free;
   }
+}
+
+/** A path that every store takes: without control characters, and without those that turn the text after them. */
+function safePath(path) {
+  const parts = path.normalize("NFC").split("/").map((part) => part.replace(UNSAFE, "_").replace(/^[ .]+|[ .]+$/g, "_"));
+  return parts.join("/");
 }
 
 /** Everything in a drop, with all sub-folders. Must be called while the drop event is handled. */

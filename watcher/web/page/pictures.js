@@ -1,12 +1,13 @@
 // The first view: where pictures are dropped, and everything that has become of them.
 
 import { withQuery } from "./api.js";
-import { bdi, button, h, icon } from "./dom.js";
+import { button, h, icon } from "./dom.js";
 import { card } from "./card.js";
 import { ACCEPT, fromInput } from "./gather.js";
 import { Grid } from "./grid.js";
 import { t } from "./i18n.js";
 import { Collection } from "./items.js";
+import { recall } from "./remember.js";
 import { Selection, selectionBar } from "./selection.js";
 import { uploadPanel } from "./upload-panel.js";
 import { Viewer } from "./viewer.js";
@@ -31,8 +32,6 @@ export class PicturesView {
     this.count = h("p", { class: "muted count", role: "status" });
     this.zip = h("a", { class: "button", download: true }, icon("download"), h("span", {}, t("zip")));
     this.bar = selectionBar(this.selection);
-    this.chip = h("span", { class: "chip" });
-    this.#drawChip();
     this.element = h("div", { class: "view pictures" }, this.#dropArea(), this.panel.element, this.#toolbar(), this.grid.element, this.note, this.fresh, this.bar.element);
     this.collection.addEventListener("change", () => this.#draw());
     this.onScroll = () => this.#scrolled();
@@ -71,11 +70,13 @@ export class PicturesView {
   #toolbar() {
     const search = h("input", { type: "search", value: remembered.query, placeholder: t("search.placeholder"), "aria-label": t("search.placeholder"), spellcheck: "false",
       oninput: () => this.#later(() => this.#ask({ query: search.value.trim() })) });
+    this.latest = button({ text: t("batch.latest"), icon: "upload", kind: "toggle", onclick: () => this.#toggleLatest() });
     this.filters = Object.keys(FILTERS).map((name) => button({ text: t(`filter.${name}`), kind: "segment", onclick: () => this.#filter(name) }));
+    this.drawLatest();
     this.#mark();
     return h("div", { class: "toolbar" },
       h("div", { class: "segments", role: "group", "aria-label": t("filter.label") }, this.filters),
-      h("div", { class: "search" }, icon("search"), search), this.chip, this.count, this.zip);
+      h("div", { class: "search" }, icon("search"), search), this.latest, this.count, this.zip);
   }
 
   #later(action) {
@@ -94,17 +95,19 @@ export class PicturesView {
     this.collection.ask({ query });
   }
 
-  /** Show one drop alone; an empty name shows all. */
-  showBatch(batch) {
-    remembered.batch = batch;
-    this.#drawChip();
-    this.collection.ask({ batch });
+  /** The button that shows alone what was sent last from here is there once something was. */
+  drawLatest() {
+    const batch = recall("latest");
+    this.latest.hidden = !batch;
+    this.latest.dataset.batch = batch;
+    this.latest.setAttribute("aria-pressed", String(remembered.batch === batch));
   }
 
-  #drawChip() {
-    const { batch } = remembered;
-    this.chip.hidden = !batch;
-    this.chip.replaceChildren(bdi(batch), button({ icon: "close", label: t("batch.all"), kind: "plain round", onclick: () => this.showBatch("") }));
+  #toggleLatest() {
+    const batch = recall("latest");
+    remembered.batch = remembered.batch === batch ? "" : batch;
+    this.drawLatest();
+    this.collection.ask({ batch: remembered.batch });
   }
 
   #mark() {

@@ -1,8 +1,7 @@
 // English. Every key is in zh.js, too; a test compares them.
 export default {
   "accept": "Accept",
-  "batch.all": "Show all batches",
-  "batch.show": "Show only these",
+  "batch.latest": "Latest batch",
   "cancel": "Cancel",
   "card.select": "Select {name}",
   "close": "Close",
@@ -134,8 +133,8 @@ export default {
   "redo.help": "The new outputs replace the present ones when they are finished.",
   "redo.model": "Model",
   "redo.preset": "Outputs",
-  "redo.same.model": "the model of the daemon",
-  "redo.same.preset": "the outputs of the daemon",
+  "redo.same.model": "the same model",
+  "redo.same.preset": "the same outputs",
   "redo.title": { one: "Make this picture again", other: "Make {n} pictures again" },
   "reject": "Reject",
   "retry": "Try again",

@@ -1,8 +1,7 @@
 // Simplified Chinese. Every key is in en.js, too; a test compares them.
 export default {
   "accept": "通过",
-  "batch.all": "显示所有批次",
-  "batch.show": "只看这些",
+  "batch.latest": "最近一批",
   "cancel": "取消",
   "card.select": "选择 {name}",
   "close": "关闭",
@@ -134,8 +133,8 @@ export default {
   "redo.help": "新结果完成后会替换现有结果。",
   "redo.model": "模型",
   "redo.preset": "输出",
-  "redo.same.model": "服务当前的模型",
-  "redo.same.preset": "服务当前的输出",
+  "redo.same.model": "同一模型",
+  "redo.same.preset": "同样的输出",
   "redo.title": { other: "重新处理 {n} 张图片" },
   "reject": "不通过",
   "retry": "重试",
