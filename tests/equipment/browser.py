@@ -35,7 +35,8 @@ _LISTEN = """
     window.said = [];
     new MutationObserver((changes) => {
         for (const { addedNodes } of changes)
-            for (const node of addedNodes) if (node.classList?.contains("toast")) said.push(node.firstChild.textContent);
+            for (const node of addedNodes)
+                if (node.classList?.contains("toast")) said.push(node.firstChild.textContent);
     }).observe(document, { childList: true, subtree: true });
 """
 """Keeps what the page says for some seconds only, so that no test depends on these."""

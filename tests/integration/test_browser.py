@@ -1,4 +1,4 @@
-"""The page in a real Chromium, on one daemon that wants a token: what people do with it, and what others put into it."""
+"""The page in a real Chromium, on one daemon that wants a token: what people do, and what others put into it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -18,7 +19,12 @@ from tests.equipment.daemon import Daemon, Folders, colour, coloured
 from tests.equipment.support import STUCK, wait_until
 
 TOKEN = "a-token-for-tests-of-the-page"
-PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True},
+    "chinese": {"locale": "zh-CN"},
+}
 HOSTILE = (
     "<img src=x onerror=alert(1)>.png",
     'a" onload="alert(1).png',
@@ -161,19 +167,18 @@ def test_uploads_are_repeated_until_they_arrive_and_a_failed_one_when_somebody_s
 ) -> None:
     files = pictures(tmp_path, "busy.png", "down.png", "cut.png", "big.png")
     page = visit().open()
-    answers = {"busy": [(429, {"retry-after": "1"})], "down": [(503, {}), (503, {})], "big": [(413, {})]}
+    answers = {"busy": [429], "down": [503, 503], "cut": [0], "big": [413]}
 
     def answer(route: Route) -> None:
-        name = re.findall(r"path=(\w+)", route.request.url)[0]
-        if name == "cut" and not answers.setdefault("was cut", []):
-            answers["was cut"].append((0, {}))
+        first = answers[re.findall(r"path=(\w+)", route.request.url)[0]]
+        status = first.pop(0) if first else 200
+        body = {"errors": [{"title": "Too large", "code": "x", "detail": "the picture has more than 64 MB"}]}
+        if status == 0:
             route.abort("connectionreset")
-        elif answers.get(name):
-            status, headers = answers[name].pop(0)
-            body = {"errors": [{"title": "Too large", "code": "x", "detail": "the picture has more than 64 MB"}]}
-            route.fulfill(status=status, headers=headers, json=body)
-        else:
+        elif status == 200:
             route.continue_()
+        else:
+            route.fulfill(status=status, headers={"retry-after": "1"}, json=body)
 
     page.route("**/v1/cutouts?path=*", answer)
     drop(page, files)
@@ -381,12 +386,11 @@ def test_a_lost_connection_comes_back_and_nothing_is_missed(visit: Visit, daemon
     expect(page.locator(".card", has_text="unseen.png")).to_contain_text("Done")
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "phone", "chinese"])
+@pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_no_serious_fault(visit: Visit, daemon: Daemon, look: str) -> None:
     coloured(daemon.folders.source / "axe.png", colour(1))
     (daemon.folders.source / "axe-broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
-    options = {"dark": {"color_scheme": "dark"}, "phone": PHONE, "chinese": {"locale": "zh-CN"}}.get(look, {})
-    page = visit(**options).open()
+    page = visit(**LOOKS[look]).open()
     title = "审核" if look == "chinese" else "Review"
     expect(page.locator(".card.done img.here").first).to_be_visible()
     expect(page.locator(".card.rejected").first).to_be_visible()
