@@ -33,6 +33,7 @@ from watcher.sources.events import encode_arrival
 from watcher.sources.source_filter import SourceFilter
 from watcher.stores import ConditionalWrites, PutOptions, S3Config, open_store
 from watcher.stores.base import Store
+from watcher.stores.output_claim import claimed_outputs
 from watcher.telemetry.manifest import BucketManifest, FileManifest, ManifestWriter
 
 
@@ -331,4 +332,6 @@ class Parts:
             self.queue = self.embedded = open_queue(self.wiring.queue)
         self._closing.callback(self.queue.close)
         if self.embedded:
+            patterns = [output.pattern for output in self.wiring.recipe.outputs]
+            self._closing.enter_context(claimed_outputs(self.source, self.sink, patterns))
             self.resumed = self.embedded.abandon_all()

@@ -144,10 +144,19 @@ def stop(number: signal.Signals, strike: Strike) -> None:
         strike.daemon.process.wait(60)
 
 
-def run_second(strike: Strike) -> None:
-    """Another daemon with another state works on the same pair, and is killed."""
-    with strike.system.second():
-        strike.wait(2.5, 4.5)
+def run_second(strike: Strike) -> bool:
+    """A daemon with another state works on the same pair, and is killed: on this machine it would be refused.
+
+    What it was writing is swept at the next start of any daemon.
+    """
+    with strike.system.second() as daemon:
+        until = time.monotonic() + 3 * REACHED
+        while not daemon.events("worker_ready") and daemon.process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        strike.wait(0.5, 2.5)
+        struck = daemon.process.poll() is None
+    stop(signal.SIGTERM, strike)
+    return struck
 
 
 # Disks and limits.
@@ -398,7 +407,7 @@ FAULTS: Mapping[str, Fault] = {
     "freeze": Fault(freeze, "signals"),
     "hang up": Fault(partial(stop, signal.SIGHUP), "signals", ends=True),
     "terminate": Fault(partial(stop, signal.SIGTERM), "signals", ends=True),
-    "second daemon": Fault(run_second, "second daemon", where=_run_only),
+    "second daemon": Fault(run_second, "second daemon", ends=True, where=_run_only),
     "sink full": Fault(partial(fill, "sink"), "disk", disk="sink", where=_folder_sink),
     "sink without inodes": Fault(use_up_inodes, "disk", disk="sink", where=_folder_sink),
     "sink read-only": Fault(make_read_only, "disk", disk="sink", where=_folder_sink),

@@ -209,15 +209,13 @@ class System:
 
     # Starting and ending.
 
-    def start(self, role: str, state: str = "state") -> Daemon:
+    def start(self, role: str, state: str = "state", *options: str, **variables: str) -> Daemon:
         """Start a daemon in that role; with its queue in another folder, if it is the second one."""
         top = self.top / (role if state == "state" else f"{role}-{state}")
         top.mkdir(exist_ok=True)
         folders = Buckets(top, (self.source.address, self.sink.address))
-        daemon = Daemon(
-            folders, *self._options(role), f"--state={self.top / state}", model=self.plan.model, command=role,
-            **self._environment(),
-        )  # fmt: skip
+        options = (*self._options(role), f"--state={self.top / state}", *options)
+        daemon = Daemon(folders, *options, model=self.plan.model, command=role, **self._environment(), **variables)
         self._stack.enter_context(daemon)
         self.started.append(daemon)
         return daemon
@@ -268,8 +266,8 @@ class System:
 
     @contextmanager
     def second(self) -> Iterator[Daemon]:
-        """A second daemon on the same pair, with a state of its own."""
-        daemon = self.start("run", "state-2")
+        """A second daemon on the same pair with a state of its own, as if on another machine."""
+        daemon = self.start("run", "state-2", "--http", "off", TORTURE_ANOTHER_MACHINE="yes")
         try:
             yield daemon
         finally:
