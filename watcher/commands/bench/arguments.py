@@ -47,6 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "cores; cuda:0,cuda:1 measures the first GPU, then both together (default: auto, all that are found)",
     )
     parser.add_argument("--canvas", type=int, metavar="PIXELS", help="longer side of the coarse canvas, as for `run`")
+    parser.add_argument(
+        "--strong", default="u2net", metavar="NAME", help="strong model of the section `cascade` (default: u2net)"
+    )
+    parser.add_argument(
+        "--strong-share",
+        type=float,
+        default=0.15,
+        metavar="0-1",
+        help="share of the pictures that it gets there (default: 0.15)",
+    )
     parser.add_argument("--only", default="", metavar="SECTION,...", help="measure only these sections, listed below")
     commands = parser.add_subparsers(metavar="peers")
     _add_peers(commands.add_parser("peers", help="compare with a plain script and with rembg, on the same network"))
@@ -87,7 +97,11 @@ def run_bench(args: argparse.Namespace) -> int:
 
     only = tuple(filter(None, (word.strip() for word in args.only.split(","))))
     workload = QUICK if args.quick else FULL
-    options = BenchOptions(workload, _out(args), args.devices, args.model, args.canvas, only)
+    if not 0 < args.strong_share <= 1:
+        raise ConfigurationError("--strong-share must be above 0, and at most 1.")
+    options = BenchOptions(
+        workload, _out(args), args.devices, args.model, args.canvas, only, args.strong, args.strong_share
+    )
     return _finish(lambda: bench(options), options.out)
 
 

@@ -24,6 +24,10 @@ class BenchContext:
     """Cores that this process may use; a cgroup's quota may make it a fraction."""
     folder: Path
     """A temporary folder, removed at the end."""
+    strong: str = "u2net"
+    """The strong model of the section about cascades."""
+    strong_share: float = 0.15
+    """The share of the pictures that it gets."""
     show: Callable[[str], None] = field(default=lambda text: None)
     """Shows a text beside the progress bar."""
 

@@ -38,6 +38,8 @@ class BenchOptions:
     model: str = "nano"
     canvas: int | None = None
     only: tuple[str, ...] = ()
+    strong: str = "u2net"
+    strong_share: float = 0.15
 
 
 def bench(options: BenchOptions, stream: TextIO = sys.stderr) -> Report:
@@ -54,7 +56,15 @@ def bench(options: BenchOptions, stream: TextIO = sys.stderr) -> Report:
         ProgressDisplay(stream, chosen) as progress,
     ):
         context = BenchContext(
-            options.workload, groups, options.model, options.canvas, cores, Path(folder).absolute(), progress.show
+            options.workload,
+            groups,
+            options.model,
+            options.canvas,
+            cores,
+            Path(folder).absolute(),
+            options.strong,
+            options.strong_share,
+            progress.show,
         )
         listed = {
             "workload": options.workload.name,

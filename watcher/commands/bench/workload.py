@@ -43,6 +43,8 @@ class Workload:
     canvases: tuple[int, ...] = (192, 256, 320, 448, 640, 768)
     cutouts: int = 50
     cutout_sizes: tuple[Size, ...] = (HD, (1080, 1920), (1200, 1200), (800, 800), (2000, 1500))
+    cascade_images: int = 40
+    """Pictures for each model alone, and for both."""
     process_images: int = 64
     process_repeats: int = 5
     simulated: tuple[int, ...] = (1, 2, 4, 8)
@@ -68,6 +70,7 @@ QUICK = Workload(
     canvases=(256, 320, 512),
     cutouts=8,
     cutout_sizes=(HD, (800, 800), (720, 1280), (640, 640)),
+    cascade_images=7,
     process_images=12,
     process_repeats=2,
     simulated_images=25,

@@ -30,6 +30,7 @@ from inference.models import open_model
 from inference.models.base import MattingModel
 from inference.models.registry import resolve
 from inference.picture import Cutout, Picture
+from watcher.commands.bench.engine.cascade_timing import measure_cascade
 from watcher.commands.bench.engine.engine_process import EngineProcessConfig
 from watcher.commands.bench.engine.launch_counts import StandIn, count_launches
 from watcher.commands.bench.engine.onnx_methods import measure_methods
@@ -62,7 +63,7 @@ class TaskRunner:
             return self._opened[1:]
         self.close()
         model = self.open_model(canvas)
-        options = replace(self._options(self.config.device, batch), cuda_graphs=cuda_graphs)
+        options = replace(self.options(self.config.device, batch), cuda_graphs=cuda_graphs)
         engine = Engine(options, model=model)
         engine.start()
         self._opened = (key, engine, model)
@@ -76,13 +77,13 @@ class TaskRunner:
         """Warmed-up engines of several devices, all in this process."""
         self.close()
         torch.set_num_threads(threads)
-        options = [self._options(device, batch, threads) for device in devices]
+        options = [self.options(device, batch, threads) for device in devices]
         engines = [Engine(one, model=self.open_model()) for one in options]
         for engine in engines:
             engine.start()
         return engines
 
-    def _options(self, device: str, batch: int, threads: int = 0) -> EngineOptions:
+    def options(self, device: str, batch: int, threads: int = 0) -> EngineOptions:
         threads = threads or self.config.threads
         return EngineOptions(device, batch=batch, max_wait=MAX_WAIT, threads=threads, sharing=self.config.sharing)
 
@@ -299,9 +300,34 @@ def onnx(runner: TaskRunner, batches: list[int], repeats: int) -> Answer:
     return dict(measure_methods(entry, runner.device, batches, repeats))
 
 
+def cascade(runner: TaskRunner, files: list[str], strong: str, count: int, sent: int, repeats: int) -> Answer:
+    """Wall and CPU seconds of each repeat for `count` pictures, by way; see `cascade_timing`."""
+    runner.close()
+    torch.set_num_threads(runner.config.threads)
+    decoded = [decode(Path(file).read_bytes()) for file in files[:count]]
+    pictures = [decoded[index % len(decoded)] for index in range(count)]
+    models = runner.open_model(), open_model(resolve(strong, None, folder=rembg_path()))
+    options = replace(runner.options(runner.config.device, 0), max_wait=0.0)
+    times = measure_cascade(options, *models, pictures, sent, repeats)
+    return {name: {"wall": found.wall, "cpu": found.cpu} for name, found in times.items()}
+
+
 _TASKS: dict[str, Callable[..., Answer]] = {
     task.__name__: task
-    for task in (facts, single, prepare, stream, pipelined, lockstep, stages, plain_stages, roofline, launches, onnx)
+    for task in (
+        facts,
+        single,
+        prepare,
+        stream,
+        pipelined,
+        lockstep,
+        stages,
+        plain_stages,
+        roofline,
+        launches,
+        onnx,
+        cascade,
+    )
 }
 
 

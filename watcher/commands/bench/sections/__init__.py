@@ -23,6 +23,7 @@ SECTIONS: Mapping[str, str] = {
     "simulated": "1, 2, 4 and 8 devices that use no CPU time",
     "launches": "kernel launches of a card by step, counted on any machine",
     "onnx": "an ONNX model with and without IO binding, opened batches and several sessions",
+    "cascade": "two models alone and as a cascade, for --strong and --strong-share",
     "roofline": "operations and bytes against the device's rates",
 }
 """Name for `--only` and what the section measures, in the order of the report."""
