@@ -263,6 +263,10 @@ def test_a_rejected_picture_is_retried_once_its_cause_is_gone(api: ApiUnderTest)
 def test_what_waits_can_be_neither_decided_nor_made_again(api: ApiUnderTest) -> None:
     with api.busy():
         id = upload(api, "x.png", "waiting")["id"]
+        waiting = api.client.get(f"/v1/cutouts/{id}/thumbnail")
+        assert waiting.headers["content-type"] == "image/webp", "it shows the original"
+        assert problem(api.client.get(f"/v1/cutouts/{id}/thumbnail?of=output")) == "404 not_found"
+        assert problem(api.client.get(f"/v1/cutouts/{id}/thumbnail?of=x")) == "400 bad_query"
         for word in ("accept", "reject", "redo"):
             body = {"model": "fake"} if word == "redo" else None
             assert problem(api.client.post(f"/v1/cutouts/{id}/{word}", json=body)) == "409 not_done"
@@ -292,6 +296,7 @@ def test_a_finished_picture_gets_one_more_output(api: ApiUnderTest) -> None:
     asked = api.client.post(f"/v1/cutouts/{one['id']}/redo", json={"preset": "shopify"})
     assert (asked.status_code, asked.json()["status"]) == (202, "running")
     done = finished(api, one["id"])
+    assert done["thumbnail"] != one["thumbnail"], "what was cached is out of date"
     assert done["message"] is None and [output["name"] for output in done["outputs"]] == ["cutout", "shopify"]
     shop = Image.open(io.BytesIO(api.client.get(done["outputs"][1]["url"]).content))
     assert shop.format == "JPEG" and done["outputs"][1]["width"] == shop.width

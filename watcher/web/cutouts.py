@@ -295,14 +295,17 @@ class Cutouts:
         return self._read(self.backend.sink, stored.key, "the output is not in the sink any more")
 
     def picture(self, id: str, of: str) -> tuple[str, Callable[[], bytes]]:
-        """Version of an image or of its first output, and what reads it. Raises ApiError where there is none."""
+        """Version of an image or of its first output, and what reads it. Raises ApiError where there is none.
+
+        `of` is "original", "output", or "" for the output if there is one.
+        """
         record = self.get(id)
         store, key = self.backend.source, record.key
-        if of == "output":
-            outputs = self.outputs_of(record)
-            if not outputs:
-                raise not_found("this picture has no output yet")
+        outputs = () if of == "original" else self.outputs_of(record)
+        if outputs:
             store, key = self.backend.sink, outputs[0].key
+        elif of == "output":
+            raise not_found("this picture has no output yet")
         ref = store.stat(key)
         if ref is None:
             raise not_found("the picture is not there any more")

@@ -71,7 +71,7 @@ UPDATE items SET outputs = :outputs WHERE id = :id;
 UPDATE items
 SET message = :message, outputs = iif(:failed, outputs, :outputs), score = iif(:failed, score, :score),
     doubts = iif(:failed, doubts, :doubts), model = iif(:failed, model, :model),
-    decision = iif(:failed, decision, NULL)
+    decision = iif(:failed, decision, NULL), finished = iif(:failed, finished, :now)
 WHERE id = :id;
 
 

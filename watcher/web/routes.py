@@ -45,6 +45,8 @@ MOST_ARCHIVED = 1000
 """Items that may be named for one zip file."""
 MAX_JSON = 8192
 """Bytes of a body of JSON."""
+_CACHED, _FRESH = "private, max-age=86400", "private, no-cache"
+"""How long a browser keeps a picture whose address changes with it, and one that it must ask for each time."""
 _PICTURES = "default-src 'none'; sandbox"
 """The policy of a picture that a browser shows by itself."""
 
@@ -135,12 +137,16 @@ class Api:
         return picture(request, tag, key, data)
 
     async def thumbnail(self, request: Request) -> Response:
-        """GET /v1/cutouts/ID/thumbnail: a small picture of the output, or of the original."""
-        of = request.query_params.get("of", "output")
-        if of not in ("output", "original"):
+        """GET /v1/cutouts/ID/thumbnail: a small picture of the output if there is one, or of the original."""
+        of = request.query_params.get("of", "")
+        if of not in ("", "output", "original"):
             raise bad_request("bad_query", "of is output or original")
         tag, read = await self.run(self.cutouts.picture, request.path_params["id"], of)
-        headers = {**SAFE_HEADERS, "etag": f'"{tag}-t"', "cache-control": "private, max-age=3600"}
+        headers = {
+            **SAFE_HEADERS,
+            "etag": f'"{tag}-t"',
+            "cache-control": _CACHED if "v" in request.query_params else _FRESH,
+        }
         if headers["etag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return Response(await self.run(self.thumbnails.get, tag, read), headers=headers, media_type="image/webp")
@@ -278,7 +284,7 @@ def picture(request: Request, tag: str, key: str, data: bytes) -> Response:
     headers = {
         **SAFE_HEADERS,
         "etag": etag,
-        "cache-control": "private, no-cache",
+        "cache-control": _FRESH,
         "content-security-policy": _PICTURES,
         "content-disposition": disposition(key, "attachment" if "download" in request.query_params else "inline"),
     }

@@ -114,7 +114,11 @@ def _paths() -> Json:
 
 
 def _thumbnail(id: Json) -> Json:
-    of = _query("of", {"type": "string", "enum": ["output", "original"]}, "Of which picture; of the first output.")
+    of = _query(
+        "of",
+        {"type": "string", "enum": ["output", "original"]},
+        "Of which; by default of the first output if there is one.",
+    )
     answer = _answer(200, "A picture of at most 320 x 320 pixels.", "image/webp", _FILE)
     return _operation("Fetch a small picture", [id, of, _PICTURE_HEADERS[0]], answer, (*_ALWAYS, 404))
 
