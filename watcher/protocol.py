@@ -124,6 +124,8 @@ class WorkerStart(Message):
     """The strong model of a cascade."""
     conditional_writes: ConditionalWrites | None
     """Which conditional writes the sink's store was found to enforce; None where it was not probed."""
+    count_deaths: bool = True
+    """Whether the death of this worker counts against a crash suspect; not where its device fails on every picture."""
 
 
 class ReadyReport(Message):
@@ -231,6 +233,13 @@ class BatchReport(Message):
     seconds: float
 
 
+class SuspectReport(Message):
+    """A crash suspect is about to run, with no other image beside it."""
+
+    kind: Literal["suspect"] = "suspect"
+    key: str
+
+
 class HeartbeatReport(Message):
     """Sent every second or so: the worker is alive, and this is the state of its device."""
 
@@ -268,7 +277,14 @@ class NotificationsReport(Message):
 
 
 Report = (
-    ReadyReport | ImageReport | UnavailableReport | BatchReport | HeartbeatReport | CountsReport | NotificationsReport
+    ReadyReport
+    | ImageReport
+    | UnavailableReport
+    | BatchReport
+    | SuspectReport
+    | HeartbeatReport
+    | CountsReport
+    | NotificationsReport
 )
 _REPORT: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])
 _START = TypeAdapter(WorkerStart)

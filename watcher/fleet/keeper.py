@@ -20,11 +20,13 @@ from watcher.core.backoff import Backoff
 from watcher.core.errors import public
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 from watcher.protocol import (
+    BatchReport,
     Command,
     DeathReason,
-    HeartbeatReport,
+    ImageReport,
     ReadyReport,
     Report,
+    UnavailableReport,
     WorkerStart,
     WorkerState,
     decode_report,
@@ -63,6 +65,8 @@ class WorkerEvents:
     """A worker has ended. Gets its name, its owner name in the queue, the reason, and whether it ended unasked."""
     on_change: Callable[[], None]
     """The state of some worker has changed."""
+    counts_deaths: Callable[[str], bool] = lambda worker: True
+    """Whether the death of the worker of that name, which is about to be started, counts against its images."""
 
 
 class WorkerKeeper(threading.Thread):
@@ -154,7 +158,8 @@ class WorkerKeeper(threading.Thread):
             return
         with self._lock:
             self._process = process
-        self.send(encode(self._make_start(owner)))
+        start = self._make_start(owner)
+        self.send(encode(start.model_copy(update={"count_deaths": self._events.counts_deaths(self.worker)})))
         if self._stopping.is_set():  # told to stop while the process was being started
             process.kill()
         timed_out = self._read_reports(process)
@@ -187,7 +192,7 @@ class WorkerKeeper(threading.Thread):
             return
         if isinstance(report, ReadyReport):
             self._set_state(WorkerState.READY, "")
-        elif not isinstance(report, HeartbeatReport):
+        elif isinstance(report, ImageReport | UnavailableReport | BatchReport):
             self._restart_backoff.reset()  # it works, so it is worth restarting it quickly
         self._events.on_report(self.worker, report)
 

@@ -12,10 +12,20 @@ import structlog
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import Job, Outcome, Rejection
 from watcher.core.outage import Outage
+from watcher.fleet.device_faults import DeviceFaults
 from watcher.fleet.keeper import WorkerEvents
 from watcher.fleet.pool import WorkerPool
 from watcher.notify.writer import NotificationWriter
-from watcher.protocol import DeathReason, ImageReport, ReadyReport, Report, UnavailableReport, WorkerStart, WorkerState
+from watcher.protocol import (
+    DeathReason,
+    ImageReport,
+    ReadyReport,
+    Report,
+    SuspectReport,
+    UnavailableReport,
+    WorkerStart,
+    WorkerState,
+)
 from watcher.queues.base import EmbeddedQueue
 from watcher.stores.base import Store
 from watcher.stores.error_records import write_error_record
@@ -122,7 +132,13 @@ class WorkerMonitor:
         notifications: NotificationWriter | None = None,
     ) -> None:
         """`forget_key` is called with the key of an image that was gone or stale, `on_change` after every event."""
-        events = WorkerEvents(self._handle_report, self._handle_worker_death, self._update_states)
+        self._faults = DeviceFaults(self._handle_fault)
+        events = WorkerEvents(
+            self._handle_report,
+            self._handle_worker_death,
+            self._update_states,
+            lambda worker: not self._faults.at_fault(worker),
+        )
         self.pool = WorkerPool(devices, make_start, events, report_timeout)
         self._sink, self._embedded, self._telemetry = sink, embedded, telemetry
         self._forget_key, self._on_change = forget_key, on_change
@@ -142,6 +158,8 @@ class WorkerMonitor:
         if telemetry.listener:
             telemetry.listener(worker, report)
         if isinstance(report, ImageReport):
+            if report.outcome is Outcome.WRITTEN:
+                self._faults.image_finished(worker)
             telemetry.summary.record(report)
             log_image(worker, report, telemetry.trace(worker, report))
             if report.outcome in (Outcome.GONE, Outcome.STALE):
@@ -153,6 +171,8 @@ class WorkerMonitor:
             self._on_change()
         elif isinstance(report, UnavailableReport):
             self._handle_failure(worker, report)
+        elif isinstance(report, SuspectReport):
+            self._faults.suspect_started(worker, report.key)
         elif isinstance(report, ReadyReport):
             log.info("worker_ready", device=worker, name=report.device_name, seconds=report.warmup_seconds)
 
@@ -174,15 +194,26 @@ class WorkerMonitor:
         A broker needs no help: it delivers again what was not acknowledged.
         """
         self._telemetry.metrics.worker_died(worker, reason if unasked else "")
+        if unasked:
+            self._faults.died(worker, reason)
+        blame = unasked and not self._faults.at_fault(worker)
         try:
             embedded, announce = self._embedded, self._announce
-            for job, rejection in embedded.abandon(owner, blame=unasked, announce=announce) if embedded else ():
+            for job, rejection in embedded.abandon(owner, blame=blame, announce=announce) if embedded else ():
                 self._quarantine(worker, job, rejection)
         except Unavailable as error:  # the leases stay; the next start finds them
             log.error("leases_not_released", device=worker, problem=str(error))
         self.pool.wake()
         if reason is not DeathReason.EXIT:
             self._sink.sweep()  # the temporary file that it was writing
+
+    def _handle_fault(self, worker: str, at_fault: bool) -> None:
+        """Record that a device fails on every picture, or works again; without any other, the daemon is not ready."""
+        self._telemetry.metrics.device_at_fault(worker, at_fault)
+        faulty = self._faults.workers
+        useless = len(faulty) == len(self.pool.keepers)
+        why = f"{', '.join(faulty)}: every picture fails, also alone; replace the device" if useless else ""
+        self._telemetry.health.set("devices", not useless, why)
 
     def _quarantine(self, worker: str, job: Job, rejection: Rejection) -> None:
         report = ImageReport(

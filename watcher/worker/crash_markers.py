@@ -40,8 +40,9 @@ class CrashMarker:
 class CrashMarkers:
     """The crash markers in a sink. Safe to use from all threads of a worker."""
 
-    def __init__(self, sink: Store) -> None:
-        self._sink = sink
+    def __init__(self, sink: Store, *, count_deaths: bool = True) -> None:
+        """Without `count_deaths`, a death counts against no image, because the device fails on every one."""
+        self._sink, self._count_deaths = sink, count_deaths
         self._survived: set[str] = set()
         """Jobs that a worker survived, but whose marker could not be deleted."""
 
@@ -71,7 +72,7 @@ class CrashMarkers:
 
         It stays if the block ends in an error that says nothing about the picture, such as a lost device.
         """
-        self._sink.put_record(marker_key(marker.job), b"%d" % (marker.deaths + 1))
+        self._sink.put_record(marker_key(marker.job), b"%d" % (marker.deaths + self._count_deaths))
         try:
             yield
         except PictureError:

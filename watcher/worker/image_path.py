@@ -26,7 +26,7 @@ from watcher.core.jobs import ImageRef, Job, Lease, Outcome, Output, Rejection
 from watcher.core.notification import Matte, Notification, OutputFile
 from watcher.core.reasons import Reason
 from watcher.notify.writer import NotificationWriter
-from watcher.protocol import ImageReport, Report, UnavailableReport
+from watcher.protocol import ImageReport, Report, SuspectReport, UnavailableReport
 from watcher.stores.base import OutputInfo, Store
 from watcher.stores.error_records import delete_error_record, write_error_record
 from watcher.telemetry.manifest import ManifestWriter
@@ -183,6 +183,8 @@ class ImagePath:
         marker = self.crash_markers.read(job) if lease.suspect else None
         if lease.alone:
             self.crash_markers.require_in_time(job)
+        if lease.alone or marker:
+            self.report(SuspectReport(key=job.ref.key))
         with timer.timed("read"):
             data = self.source.read(job.ref)
         timer.bytes_in = len(data)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TextIO
 import psutil
 import structlog
 
-from inference.errors import ModelError
+from inference.errors import DeviceLost, ModelError
 from inference.picture import BatchStats
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
@@ -97,7 +97,9 @@ def log_slowdowns(engine: AnyEngine) -> None:
         log.warning("device_not_optimal", device=engine.options.device, problem=note)
 
 
-def make_path(wiring: Wiring, engine: AnyEngine, queue: Queue, counts: Counts, report: Reporter) -> ImagePath:
+def make_path(
+    wiring: Wiring, engine: AnyEngine, queue: Queue, counts: Counts, report: Reporter, count_deaths: bool
+) -> ImagePath:
     """The path that every image takes through this worker."""
     settings = wiring.settings
     source, sink = wiring.open_source(counts), wiring.open_sink(counts)
@@ -106,7 +108,7 @@ def make_path(wiring: Wiring, engine: AnyEngine, queue: Queue, counts: Counts, r
         sink,
         engine,
         PixelBudget(int(settings.megapixels_in_flight * 1e6)),
-        CrashMarkers(sink),
+        CrashMarkers(sink, count_deaths=count_deaths),
         OutputMaker.of(settings, wiring.recipe, wiring.model, wiring.strong),
         settings,
         report,
@@ -231,7 +233,7 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     capacity, counts = settings.images_in_flight or default_capacity(engine), Counts()
     wiring = Wiring(settings, model, start.conditional_writes, strong=start.strong).for_threads(capacity)
     queue = wiring.open_queue(counts, capacity=capacity)
-    path = make_path(wiring, engine, queue, counts, report)
+    path = make_path(wiring, engine, queue, counts, report, start.count_deaths)
     loop = WorkerLoop(start.owner, path, queue, capacity, report)
     sender = open_sender(wiring, queue, counts, report)
     if sender:
@@ -276,6 +278,9 @@ def main() -> None:
     configure(start.settings.log_format, start.settings.log_level)
     try:
         code = serve(start, sys.stdin, report)
+    except DeviceLost as error:
+        log.error("device_lost", device=start.device, problem=str(error))
+        code = ExitCode.DEVICE_LOST
     except BaseException as error:
         log.error("worker_failed", device=start.device, problem=f"{type(error).__name__}: {error}", exc_info=True)
         code = ExitCode.DEVICE_LOST

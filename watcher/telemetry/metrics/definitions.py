@@ -71,6 +71,13 @@ WORKER_RESTARTS = Metric(
     _DEVICE | {"reason": labels.DEATHS},
     unit="processes",
 )
+DEVICE_AT_FAULT = Metric(
+    Gauge,
+    "device_at_fault",
+    "Whether a device fails on every picture: several different ones in a row, each alone, and none succeeded.",
+    "1 needs a person: the device passes its warm-up and then fails. Its images are not blamed, and are tried again.",
+    _DEVICE,
+)
 LAST_OUTPUT = Metric(
     Gauge,
     "last_output_timestamp_seconds",
@@ -548,7 +555,7 @@ COUNTS: Mapping[str, Metric[Counter]] = {
 }
 """The metrics that come from a process's `Counts`, by the name used there."""
 SECTIONS: Mapping[str, tuple[Metric[Any], ...]] = {
-    "Readiness": (READY, UNREADY, WORKERS, WORKER_RESTARTS, LAST_OUTPUT, BUILD),
+    "Readiness": (READY, UNREADY, WORKERS, WORKER_RESTARTS, DEVICE_AT_FAULT, LAST_OUTPUT, BUILD),
     "Images": (
         IMAGES_DISCOVERED,
         IMAGES_PROCESSED,

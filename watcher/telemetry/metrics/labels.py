@@ -27,7 +27,7 @@ QUEUE_STATES = ("pending", "in_flight")
 WORKER_STATES = (*WorkerState, OTHER)
 DEATHS = tuple(DeathReason)
 """The causes of a worker's unexpected end."""
-PARTS = ("queue", "source", "source_folders", "events", "reconcile", "workers", "images", "stopping", OTHER)
+PARTS = ("queue", "source", "source_folders", "events", "reconcile", "workers", "devices", "images", "stopping", OTHER)
 """The parts of the daemon that may not be ready, as /readyz names them."""
 MEMORY = ("total", "used", "process", "allocated", "reserved", "peak")
 """Kinds of device memory: see `inference.device.hardware.device_memory`."""

@@ -117,6 +117,11 @@ class Metrics:
         self._notifications.died(device)
         self._devices.died(device, reason)
 
+    def device_at_fault(self, device: str, at_fault: bool) -> None:
+        """Record whether a device fails on every picture."""
+        self._metrics.add_device(device)
+        self._metrics.set(definitions.DEVICE_AT_FAULT, at_fault, device)
+
     def source_health(self, healthy: bool) -> None:
         """Record whether the source can be watched and listed."""
         self._metrics.set(definitions.SOURCE_HEALTHY, healthy)

@@ -47,7 +47,7 @@ from watcher.core.jobs import (
     Rejection,
 )
 from watcher.core.reasons import Reason
-from watcher.protocol import ImageReport, Report, UnavailableReport
+from watcher.protocol import ImageReport, Report, SuspectReport, UnavailableReport
 from watcher.stores.base import OutputInfo
 from watcher.stores.error_records import record_key
 from watcher.stores.output_metadata import output_text
@@ -118,14 +118,14 @@ class Bench:
     @property
     def report(self) -> ImageReport:
         """The only report, about an image that is finished."""
-        (report,) = self.reports
+        (report,) = (report for report in self.reports if not isinstance(report, SuspectReport))
         assert isinstance(report, ImageReport)
         return report
 
     @property
     def unavailable(self) -> UnavailableReport:
         """The only report, about an image that was requeued."""
-        (report,) = self.reports
+        (report,) = (report for report in self.reports if not isinstance(report, SuspectReport))
         assert isinstance(report, UnavailableReport)
         return report
 
