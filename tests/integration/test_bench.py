@@ -47,6 +47,9 @@ TINY = replace(
     simulated_images=12,
     simulated_delay=0.02,
     overhead_jobs=20,
+    api_clients=(1, 2),
+    api_requests=2,
+    api_backlog=8,
 )
 
 
@@ -101,6 +104,7 @@ ROWS = [
     ("daemon", "ceiling", [*STAGES, "all"]),
     ("daemon", "near", ["cpu"]),
     ("daemon", "overhead", ["queue and ledger", "metrics", "together"]),
+    ("api", "api", ["1", "2", "1", "2"]),
     ("sweeps", "batch-sweep", ["1", "2"]),
     ("sweeps", "canvas-sweep", ["64", "128"]),
     ("outputs", "outputs", list(KINDS)),

@@ -54,6 +54,12 @@ class Workload:
     simulated_delay: float = 0.1
     """Seconds that a simulated device takes for an image."""
     overhead_jobs: int = 2000
+    api_clients: tuple[int, ...] = (1, 8, 32)
+    """Numbers of clients that call at the same time."""
+    api_requests: int = 50
+    """Calls at least; a quarter of that for each client."""
+    api_backlog: int = 400
+    """Images that wait behind the calls."""
 
 
 FULL = Workload("full")
@@ -75,6 +81,8 @@ QUICK = Workload(
     process_repeats=2,
     simulated_images=25,
     overhead_jobs=500,
+    api_requests=10,
+    api_backlog=100,
 )
 
 

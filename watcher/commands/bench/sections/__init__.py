@@ -16,6 +16,7 @@ SECTIONS: Mapping[str, str] = {
     "batches": "throughput by batch size, table 4",
     "stages": "cost of each stage, by format and size",
     "daemon": "maximum throughput of the stages, and how close the daemon gets",
+    "api": "latency of synchronous calls, with a backlog behind them",
     "sweeps": "batch sizes and canvases, without codecs",
     "encoders": "PNG encoders",
     "outputs": "formats, grounds and presets of outputs",
