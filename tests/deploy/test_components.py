@@ -14,6 +14,8 @@ from tests.deploy.overlays import Pods, check_references, kind, one, pods_of, se
 from watcher.config.preflight import check_settings
 from watcher.core.jobs import Mode
 from watcher.fleet.devices import expand_devices, workers_per_gpu
+from watcher.web.api import openapi
+from watcher.web.static import page_routes
 
 OwnOverlay: TypeAlias = Callable[..., list[Manifest]]
 ADDED = {
@@ -176,6 +178,21 @@ def test_the_page_is_reached_through_tls_with_a_token_and_metrics_are_not(
     policy = one(objects, "NetworkPolicy", "shop-alphadrop-page")["spec"]
     assert selects(policy["podSelector"], pods) and all(rule["from"] for rule in policy["ingress"])
     assert kind(objects, "Secret") == []
+
+
+def test_the_ingress_lets_page_and_api_through_and_nothing_else(with_component: OwnOverlay):
+    allowed = paths_of(one(with_component("page-service"), "Ingress", "alphadrop-page"))
+
+    def passes(path: str) -> bool:
+        """By the rules of Kubernetes: a prefix is compared by whole parts of the path."""
+        return any(
+            path == rule or (kind_of_rule == "Prefix" and path.startswith(f"{rule}/"))
+            for rule, kind_of_rule in allowed.items()
+        )
+
+    served = [*openapi.document()["paths"], *(route.path for route in page_routes())]
+    assert [path for path in served if not passes(path)] == []
+    assert not any(map(passes, ("/metrics", "/livez", "/readyz", "/events")))
 
 
 def test_the_ingress_is_patient_and_wide_enough_for_the_apis_own_limits(with_component: OwnOverlay):
