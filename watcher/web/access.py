@@ -112,10 +112,12 @@ class Access:
             )
 
     def _check_site(self, request: Request) -> None:
-        """Refuse what another site makes a browser send."""
+        """Refuse what another site makes a browser send. No script can set these headers."""
+        site = request.headers.get("sec-fetch-site", "none")
+        if site == "same-origin":  # also behind a proxy that has changed the Host header
+            return
         origin = request.headers.get("origin", "")
-        foreign = origin and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
-        if foreign or request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        if site != "none" or (origin and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()):
             raise ApiError(403, "foreign_origin", "Forbidden", "another site may not use this API through a browser")
 
 

@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 THREADS = 8
 """Requests that wait for storage at a time: they have threads of their own, so that /metrics never waits."""
+DRAWING = 2
+"""Thumbnails that are in progress at a time: one is read while the other is made. Others wait without a thread."""
 MOST_LISTED = 500
 """Items of one part of a list."""
 MOST_ARCHIVED = 1000
@@ -72,9 +74,11 @@ class Api:
         self.live = Live(cutouts.items, read_status, self.run)
         cutouts.listeners.append(self.live.changed)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
+        self._drawing = ThreadPoolExecutor(DRAWING, thread_name_prefix="thumbnail")
 
     def close(self) -> None:
         """Wait for the threads."""
+        self._drawing.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
 
     def routes(self) -> list[Route]:
@@ -149,7 +153,8 @@ class Api:
         }
         if headers["etag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(await self.run(self.thumbnails.get, tag, read), headers=headers, media_type="image/webp")
+        drawn = asyncio.get_running_loop().run_in_executor(self._drawing, self.thumbnails.get, tag, read)
+        return Response(await drawn, headers=headers, media_type="image/webp")
 
     async def archive(self, request: Request) -> Response:
         """GET /v1/archive: the outputs of a batch, of a search or of some items as a zip file."""

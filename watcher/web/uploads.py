@@ -31,7 +31,7 @@ MAX_FIELDS = 64
 """Parts of a form."""
 CHUNK_TIMEOUT = 30.0
 """Seconds in which the next piece of a body must arrive."""
-MEMORY = 512 * 2**20
+MEMORY = 256 * 2**20
 """Bytes of uploads that are in memory at a time."""
 MAX_UPLOADS = 32
 """Uploads that are received at a time."""

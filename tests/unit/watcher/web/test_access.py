@@ -47,6 +47,8 @@ def refusal(access: Access, asked: Request) -> str:
         ({"cookie": "a b=;;=c"}, "401 unauthorized"),
         ({"origin": "https://elsewhere.example"}, "403 foreign_origin"),
         ({"sec_fetch_site": "cross-site"}, "403 foreign_origin"),
+        ({"origin": "https://shop.example", "sec_fetch_site": "same-origin"}, "401 unauthorized"),
+        ({"origin": "https://shop.example", "sec_fetch_site": "none"}, "403 foreign_origin"),
     ],
 )
 def test_with_tokens_one_of_them_is_needed(headers: dict[str, str], wanted: str) -> None:
@@ -82,6 +84,8 @@ def test_a_session_reads_by_its_cookie_and_changes_only_with_the_pages_header() 
     assert refusal(access, request(cookie=f"theme=dark; {cookie}")) == ""
     assert refusal(access, request("POST", cookie=cookie)) == "403 page_header_missing"
     assert refusal(access, request("POST", cookie=cookie, x_alphadrop="page")) == ""
+    behind = {"cookie": cookie, "x_alphadrop": "page", "origin": "https://shop.example"}
+    assert refusal(access, request("POST", sec_fetch_site="same-origin", **behind)) == "", "a proxy changed the host"
     foreign = {"cookie": cookie, "x_alphadrop": "page", "origin": "http://elsewhere.example"}
     assert refusal(access, request("POST", **foreign)) == "403 foreign_origin"
 
