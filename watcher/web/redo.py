@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import Any
 
 from inference.compose.presets import PRESETS
@@ -37,17 +38,20 @@ class Remake:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="remake")
         self._waiting: set[str] = set()
         self._lock = threading.Lock()
+        self._has_torch = find_spec("torch") is not None  # a machine that only watches does without
 
     def models(self) -> list[str]:
         """The names of the models that can be asked for: those whose files are here. No path ever counts."""
         settings = self._settings
+        if not self._has_torch:
+            return []
         shipped = [size.name for size in CATALOGUE if shipped_path(size.name).is_file()]
         known = [model.name for model in KNOWN.values() if model.path_in(settings.rembg_path).is_file()]
         return list(dict.fromkeys([settings.model, *filter(None, [settings.strong]), *shipped, *known]))
 
     def presets(self) -> list[str]:
         """The names of the presets that can be asked for."""
-        return [PLAIN, *PRESETS]
+        return [PLAIN, *PRESETS] if self._has_torch else []
 
     def is_waiting(self, id: str) -> bool:
         """Whether an item is being made again, or waits for it."""
@@ -78,6 +82,9 @@ class Remake:
         self._thread.shutdown()
 
     def _check(self, model: str, preset: str) -> None:
+        if not self._has_torch:
+            detail = "this machine has no torch, so nothing can be made again here; use `alphadrop review --redo`"
+            raise ApiError(422, "no_engine", "Cannot be processed", detail)
         if not model and not preset:
             raise ApiError(422, "nothing_to_redo", "Cannot be processed", 'name a "model" or a "preset"')
         for name, known, field in ((model, self.models(), "model"), (preset, self.presets(), "preset")):
