@@ -323,6 +323,7 @@ def test_who_comes_when_all_places_are_taken_is_told_when_to_come_back(tmp_path:
             for address, field in (("/v1/cutouts?wait", "image_file"), (REMOVEBG, "image_file"), (REMBG, "file")):
                 response = post(api, address, field)
                 assert problem(response, 429) == "rate_limit_exceeded" and int(response.headers["retry-after"]) >= 1
+                assert address != REMOVEBG or response.headers["x-ratelimit-remaining"] == "0"
             assert post(api, "/v1/cutouts").status_code == 202  # who does not wait needs no place
         waiting.join(STUCK)
         assert answers[0].status_code == 200

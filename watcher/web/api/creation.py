@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from watcher.web.api.cutting import BATCH, Cutting, rejected
+from watcher.web.api.cutting import BATCH, Cutting, path_by_digest, rejected
 from watcher.web.errors import ApiError, JsonResponse, bad_request
 from watcher.web.history import Record, Status
 from watcher.web.routes import path_of, picture
@@ -73,7 +72,7 @@ class Creation:
         if not key:
             return upload(file.data, path, batch)
         if not form.fields.get("path"):  # so that the key alone says which upload it is
-            path = f"{hashlib.sha256(key.encode()).hexdigest()[:24]}/{path or 'picture'}"
+            path = path_by_digest(key.encode(), path or "picture")
             batch = batch or BATCH
         try:
             return upload(file.data, path, batch, exact=True)

@@ -163,17 +163,26 @@ class Cutting:
         }
 
     def _upload(self, photo: File) -> Record:
-        """Put the photo into a folder that is named by its contents: the same photo is the same upload."""
-        digest = hashlib.sha256(photo.data).hexdigest()[:24]
+        """Store the photo under a name that begins with its digest: the same photo is the same upload."""
         name = photo.name.replace("\\", "/").rpartition("/")[2]
         if not name or len(name) > _LONGEST_NAME or path_problem(name):
             name = "picture"
         try:
-            return self.cutouts.upload(photo.data, f"{digest}/{name}", BATCH)
+            return self.cutouts.upload(photo.data, path_by_digest(photo.data, name), BATCH)
         except ApiError as error:
             if error.code != "name_taken":
                 raise
             return self.cutouts.upload(photo.data, "", BATCH)  # its earlier uploads were moved or deleted
+
+
+def path_by_digest(data: bytes, name: str) -> str:
+    """A path that begins with a digest. There are 256 folders, not one for each: every folder is watched.
+
+    >>> path_by_digest(b"", "shoe.png")
+    'e3/b0c44298fc1c149afbf4c8-shoe.png'
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    return f"{digest[:2]}/{digest[2:24]}-{name}"
 
 
 def rejected(record: Record, status: int) -> ApiError:

@@ -140,9 +140,7 @@ def _archive() -> Json:
 def _create() -> Json:
     parameters = [
         _query("wait", {"type": "number", "minimum": 0, "maximum": 3600}, "Seconds to wait for the picture."),
-        _query(
-            "output", {"type": "string", "enum": ["cutout"]}, "The output to answer with; the first one by default."
-        ),
+        _query("output", _short(40), "The output to answer with; the first one by default."),
         _query("path", _short(700), "With a picture as body: its path in its batch, such as shoes/1.jpg."),
         _query("batch", _short(80), "With a picture as body: its batch; the day's date by default."),
         _header("Prefer", {"type": "string", "pattern": "^wait=[0-9]{1,4}$"}, "The same as `wait`, by RFC 7240."),

@@ -45,14 +45,18 @@ class Service:
         self.cutting.close()
 
     def _for_plugins(self, endpoint: Endpoint) -> Endpoint:
-        """An endpoint that answers 403 to a wrong token, as plug-ins of such services expect."""
+        """An endpoint with the errors that plug-ins of such services expect: 403 for a token, headers of limits."""
 
         async def guard(request: Request) -> Response:
             try:
                 self._api.access.check(request)
             except ApiError as error:
                 raise auth_failed() if error.status == 401 else error from error
-            return await endpoint(request)
+            try:
+                return await endpoint(request)
+            except ApiError as error:
+                error.headers |= self.cutting.rate_headers()
+                raise
 
         return reporting(guard)
 
