@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS items (
 CREATE INDEX IF NOT EXISTS by_time ON items (created, seq);
 CREATE INDEX IF NOT EXISTS by_status ON items (status, created, seq);
 CREATE INDEX IF NOT EXISTS by_batch ON items (batch, created, seq);
-CREATE INDEX IF NOT EXISTS by_score ON items (score, seq) WHERE score IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_score ON items (score, seq, status, decision) WHERE score IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_claim ON items (claim) WHERE claim IS NOT NULL;
 PRAGMA user_version = 1;
 
