@@ -7,6 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -68,6 +69,16 @@ def test_two_pictures_of_one_name_are_both_kept(api: ApiUnderTest) -> None:
     assert [one["name"] for one in (first, second, third)] == ["same/x.png", "same/x-2.png", "same/x-3.webp"]
     outputs = {finished(api, one["id"])["outputs"][0]["key"] for one in (first, second, third)}
     assert len(outputs) == 3 and outputs <= api.outputs
+
+
+def test_of_uploads_that_come_at_once_under_one_name_each_is_kept(api: ApiUnderTest) -> None:
+    pictures = [picture(next(_numbers)) for _ in range(8)]
+    with ThreadPoolExecutor(8) as clients:
+        items = list(clients.map(lambda data: upload(api, "crowd.png", "crowd", data), pictures))
+    source = Path(api.settings.source)
+    assert [(source / one["key"]).read_bytes() for one in items] == pictures
+    for one in items:
+        finished(api, one["id"])
 
 
 def test_the_same_bytes_again_are_the_same_upload(api: ApiUnderTest) -> None:
