@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -106,6 +107,7 @@ class Child:
 
 def serve(handle: Callable[[dict[str, Any], bytes], Answer], idle: float = IDLE_SECONDS) -> None:
     """The child's side: answer requests until there is none for `idle` seconds, or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the parent too, which then closes the pipe
     requests, answers = os.fdopen(0, "rb", buffering=0, closefd=False), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what libraries print must not get among the answers
     with requests, answers:
