@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     seed = None if ending.is_set() else next(seeds, None)
                 if seed is None:
                     return
-                plan = draw(seed, options.arrangement)
+                plan = draw(seed, options.arrangements)
                 result = _play(plan, folder / str(seed), services, options.keep)
                 with choosing:
                     results.append(result)
@@ -123,7 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="what the rounds are drawn from")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rounds at a time (default: one a core)")
     parser.add_argument("--only", type=int, nargs="+", help="play the rounds with these seeds, as printed, again")
-    parser.add_argument("--arrangement", type=Arrangement, choices=[*Arrangement], help="the same one in each round")
+    named = {"type": Arrangement, "choices": [*Arrangement], "nargs": "+", "default": [*Arrangement]}
+    parser.add_argument("--arrangements", **named, help="leave out the others (default: all)")
     parser.add_argument("--keep", action="store_true", help="keep the folders of rounds without violations, too")
     parser.add_argument("--results", type=Path, help="file that gets a line of JSON for each round")
     return parser

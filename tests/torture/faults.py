@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from random import Random
 
 import psutil
@@ -19,6 +18,7 @@ import psutil
 from tests.equipment.daemon import Daemon
 from tests.equipment.faulty import FaultyTcp
 from tests.equipment.refusals import BROKEN, DENIED, EXPIRED, THROTTLED
+from tests.equipment.support import STUCK, wait_until
 from tests.torture.plans import DEVICE_TIMEOUT, Arrangement
 from tests.torture.producer import Producer
 from tests.torture.system import System, can_mount
@@ -58,14 +58,14 @@ class Strike:
         return [self.daemon.process.pid, *self.daemon.workers()]
 
     @contextmanager
-    def ordered(self, name: str, text: str = "") -> Iterator[Path]:
-        """The order stands inside the block, unless somebody has followed it."""
+    def ordered(self, name: str, text: str = "") -> Iterator[None]:
+        """The order stands inside the block."""
         path = self.system.orders / name
         path.write_text(text, "ascii")
         try:
-            yield path
+            yield
         finally:
-            path.unlink(missing_ok=True)
+            path.unlink()
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,12 @@ def kill_at(step: str, strike: Strike) -> bool:
     victim = strike.random.choice(("worker", "worker", "supervisor", "all"))
     done = strike.system.orders / f"done-{step}"
     done.unlink(missing_ok=True)
-    with strike.ordered(f"at-{step}", victim):
-        until = time.monotonic() + REACHED
-        while not done.exists() and time.monotonic() < until:
-            time.sleep(0.02)
-    if done.exists() and victim != "worker":
-        strike.daemon.process.wait(REACHED)
-    return done.exists()
+    if not _followed(strike, f"at-{step}", victim):
+        return False
+    wait_until(done.exists, STUCK, f"nobody was killed at {step}")
+    if victim != "worker":
+        strike.daemon.process.wait(STUCK)
+    return True
 
 
 def freeze(strike: Strike) -> bool:
@@ -345,11 +344,17 @@ def hang_device(strike: Strike) -> bool:
 
 
 def _followed(strike: Strike, name: str, text: str) -> bool:
-    with strike.ordered(name, text) as order:
-        until = time.monotonic() + REACHED
-        while order.exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        return not order.exists()
+    """Whether somebody has followed an order in time; it is withdrawn otherwise."""
+    path = strike.system.orders / name
+    path.write_text(text, "ascii")
+    until = time.monotonic() + REACHED
+    while path.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -215,7 +215,8 @@ class System:
         top.mkdir(exist_ok=True)
         folders = Buckets(top, (self.source.address, self.sink.address))
         options = (*self._options(role), f"--state={self.top / state}", *options)
-        daemon = Daemon(folders, *options, model=self.plan.model, command=role, **self._environment(), **variables)
+        environment = self._environment() | variables
+        daemon = Daemon(folders, *options, model=self.plan.model, command=role, **environment)
         self._stack.enter_context(daemon)
         self.started.append(daemon)
         return daemon
@@ -267,7 +268,8 @@ class System:
     @contextmanager
     def second(self) -> Iterator[Daemon]:
         """A second daemon on the same pair with a state of its own, as if on another machine."""
-        daemon = self.start("run", "state-2", "--http", "off", TORTURE_ANOTHER_MACHINE="yes")
+        here = {"TORTURE": os.devnull, "TORTURE_ANOTHER_MACHINE": "yes"}  # the orders are for the first one
+        daemon = self.start("run", "state-2", "--http", "off", **here)
         try:
             yield daemon
         finally:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.equipment.daemon import Folders
 from tests.torture.faults import FAULTS
-from tests.torture.mutations import MUTATIONS, Mutation
+from tests.torture.judge import Property
+from tests.torture.mutations import MUTATIONS, Trial
 from tests.torture.plans import Arrangement, Plan
 from tests.torture.producer import Mixture
 from tests.torture.rounds import play
@@ -78,14 +79,13 @@ def test_a_hundred_thousand_files_at_once_are_all_done(
     hold(BURST, tmp_path / "round", services, figures)
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_an_error_in_alphadrop_breaks_its_property(
-    mutation: Mutation, tmp_path: Path, services: Services, full_campaign: bool
+def test_each_error_in_alphadrop_breaks_its_property_and_nothing_breaks_without(
+    tmp_path: Path, services: Services, full_campaign: bool
 ) -> None:
     if not full_campaign:
         pytest.skip("takes minutes: make torture-mutations")
-    assert play(mutation.plan(""), tmp_path / "clean", services).violations == []
-    assert mutation.breaks in play(mutation.plan(mutation.name), tmp_path / "broken", services).broken
+    assert Trial(tmp_path, services).run(jobs=2) == []
+    assert {mutation.breaks for mutation in MUTATIONS} == set(Property)
 
 
 def test_a_long_run_holds_no_more_than_a_short_one(

@@ -57,8 +57,16 @@ def step(name: str) -> None:
     (ORDERS / f"done-{name}").touch()
     if victim == "all":
         os.killpg(0, signal.SIGKILL)
-    is_worker = "worker.process" in " ".join(sys.orig_argv)
-    os.kill(os.getppid() if victim == "supervisor" and is_worker else os.getpid(), signal.SIGKILL)
+    os.kill(_supervisor() if victim == "supervisor" else os.getpid(), signal.SIGKILL)
+
+
+def _supervisor() -> int:
+    """This process, or the one that has started this worker; not whoever has adopted an orphan."""
+    if "worker.process" in " ".join(sys.orig_argv):
+        parent = os.getppid()
+        if b"watcher" in Path(f"/proc/{parent}/cmdline").read_bytes():
+            return parent
+    return os.getpid()
 
 
 def around(owner: Any, name: str, before: str = "", after: str = "") -> None:
