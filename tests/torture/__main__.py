@@ -123,8 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=int(time.time()) % 10_000, help="what the rounds are drawn from")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rounds at a time (default: one a core)")
     parser.add_argument("--only", type=int, nargs="+", help="play the rounds with these seeds, as printed, again")
-    named = {"type": Arrangement, "choices": [*Arrangement], "nargs": "+", "default": [*Arrangement]}
-    parser.add_argument("--arrangements", **named, help="leave out the others (default: all)")
+    parser.add_argument(
+        "--arrangements",
+        type=Arrangement,
+        choices=[*Arrangement],
+        nargs="+",
+        default=[*Arrangement],
+        help="leave out the others (default: all)",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folders of rounds without violations, too")
     parser.add_argument("--results", type=Path, help="file that gets a line of JSON for each round")
     return parser
