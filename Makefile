@@ -67,7 +67,8 @@ unit: setup ## the fast tests only
 	@$(BIN)/python -m pytest tests/unit -m "not slow and not torture and not gpu"
 
 real-models: setup ## run u2netp and u2net as rembg publishes them (fetches 170 MB the first time)
-	@$(BIN)/python -m pytest tests/integration/test_real_models.py -m "real_models or not real_models"
+	@echo "Each line below is a model that was fetched, checked or run; on a busy machine each takes minutes."
+	@$(BIN)/python -m pytest tests/integration/test_real_models.py -m "real_models or not real_models" -v
 
 onprem: setup services ## follow docs/onprem.md on a real Ceph gateway and a real RabbitMQ (a minute; installs Ceph the first time)
 	@for program in $(CEPH); do command -v $$program >/dev/null && continue; \

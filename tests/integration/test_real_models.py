@@ -16,7 +16,7 @@ from inference.models.thirdparty.known import KNOWN
 from inference.models.thirdparty.onnx_runner import OnnxRunner
 from tests.equipment.model_server import model_server
 from tests.equipment.real_models import real_model
-from tests.equipment.support import Call, alphadrop
+from tests.equipment.support import alphadrop
 from watcher.commands.model_files import ensure_model
 from watcher.config.settings import Settings
 from watcher.core.errors import ConfigurationError, Unavailable
@@ -86,19 +86,25 @@ def test_the_entry_without_the_file_is_the_one_with_it() -> None:
 
 
 @pytest.mark.real_models
-def test_u2net_finds_the_disc(call: Call, tmp_path: Path, figures: Callable[[str], None]) -> None:
-    (tmp_path / "photos").mkdir()
-    picture_of_a_disc().save(tmp_path / "photos" / "disc.png")
+@pytest.mark.timeout(3600)
+def test_batches_of_u2net_can_be_opened() -> None:
+    """As docs/models.md says."""
     runner = OnnxRunner(real_model("u2net"), for_gpu=True)
     runner.load(torch.device("cpu"))
-    assert runner.opens_batch  # as docs/models.md says
-    for name in ("u2netp", "u2net"):
-        sink = tmp_path / name
-        home = str(real_model(name).parent)
-        listed = alphadrop("models", "pull", name, U2NET_HOME=home)  # checks the digests of what is there
-        assert listed.code == 0, listed.err
-        places = (tmp_path / "photos", sink, "--state", tmp_path / f"state-{name}", "--devices", "cpu")
-        done = alphadrop("once", *places, "--model", name, U2NET_HOME=home)
-        assert done.code == 0 and is_the_disc(sink / "disc.png"), done.err
-        [image] = [event for event in done.events if event["event"] == "image"]
-        figures(f"{name}: {image['stages']['infer']:.2f} s for one picture on this CPU" if "stages" in image else name)
+    assert runner.opens_batch
+
+
+@pytest.mark.real_models
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", ["u2netp", "u2net"])
+def test_a_real_model_finds_the_disc(name: str, tmp_path: Path, figures: Callable[[str], None]) -> None:
+    (tmp_path / "photos").mkdir()
+    picture_of_a_disc().save(tmp_path / "photos" / "disc.png")
+    home = str(real_model(name).parent)
+    checked = alphadrop("models", "pull", name, U2NET_HOME=home)  # checks the digests of what is there
+    assert checked.code == 0, checked.err
+    places = (tmp_path / "photos", tmp_path / "cutouts", "--state", tmp_path / "state", "--devices", "cpu")
+    done = alphadrop("once", *places, "--model", name, U2NET_HOME=home)
+    assert done.code == 0 and is_the_disc(tmp_path / "cutouts" / "disc.png"), done.err
+    [image] = [event for event in done.events if event["event"] == "image"]
+    figures(f"{name}: {image['stages']['infer']:.2f} s for one picture on this CPU")

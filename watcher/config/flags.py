@@ -22,6 +22,8 @@ Each of these settings can also be an environment variable, for example
 {PREFIX}MAX_WAIT_MS=20 for --max-wait-ms 20, or a line of a TOML file,
 max_wait_ms = 20. A flag overrides a variable; a variable overrides the file."""
 _SECRETS = re.compile(r"(?<=//)\S*(?=@)|(?<=token[= ])\S+", re.IGNORECASE)
+_SIMILAR = 0.65
+"""How similar a known flag must be to an unknown one to be named beside it, by `difflib`'s ratio."""
 _MOST_USAGE_LINES = 3
 """A longer usage would hide the error below it."""
 
@@ -67,8 +69,9 @@ class Parser(argparse.ArgumentParser):
         if not unknown:
             return f"unexpected argument {left_over[0]!r}"
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        nearest = difflib.get_close_matches(unknown[0].lower().replace("_", "-"), known, n=1, cutoff=0)[0]
-        return f"{unknown[0]} is not a flag of `{self.prog}`; the nearest one is {nearest}"
+        nearest = difflib.get_close_matches(unknown[0].lower().replace("_", "-"), known, n=1, cutoff=_SIMILAR)
+        hint = f"; the nearest one is {nearest[0]}" if nearest else ""
+        return f"{unknown[0]} is not a flag of `{self.prog}`{hint}"
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser, *only: str) -> None:

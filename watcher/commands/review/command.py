@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -38,10 +39,11 @@ def review(args: argparse.Namespace) -> ExitCode:
     source = wiring.open_source(Counts()) if args.images else None
     listing = list_items(sink)
     chosen = choose(listing.items, args)
-    if args.accept or args.reject:
-        return _decide(sink, chosen, Verdict.ACCEPTED if args.accept else Verdict.REJECTED)
-    if args.redo:
-        return _redo(settings, chosen, source, sink)
+    if args.accept or args.reject or args.redo:
+        verdict = Verdict.ACCEPTED if args.accept else Verdict.REJECTED
+        code = _redo(settings, chosen, source, sink) if args.redo else _decide(sink, chosen, verdict)
+        print(left_alone(listing.items, chosen, args), end="", file=sys.stderr)
+        return code
     shown = chosen[: args.limit]
     Console().print(table(shown))
     print(summary(listing, chosen, shown))
@@ -71,6 +73,22 @@ def choose(items: Sequence[Item], args: argparse.Namespace) -> list[Item]:
         and (args.doubt is None or args.doubt in item.review.doubts)
         and (args.all or item.decision is None)
     ]
+
+
+def left_alone(items: Sequence[Item], chosen: Sequence[Item], args: argparse.Namespace) -> str:
+    """A line about images that the arguments name, too, but about which somebody has decided; else nothing."""
+    everything = argparse.Namespace(**{**vars(args), "all": True})
+    decided = len(choose(items, everything)) - len(chosen)
+    return f"{counted(decided)} decided already, and left alone; --all includes them.\n" if decided else ""
+
+
+def counted(number: int) -> str:
+    """A number of images with its verb.
+
+    >>> counted(1), counted(2)
+    ('1 image is', '2 images are')
+    """
+    return f"{number:,} image is" if number == 1 else f"{number:,} images are"
 
 
 def table(items: Sequence[Item]) -> Table:
@@ -108,7 +126,7 @@ def _decide(sink: Store, items: Sequence[Item], verdict: Verdict) -> ExitCode:
     for item in items:
         write_decision(sink, Decision(item.key, item.job, verdict, item.review.confidence))
         print(printable(item.key))
-    Console(stderr=True).print(f"{len(items)} images are {verdict}")
+    print(f"{counted(len(items))} {verdict}", file=sys.stderr)
     return ExitCode.OK
 
 
@@ -127,7 +145,7 @@ def _redo(settings: Settings, items: Sequence[Item], source: Store | None, sink:
         print(printable(item.key))
         done += 1
     left_out.print()
-    Console(stderr=True).print(f"{done} images were made again with {settings.model}")
+    print(f"made again with {settings.model}: {done} of {len(items)}", file=sys.stderr)
     return ExitCode.REJECTED if left_out else ExitCode.OK
 
 

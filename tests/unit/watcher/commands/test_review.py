@@ -102,6 +102,17 @@ def test_a_decision_takes_an_image_off_the_list_until_it_is_made_anew(sink: Loca
     assert [item.key for item in choose(list_items(sink).items, arguments("sink"))] == ["b.jpg", "c.jpg"]
 
 
+def test_a_decision_says_how_many_images_it_is_about_and_how_many_are_decided_already(
+    sink: LocalStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(sink, "--reject", "--pattern", "b.jpg")
+    assert capsys.readouterr().err == "1 image is rejected\n"
+    run(sink, "--accept", "--below", "0.8")
+    said = capsys.readouterr()
+    assert said.out == "c.jpg\n"
+    assert said.err == "1 image is accepted\n1 image is decided already, and left alone; --all includes them.\n"
+
+
 @pytest.mark.parametrize("action", ["--accept", "--reject", "--redo"])
 def test_a_decision_about_everything_must_be_meant(sink: LocalStore, action: str) -> None:
     with pytest.raises(ConfigurationError, match="--pattern"):

@@ -30,7 +30,6 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("--MODEL", "--model"),
         ("--no-exclude-sinks", "--no-exclude-sink"),
         ("--contract=u2net", "--model-contract"),
-        ("-x", "--"),
     ],
 )
 def test_an_unknown_flag_is_refused_with_the_nearest_one_and_a_pointer_to_the_help(
@@ -41,6 +40,16 @@ def test_an_unknown_flag_is_refused_with_the_nearest_one_and_a_pointer_to_the_he
     assert said.startswith("alphadrop once: error: ")
     assert f"{flag} is not a flag of `alphadrop once`; the nearest one is {nearest}" in said
     assert said.endswith(". See `alphadrop once --help`.\n") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("word", ["-x", "--quick", "--zzz=1"])
+def test_an_unknown_flag_that_is_like_no_other_is_refused_without_a_hint(
+    capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    flag = word.partition("=")[0]
+    assert refusal(capsys, word) == (
+        f"alphadrop once: error: {flag} is not a flag of `alphadrop once`. See `alphadrop once --help`.\n"
+    )
 
 
 def test_an_unexpected_argument_and_a_flag_without_its_value_are_named(capsys: pytest.CaptureFixture[str]) -> None:
