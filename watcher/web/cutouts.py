@@ -205,7 +205,8 @@ class Cutouts:
         found = self.history.page(query)
         records = self._refreshed(found.records)
         if query.status in (Status.QUEUED, Status.RUNNING):
-            records = [record for record in records if record.status is query.status]
+            wanted = {query.status, *([Status.RUNNING] if query.unfinished else [])}
+            records = [record for record in records if record.status in wanted]
             return records, found.next, None
         return records, found.next, found.total
 

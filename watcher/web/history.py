@@ -113,6 +113,8 @@ class Query:
     """What to list."""
 
     status: Status | None = None
+    unfinished: bool = False
+    """Whether those that run are listed, too, where `status` is QUEUED."""
     batch: str = ""
     text: str = ""
     """A part of the key, in any case."""

@@ -41,6 +41,8 @@ THREADS = 8
 """Requests that wait for storage at a time: they have threads of their own, so that /metrics never waits."""
 DRAWING = 2
 """Thumbnails that are in progress at a time: one is read while the other is made. Others wait without a thread."""
+UNFINISHED = "unfinished"
+"""What a list's `status` may be beside those of items: queued or running."""
 MOST_LISTED = 500
 """Items of one part of a list."""
 MOST_ARCHIVED = 1000
@@ -252,9 +254,11 @@ def path_of(form: Form) -> str:
 def query_of(request: Request) -> Query:
     """What a list's address asks for. Raises ApiError."""
     values = request.query_params
+    status, unfinished = values.get("status"), values.get("status") == UNFINISHED
     try:
         return Query(
-            status=Status(values["status"]) if values.get("status") else None,
+            status=Status.QUEUED if unfinished else Status(status) if status else None,
+            unfinished=unfinished,
             batch=values.get("batch", ""),
             text=values.get("query", ""),
             undecided=values.get("decision", "") == "none",

@@ -153,9 +153,12 @@ def _create() -> Json:
     return _operation("Cut out a picture", parameters, answers, (*_UPLOAD, 422), body)
 
 
+_STATUS = "Only these; `unfinished` are those that are queued or running."
+
+
 def _list() -> Json:
     parameters = [
-        _query("status", {"type": "string", "enum": ["queued", "running", "done", "rejected"]}, "Only these."),
+        _query("status", {"type": "string", "enum": ["queued", "running", "done", "rejected", "unfinished"]}, _STATUS),
         _query("batch", _short(80), "Only those of a batch."),
         _query("query", _short(200), "Only those whose key contains this, in any case."),
         _query("decision", {"type": "string", "enum": ["none"]}, "Only those about which nobody has decided."),

@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { stream } from "./stream.js";
 
 const PAGE = 200;
+const UNFINISHED = new Set(["queued", "running"]);
 
 /** Emits `change` when its items, its total or its state have changed. */
 export class Collection extends EventTarget {
@@ -148,7 +149,7 @@ export class Collection extends EventTarget {
     const { status, batch, query, order, decision } = this.query;
     if (order === "worst" && (item.score ?? null) === null) return false;
     if (decision === "none" && item.decision) return false;
-    if (status && !status.split(",").includes(item.status)) return false;
+    if (status === "unfinished" ? !UNFINISHED.has(item.status) : status && item.status !== status) return false;
     if (batch && item.batch !== batch) return false;
     return !query || `${item.name} ${item.key}`.toLowerCase().includes(query.toLowerCase());
   }

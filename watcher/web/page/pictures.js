@@ -14,7 +14,7 @@ import { Viewer } from "./viewer.js";
 
 const SEARCH_DELAY = 250;
 /** What the buttons above the grid show, as the API's `status`. */
-const FILTERS = { all: "", working: "queued,running", done: "done", rejected: "rejected" };
+const FILTERS = { all: "", working: "unfinished", done: "done", rejected: "rejected" };
 const remembered = { filter: "all", query: "", batch: "", scroll: 0 };
 
 /** The view; `take(found)` accepts pictures. */
