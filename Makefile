@@ -30,7 +30,7 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit real-models onprem torture torture-mutations soak manifests image demo page-cost dashboard sheets training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
+.PHONY: help setup services test lint types imports unit real-models onprem torture torture-mutations soak manifests image demo page-cost dashboard sheets page-images training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -120,6 +120,11 @@ page-cost: setup ## what an idle page costs the throughput, as a ratio: make pag
 
 dashboard: setup services ## write dashboard and rules anew, draw docs/images/dashboard.png from a daemon under load
 	@$(BIN)/python -m scripts.monitoring
+
+page-images: setup services ## draw docs/images/page-*.jpg from a running daemon (fetches fonts for Chinese)
+	@fc-list :lang=zh | grep -q . || apt-get -qq install -y --no-install-recommends fonts-wqy-microhei fonts-inter fonts-noto-color-emoji >/dev/null || \
+		echo "Without a Chinese font the Chinese picture has boxes: install fonts-wqy-microhei." >&2
+	@$(BIN)/python -m scripts.page_sheet
 
 training-data: setup ## fetch and prepare what the network learns from (1 GB), into training-data/ or DATA=
 	@$(BIN)/python -m inference.corpus --data $(DATA)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.equipment.requirements import require_program
 from tests.equipment.support import wait_until
@@ -19,6 +19,8 @@ SERIOUS = frozenset({"serious", "critical"})
 """How bad axe-core must find a fault for us to fail."""
 PATIENCE = 120_000
 """Milliseconds to wait for what must come: a busy machine is no fault."""
+
+expect.set_options(timeout=PATIENCE)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.equipment.browser import PATIENCE, Visitor, chromium, drop, faults, hear
+from tests.equipment.browser import Visitor, chromium, drop, faults, hear
 from tests.equipment.daemon import Daemon, Folders, colour, coloured
 from tests.equipment.support import STUCK, wait_until
 
@@ -34,7 +34,6 @@ HOSTILE = (
 )
 """Names that are HTML, end an attribute, turn the writing direction, or are in other scripts."""
 
-expect.set_options(timeout=PATIENCE)
 Visit = Callable[..., Visitor]
 
 

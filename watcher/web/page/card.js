@@ -28,7 +28,7 @@ export function card(item, { selected, open, select }) {
     h("div", { class: "card-caption" },
       h("span", { class: "card-name", title: item.key }, bdi(item.name)),
       h("span", { class: `card-status ${item.decision ?? item.status}` }, mark(item), h("span", { class: "cut" }, statusText(item)),
-        item.status === "done" && known(item.score) && h("span", { class: "card-score", title: t("score.long") }, percent(item.score)))));
+        item.status === "done" && known(item.score) && h("span", { class: `card-score ${item.score < 0.5 ? "bad" : ""}`, title: t("score.long") }, percent(item.score)))));
 }
 
 const known = (value) => value !== null && value !== undefined;

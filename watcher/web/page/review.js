@@ -27,7 +27,7 @@ export class ReviewView {
     this.compare.setGround(currentGround());
     this.ground = groundPicker((value) => this.compare.setGround(value));
     this.title = h("h1", { class: "review-name" });
-    this.side = h("div", { class: "review-facts" });
+    this.side = h("div", { class: "review-facts", tabindex: "0", role: "group", "aria-label": t("review.facts") });
     this.lane = h("ol", { class: "lane", "aria-label": t("review.next") });
     this.progress = h("p", { class: "muted", role: "status" });
     this.desk = h("div", { class: "review-desk" }, this.#picture(), this.#panel());

@@ -141,6 +141,7 @@ export default {
   "retry.named": "Try {name} again",
   "review.empty": "Nothing to review",
   "review.empty.help": "Cut-outs appear here when they are finished, the least sure first. Your decisions are kept beside the cut-outs.",
+  "review.facts": "What is known",
   "review.keys": "Keys: A accept, R redo, X reject, → next, + and − enlarge, 0 fit, G background, [ and ] move the slider.",
   "review.next": "Next in line",
   "review.progress": { one: "{n} to look at, {decided} decided", other: "{n} to look at, {decided} decided" },

@@ -141,6 +141,7 @@ export default {
   "retry.named": "重试 {name}",
   "review.empty": "没有需要审核的图片",
   "review.empty.help": "抠图完成后会出现在这里，置信度最低的排在最前。您的决定与抠图保存在一起。",
+  "review.facts": "已知信息",
   "review.keys": "按键：A 通过，R 重做，X 不通过，→ 下一张，+ 和 − 缩放，0 适合窗口，G 背景，[ 和 ] 移动分界线。",
   "review.next": "接下来",
   "review.progress": { other: "还有 {n} 张，已决定 {decided} 张" },
