@@ -11,6 +11,7 @@ from PIL import Image
 from tests.equipment.api import SIZE, picture, running_api
 from tests.equipment.pages import blocks, prose
 from tests.equipment.support import ROOT, STUCK
+from watcher.web.api import openapi
 from watcher.web.api.cutting import BATCH
 from watcher.web.api.rembg_options import RembgOptions
 from watcher.web.api.removebg_options import RemovebgOptions
@@ -38,6 +39,11 @@ def test_the_commands_of_the_page_work_as_they_are_pasted(tmp_path: Path) -> Non
         with Image.open(tmp_path / name) as image:
             assert image.format == format
             assert image.size == SIZE or name == "shop.jpg"
+
+
+def test_every_request_is_explained() -> None:
+    text = prose(PAGE)
+    assert [path for path in openapi.document()["paths"] if f"{path}`" not in text] == []
 
 
 @pytest.mark.parametrize("options", [RemovebgOptions, RembgOptions])
