@@ -32,6 +32,7 @@ from watcher.sources.events import encode_arrival
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "wJalr/K7MDENG+bPxRfiCY-of-a-test",
     "AWS_SESSION_TOKEN": "FwoGZXIvYXdzEJr//session+token-of-a-test==",
+    "ALPHADROP_API_TOKEN": "ap1-token/of+a-test",
     "ALPHADROP_EVENTS_TOKEN": "webh00k:token/of+a-test",
     "ALPHADROP_NOTIFY_SECRET": "n0tify-secret/of+a-test",
     "token of a webhook": "h00k/token+of-a-test",
@@ -98,7 +99,8 @@ class Site:
             "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {SECRETS['token for traces']}",
         }
         hook = f"http://127.0.0.1:{free_port()}/{quote(SECRETS['token of a webhook'], safe='')}"  # nor here
-        found = self.moto.variables | kept | {"AWS_ENDPOINT_URL": self.s3.url, "ALPHADROP_NOTIFY": hook} | traces
+        ours = {"AWS_ENDPOINT_URL": self.s3.url, "ALPHADROP_NOTIFY": hook, "ALPHADROP_API": "true"}
+        found = self.moto.variables | kept | ours | traces
         return {name: value for name, value in found.items() if name != "ALPHADROP_EVENTS_TOKEN"}
 
     def start(self, command: str, *options: str, sink: str = "", **variables: str) -> Daemon:
@@ -162,6 +164,10 @@ def recording(site: Site) -> Recording:
             event = encode_arrival(f"{site.places[0]}/", ref)
             assert posted(one, token, event).status_code == 204
             assert posted(one, f"{token}x", event).status_code == 401
+        # And requests to the API, with a token and with a wrong one
+        for key, status in ((SECRETS["ALPHADROP_API_TOKEN"], 200), ("wr0ng", 401)):
+            url = f"http://127.0.0.1:{run.port}/v1/status"
+            assert httpx.get(url, headers={"x-api-key": key}, trust_env=False, timeout=60).status_code == status
         wanted = {"portrait-of-jane.png", "_failed/not-a-picture.jpg.json"}
         wait_until(lambda: site.outputs() == wanted and (sink / "portrait-of-jane.png").exists(), STUCK, pause=0.1)
         run.until(lambda: run.outcomes("not-a-picture.jpg"), "it was not processed")
