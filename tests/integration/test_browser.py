@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.equipment.browser import Visitor, chromium, drop, faults, hear
@@ -35,6 +36,15 @@ HOSTILE = (
 """Names that are HTML, end an attribute, turn the writing direction, or are in other scripts."""
 
 Visit = Callable[..., Visitor]
+_PASTE = """(bytes) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.items.add(new File([new Uint8Array(bytes)], "image.png", { type: "image/png" }));
+    dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+}"""
+_CLIPBOARD = """async () => {
+    const [item] = await navigator.clipboard.read();
+    return [...new Uint8Array(await (await item.getType("image/png")).arrayBuffer())];
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +138,25 @@ def test_fifty_pictures_and_a_folder_are_dropped_and_every_result_is_seen(
     assert seen(page, 54) == names
     made = daemon.folders.sink / "uploads" / batch
     assert {path.relative_to(made).as_posix() for path in made.rglob("*.png")} == names
+
+
+def test_pictures_and_folders_are_also_chosen_and_one_is_pasted(visit: Visit, tmp_path: Path) -> None:
+    single, *_ = pictures(tmp_path, "single.png")
+    pictures(tmp_path / "bags", "a.png", "small/b.png")
+    page = visit().open()
+    page.locator("input[data-input=files]").set_input_files(single)
+    hear(page, "1 picture is being sent.")
+    page.locator("input[data-input=folder]").set_input_files(tmp_path / "bags")
+    hear(page, "2 pictures are being sent.")
+    only_these(page)
+    show(page, "Done")
+    count(page, 2)
+    assert seen(page, 2) == {"bags/a.png", "bags/small/b.png"}
+    page.evaluate(_PASTE, list(single.read_bytes()))
+    expect(page.get_by_role("button", name="Latest batch")).to_have_attribute("aria-pressed", "false")
+    only_these(page)
+    count(page, 1)
+    assert re.fullmatch(r"pasted-\d\d-\d\d-\d\d\.png", seen(page, 1).pop())
 
 
 def test_a_page_that_was_closed_in_the_middle_says_what_is_missing_and_goes_on(
@@ -258,6 +287,12 @@ def test_the_zip_holds_the_bytes_of_the_sink(visit: Visit, daemon: Daemon, tmp_p
     assert contents(download.value.path()) == {"z2.png": (made / "z2.png").read_bytes()}
 
 
+def pixels(data: bytes) -> bytes:
+    """Those of a picture that can be seen: a browser writes the others of a copied picture as it likes."""
+    with Image.open(io.BytesIO(data)) as image:
+        return bytes(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).tobytes())
+
+
 def contents(path: Path) -> dict[str, bytes]:
     """The files of a zip, by name without folders."""
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
@@ -268,7 +303,7 @@ def contents(path: Path) -> dict[str, bytes]:
 def test_a_picture_is_compared_enlarged_and_saved_by_keyboard_alone(
     visit: Visit, daemon: Daemon, tmp_path: Path
 ) -> None:
-    page = visit().open()
+    page = visit(permissions=["clipboard-read", "clipboard-write"]).open()
     drop(page, pictures(tmp_path, "k1.png", "k2.png"))
     batch = only_these(page)
     show(page, "Done")
@@ -283,9 +318,15 @@ def test_a_picture_is_compared_enlarged_and_saved_by_keyboard_alone(
     assert dialog.locator(".compare-after").bounding_box()["width"] == pytest.approx(4 * 48)  # type: ignore[index]
     page.keyboard.press("g")
     expect(dialog.get_by_role("button", name="On white")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("]")
+    expect(dialog.get_by_role("slider")).to_have_value("550")
+    made = (daemon.folders.sink / "uploads" / batch / first).read_bytes()
     with page.expect_download() as download:
         page.keyboard.press("d")
-    assert download.value.path().read_bytes() == (daemon.folders.sink / "uploads" / batch / first).read_bytes()
+    assert download.value.path().read_bytes() == made
+    page.keyboard.press("c")
+    hear(page, "The cut-out is on the clipboard.")
+    assert pixels(bytes(page.evaluate(_CLIPBOARD))) == pixels(made)
     page.keyboard.press("ArrowRight")
     expect(dialog.get_by_role("heading")).not_to_have_text(first)
     page.keyboard.press("a")
