@@ -308,6 +308,7 @@ def test_a_picture_is_compared_enlarged_and_saved_by_keyboard_alone(
     batch = only_these(page)
     show(page, "Done")
     count(page, 2)
+    expect(page.locator(".card.done")).to_have_count(2)
     card = page.locator(".card-open").first
     card.press("Enter")
     dialog = page.get_by_role("dialog")

@@ -134,14 +134,15 @@ export class Collection extends EventTarget {
   }
 
   #insert(item) {
-    if (this.query.order === "newest") this.items.unshift(item);
-    else this.items.splice(this.#placeByScore(item), 0, item);
+    this.items.splice(this.#placeOf(item), 0, item);
     this.#ids.set(item.id, item);
     if (this.total !== null) this.total++;
   }
 
-  #placeByScore(item) {
-    const index = this.items.findIndex((other) => other.score > item.score);
+  /** Where the daemon's own list has it. */
+  #placeOf(item) {
+    const newest = this.query.order === "newest";
+    const index = this.items.findIndex((other) => (newest ? other.created <= item.created : other.score > item.score));
     return index < 0 ? this.items.length : index;
   }
 
