@@ -28,6 +28,7 @@ _PICTURES = tuple(f"image/{kind}" for kind in ("png", "jpeg", "webp", "avif", "t
 _FILE: Json = {"type": "string", "format": "binary"}
 _BASE64: Json = {"type": "string", "format": "byte", "contentEncoding": "base64"}
 _EVENT: Json = {"type": "object", "properties": {"event": {"type": "string"}, "data": {"type": "string"}}}
+_IDS: Json = {"type": "string", "maxLength": 21_000, "pattern": "^[A-Za-z0-9_,-]*$"}
 _ERRORS: Mapping[int, str] = {
     400: "The request is wrong; `detail` says what to write instead.",
     401: "The token is missing or wrong.",
@@ -132,7 +133,7 @@ def _redo(id: Json) -> Json:
 def _archive() -> Json:
     kept = ("status", "batch", "query", "decision")
     parameters = [parameter for parameter in _list()["parameters"] if parameter["name"] in kept]
-    ids = _query("ids", _short(30_000), "Instead: the ids of at most 1000 images, with commas in between.")
+    ids = _query("ids", _IDS, "Instead: the ids of at most 1000 images, with commas in between.")
     answer = _answer(200, "The outputs of all finished images that match.", "application/zip", _FILE)
     return _operation("Fetch outputs as a zip file", [*parameters, ids], answer, (*_ALWAYS, 404))
 
