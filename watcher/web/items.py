@@ -19,7 +19,7 @@ def item_json(record: Record, prefix: str) -> dict[str, Any]:
     """The item of a record; `prefix` is that of uploads."""
     address = f"{BASE}/{record.id}"
     # It changes with the pictures behind the addresses, so that these may be cached.
-    version = f"?v={record.job[:8]}{int(record.finished or 0):x}"
+    version = f"?v={record.job[:8]}{int(1000 * (record.finished or 0)):x}"
     return {
         "id": record.id,
         "key": record.key,
