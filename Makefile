@@ -30,7 +30,7 @@ JOBS ?= $(shell expr 2 \* $$(nproc))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup services test lint types imports unit real-models onprem torture torture-mutations soak manifests image demo page-cost dashboard sheets page-images training-data train evaluate calibrate cascade render kernels reference bench peers gpu-check format clean
+.PHONY: help setup services test lint types imports unit real-models onprem torture torture-mutations soak manifests image demo page-cost dashboard sheets page-images training-data train evaluate calibrate cascade render kernels reference bench peers sbom provenance gpu-check format clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -169,6 +169,12 @@ bench-api: setup ## how long synchronous calls take with a backlog behind them, 
 
 peers: setup ## the same network in a plain script and in rembg, into runs/peers/
 	@$(BIN)/alphadrop bench peers --out runs/peers
+
+sbom: setup ## list what alphadrop is made of, as CycloneDX, into dist/: one file for each image
+	@$(BIN)/python -m scripts.supply_chain sbom
+
+provenance: setup ## build the wheel twice, compare, and say of what, into dist/
+	@$(BIN)/python -m scripts.supply_chain provenance
 
 gpu-check: setup ## ten minutes on a machine with a GPU, and a report about it in docs/bench/ (OUT=FILE: elsewhere)
 	@$(BIN)/python -m scripts.gpu_check $(if $(filter command line environment,$(origin OUT)),--out $(OUT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +15,8 @@ from tests.deploy.overlays import Pods, check_references, kind, one, pods_of, se
 from watcher.config.preflight import check_settings
 from watcher.core.jobs import Mode
 from watcher.fleet.devices import expand_devices, workers_per_gpu
+from watcher.protocol import STAGES
+from watcher.telemetry.metrics import Metrics
 from watcher.web.api import openapi
 from watcher.web.static import page_routes
 
@@ -26,6 +29,7 @@ ADDED = {
     "gpu-fast": "aws-sqs",
     "gpu-mig": "aws-sqs",
     "gpu-shared": "single-node-folder",
+    "keda-age": "aws-sqs",
     "page-service": "aws-sqs",
     "priority": "onprem-rabbitmq",
     "spread": "aws-sqs",
@@ -122,6 +126,20 @@ def test_a_role_is_taken_on_with_the_clusters_own_token(with_component: OwnOverl
         assert source["serviceAccountToken"]["audience"] == "sts.amazonaws.com"
         assert environment["AWS_WEB_IDENTITY_TOKEN_FILE"].endswith(f"/{source['serviceAccountToken']['path']}")
         assert environment["AWS_ROLE_ARN"].endswith(f"role/alphadrop-{pods.command}")
+
+
+@pytest.mark.parametrize("overlay", ["aws-sqs", "onprem-rabbitmq"])
+def test_workers_are_scaled_by_age_beside_their_backlog(overlay: str, own_overlay: OwnOverlay):
+    objects = own_overlay(overlay, components=["../deploy/k8s/components/keda-age"])
+    [scaled] = kind(objects, "ScaledObject")
+    backlog, age = scaled["spec"]["triggers"]
+    assert backlog["type"] in ("aws-sqs-queue", "rabbitmq") and age["type"] == "prometheus"
+    assert {trigger["metricType"] for trigger in (backlog, age)} == {"AverageValue"}, "the fallback knows no other"
+    query = age["metadata"]["query"]
+    series = {f"{family.name}_bucket" for family in Metrics().registry.collect()}
+    assert set(re.findall(r"alphadrop_\w+", query)) <= series
+    assert 'stage="queue_wait"' in query and "queue_wait" in STAGES
+    assert f'namespace="{scaled["metadata"]["namespace"]}"' in query
 
 
 def test_a_store_reaches_watch_and_nobody_else_through_the_service(with_component: OwnOverlay):
