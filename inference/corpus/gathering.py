@@ -48,6 +48,18 @@ FLAT = re.compile("window|door|switch|socket|plug|elevator|curtain|wall|stair|ca
 """Parts of names of models that are panels or parts of a building."""
 GROUND_SIDE = 1280
 """Grounds are kept at this longer side: a training's pictures are smaller."""
+LANDSCAPES = (
+    *("badlands", "beach", "bwerner", "canyon", "city", "desert", "dmottl", "dune", "fields", "fog", "forest", "hills"),
+    *("industrial", "lava", "loc", "mfield", "mountain", "myrabella", "sea", "sky", "snow", "space", "station"),
+    *("valley", "water"),
+)
+"""Parts of names of Endless Sky's photographs; the others show rockets and the Earth, which are objects."""
+TEMPLATES = (
+    *("burnt_bark.jpg", "cliff.jpg", "corn_maze.jpg", "mossy_bark.jpg", "mossy_log.jpg", "mudstone.jpg"),
+    *("ocean_splash.jpg", "ocean_waves.jpg", "redwoods_above.jpg", "rocks.jpg", "sheep.jpg", "sun_behind_clouds.jpg"),
+    *("sun_behind_leaves.jpg", "trees_above.jpg", "trees_at_dusk.jpg", "wool_mill_machine.jpg"),
+)
+"""Tux Paint's photographs without one object."""
 WALLPAPERS = {
     "lomiri-wallpapers-16.04": ("usr/share/backgrounds/", ("analogpattern_by", "umang_by", "sunset_by", "life_by")),
     "mate-backgrounds": (
@@ -73,8 +85,10 @@ WALLPAPERS = {
             "IceCold/contents/images/5120x2880",
         ),
     ),
+    "endless-sky-high-dpi": ("usr/share/games/endless-sky/plugins/endless-sky-high-dpi/images/land/", LANDSCAPES),
+    "tuxpaint-data": ("usr/share/tuxpaint/templates/", TEMPLATES),
 }
-"""Wallpapers for training: package, folder and how the names below it begin."""
+"""Grounds for training: package, folder and parts of the names below it."""
 REAL_WALLPAPERS = {
     "lomiri-wallpapers-16.04": ("usr/share/backgrounds/", ("picosdeeuropa_by", "aitzgorri_by")),
     "mate-backgrounds": ("usr/share/backgrounds/mate/", ("Wood.jpg", "GreenMeadow.jpg", "Dune.jpg")),
@@ -138,7 +152,7 @@ def gather_grounds(package: Path, layout: Layout) -> int:
     kind = package.name.split("_")[0]
     count = 0
     for table, folder in ((WALLPAPERS, layout.grounds), (REAL_WALLPAPERS, layout.real_grounds)):
-        root, names = table[kind]
+        root, names = table.get(kind, ("", ()))
         for path, content in read_deb(package, lambda name, root=root, names=names: _chosen(name, root, names)):  # type: ignore[misc]
             name = flat(path.removeprefix(root))
             count += write(folder / PurePosixPath(name).with_suffix(".png"), smaller(content))

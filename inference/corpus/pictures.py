@@ -20,6 +20,8 @@ from inference.synthetic.sampling import Float, Rng, between, chance
 Bytes = NDArray[np.uint8]
 LONGEST = 768
 """Longer side in pixels at which photographs are kept: a training's canvases are smaller, its pictures not larger."""
+LONGEST_GROUND = 1280
+"""The same for grounds, of which the pictures show a part."""
 SMALLEST_OBJECT = 120
 """Longer side in pixels of an object that is worth pasting."""
 FLOATING = (
@@ -81,7 +83,7 @@ def load_corpus(layout: Layout, *, rendered: bool = True) -> Corpus:
         matte = layout.mattes / f"{path.stem}.png"
         if matte.exists():
             _add_photograph(corpus, path, np.array(Image.open(matte).convert("L")))
-    corpus.grounds += [read_picture(path) for path in files(layout.grounds)]
+    corpus.grounds += [read_picture(path, LONGEST_GROUND) for path in files(layout.grounds)]
     corpus.surfaces += [read_picture(path) for path in files(layout.surfaces)]
     return corpus
 
@@ -91,11 +93,11 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix != ".part") if folder.is_dir() else []
 
 
-def read_picture(path: Path) -> Bytes:
-    """H x W x 3, with LONGEST as its longer side at most."""
+def read_picture(path: Path, longest: int = LONGEST) -> Bytes:
+    """H x W x 3, with `longest` as its longer side at most."""
     with Image.open(path) as image:
         picture = image.convert("RGB")
-    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return np.array(picture)
 
 

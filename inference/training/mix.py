@@ -34,9 +34,9 @@ class Shares:
 
     whole: float = 0.30
     """Whole photographs with the teacher's mattes."""
-    composed: float = 0.38
+    composed: float = 0.46
     """Objects, photographed or drawn, on other grounds."""
-    drawn: float = 0.24
+    drawn: float = 0.16
     """Drawings alone, whose mattes are exact."""
     empty: float = 0.08
     """Hard negatives: patterns, lines, shadows and rooms without an object."""
@@ -46,9 +46,9 @@ class Shares:
     """Of the photographed objects: those whose mattes somebody has drawn; of the others, the teacher's are the rest."""
     rendered: float = 0.35
     """Of the photographed objects: textured models instead, whose mattes are exact."""
-    photographed_grounds: float = 0.65
+    photographed_grounds: float = 0.75
     """Of the composed pictures' grounds."""
-    things_behind: float = 0.25
+    things_behind: float = 0.40
     """Of the composed pictures: those with smaller things, out of focus, that belong to the ground."""
 
 
@@ -195,9 +195,9 @@ def warp(
 def photographed_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Float:
     """A crop of a photograph without an object, the part beside an object, or a floor of a photographed material."""
     kind = rng.random()
-    if corpus.surfaces and kind < 0.45:
+    if corpus.surfaces and kind < 0.30:
         return surface_ground(rng, corpus, height, width)
-    wanted = corpus.photographs and (kind < 0.75 or not corpus.grounds)
+    wanted = corpus.photographs and (kind < 0.45 or not corpus.grounds)
     if wanted and (beside := _beside(rng, corpus.photographs)) is not None:
         return _softened(rng, resized(beside, height, width))
     if not corpus.grounds:

@@ -30,7 +30,7 @@ class Phase:
 PHASES = (
     Phase(until=0.25, sides=(160, 192, 224)),
     Phase(until=0.60, sides=(192, 256, 320)),
-    Phase(until=1.00, sides=(256, 320, 384, 384)),
+    Phase(until=1.00, sides=(256, 320, 448)),
 )
 PIXELS_PER_BATCH = 10 * 256 * 256
 

@@ -155,8 +155,8 @@ def test_the_edge_head_is_trained_alone(tmp_path: Path) -> None:
     assert changed == {"edge"}
 
 
-def test_the_plan_ends_one_step_below_the_canvas_that_is_used_at_run_time() -> None:
-    assert max(PHASES[-1].sides) == CANVAS - 64
+def test_the_plan_ends_at_the_canvas_of_run_time() -> None:
+    assert max(PHASES[-1].sides) == CANVAS
     assert PHASES[-1].until == 1.0
 
 
