@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from watcher.core.errors import WatcherError
+from watcher.core.reasons import Reason
 from watcher.stores.decisions import Verdict
 from watcher.stores.output_metadata import content_type
 from watcher.web.access import Access
@@ -277,7 +278,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_JSON:
-            raise ApiError(413, "too_large", "Too large", f"the JSON is longer than {MAX_JSON} bytes")
+            raise ApiError(413, Reason.TOO_LARGE.value, "Too large", f"the JSON is longer than {MAX_JSON} bytes")
     try:
         value = json.loads(bytes(body) or b"{}")
     except (ValueError, RecursionError) as error:

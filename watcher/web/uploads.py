@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from inference.codec.header import identify
 from inference.errors import PictureError
+from watcher.core.reasons import Reason
 from watcher.sources.source_filter import EXTENSIONS, is_hidden
 from watcher.web.errors import ApiError, bad_request, too_many
 
@@ -133,7 +134,7 @@ def sniff(data: bytes) -> str:
     try:
         return identify(data[:4096])
     except PictureError as error:
-        raise ApiError(415, "not_a_picture", "Not a picture", str(error)) from error
+        raise ApiError(415, Reason.NOT_A_PICTURE.value, "Not a picture", str(error)) from error
 
 
 def upload_key(prefix: str, batch: str, path: str, format: str) -> str:
@@ -197,7 +198,7 @@ def _length(request: Request, limit: int, reserve: int) -> int:
 def _too_large(limit: int) -> ApiError:
     shown = f"{limit / 2**20:g}"
     detail = f"a picture may have {shown} MB; send a smaller one, or raise --upload-limit"
-    return ApiError(413, "too_large", "Too large", detail, {"connection": "close"})
+    return ApiError(413, Reason.TOO_LARGE.value, "Too large", detail, {"connection": "close"})
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
