@@ -179,7 +179,7 @@ class Supervisor:
                     raise
                 for part in self.health.unready():
                     self.health.set(part, False, error.public)
-                outage.fail(error)
+                outage.fail(error, always_visible=True)
                 self.health.beat()
                 backoff.fail()
                 self._stop.wait(backoff.delay())

@@ -71,6 +71,8 @@ class Wiring:
     """Connections to each service that are kept open: as many as threads use it."""
     strong: ModelEntry | None = None
     """The strong model of a cascade."""
+    broker_visible: bool = True
+    """Whether this process logs that a broker's connection is lost. Not where reports of workers tell of it."""
 
     @classmethod
     def of(cls, settings: Settings) -> Wiring:
@@ -232,7 +234,10 @@ class Wiring:
         """A broker's queue, for at most `prefetch` messages in flight. Raises ConfigurationError or Unavailable."""
         from watcher.queues.brokers import open_broker
 
-        return open_broker(address, aws=self.sqs, visibility=self.settings.visibility, prefetch=prefetch, counts=counts)
+        visibility, visible = self.settings.visibility, self.broker_visible
+        return open_broker(
+            address, aws=self.sqs, visibility=visibility, prefetch=prefetch, counts=counts, visible=visible
+        )
 
     @property
     def notifications(self) -> NotificationWriter | None:
@@ -304,6 +309,7 @@ class Parts:
 
         Raises ConfigurationError, or Unavailable: then it may be called again.
         """
+        self.wiring = replace(self.wiring, broker_visible=mode.watches)
         settings, wiring = self.wiring.settings, self.wiring
         if settings.sink_path is not None:
             settings.sink_path.mkdir(parents=True, exist_ok=True)

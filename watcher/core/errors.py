@@ -48,6 +48,8 @@ class Unavailable(WatcherError):
 
     reason = "unavailable"
     public = "storage or queue is unavailable; the log has the details"
+    announced = False
+    """Whether the log says so already, as for a connection that many parts of the process use."""
 
     def __init__(self, text: str, public: str = "") -> None:
         """`public` is the text for `/readyz`; by default, the one of the class."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -82,7 +83,7 @@ class StageOutages:
 
     def record_failure(self, worker: str, report: UnavailableReport, trace_id: str) -> None:
         """Record that a worker's image, or its request to the queue, failed in a stage."""
-        fields = {"stage": report.stage, "device": worker, "key": report.key}
+        fields: dict[str, Any] = {"stage": report.stage, "device": worker, "key": report.key}
         if trace_id:
             fields["trace_id"] = trace_id
         if report.key:

@@ -231,7 +231,8 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
         return ExitCode.CONFIGURATION
     log_slowdowns(engine)
     capacity, counts = settings.images_in_flight or default_capacity(engine), Counts()
-    wiring = Wiring(settings, model, start.conditional_writes, strong=start.strong).for_threads(capacity)
+    wiring = Wiring(settings, model, start.conditional_writes, strong=start.strong, broker_visible=False)
+    wiring = wiring.for_threads(capacity)
     queue = wiring.open_queue(counts, capacity=capacity)
     path = make_path(wiring, engine, queue, counts, report, start.count_deaths)
     loop = WorkerLoop(start.owner, path, queue, capacity, report)

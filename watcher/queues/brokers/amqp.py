@@ -26,11 +26,13 @@ class AmqpBroker:
     as it is. At most `max_unacknowledged` messages are in flight at a time.
     """
 
-    def __init__(self, address: AmqpAddress, *, max_unacknowledged: int, heartbeat: int = HEARTBEAT) -> None:
+    def __init__(
+        self, address: AmqpAddress, *, max_unacknowledged: int, heartbeat: int = HEARTBEAT, visible: bool = True
+    ) -> None:
         self._address, self._max_unacknowledged = address, max_unacknowledged
         self._consumer: Consumer | None = None
         self._publisher: Publisher | None = None
-        self._connection = AmqpConnection(address, self._prepare, heartbeat)
+        self._connection = AmqpConnection(address, self._prepare, heartbeat, visible=visible)
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ import structlog
 from pika.adapters.asyncio_connection import AsyncioConnection, _AsyncioIOServicesAdapter
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.adapters.utils.nbio_interface import AbstractIOReference
-from pika.exceptions import AMQPError, ProbableAccessDeniedError, ProbableAuthenticationError
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ProbableAccessDeniedError, ProbableAuthenticationError
 
 from watcher.core.backoff import Backoff
 from watcher.core.errors import Denied, Unavailable
@@ -43,6 +43,7 @@ RECONNECT_BACKOFF = (0.2, 10.0)
 CLOSE_TIMEOUT = 2.0
 """Seconds that a server may take to confirm that the connection closes."""
 NOT_FOUND = 404
+_SHUT_DOWN = 320
 _DENIED = (403, 530)  # access refused; a virtual host that does not exist or is not allowed
 _ERRORS = (AMQPError, AMQPConnectorException, OSError)
 
@@ -142,8 +143,17 @@ class Session:
 class AmqpConnection:
     """Keeps a session open, and reconnects. `prepare` is called with each new session, and ends it if it raises."""
 
-    def __init__(self, address: AmqpAddress, prepare: Callable[[Session], Awaitable[None]], heartbeat: int) -> None:
+    def __init__(
+        self,
+        address: AmqpAddress,
+        prepare: Callable[[Session], Awaitable[None]],
+        heartbeat: int,
+        *,
+        visible: bool = True,
+    ) -> None:
+        """With `visible`, the loss of the connection is a warning in the log; otherwise somebody else tells of it."""
         self._address, self._prepare, self._heartbeat = address, prepare, heartbeat
+        self._warn, self._inform = (log.warning, log.info) if visible else (log.debug, log.debug)
         self._loop = asyncio.new_event_loop()
         self._session: asyncio.Future[Session] = self._loop.create_future()
         self._lock = threading.Lock()
@@ -227,12 +237,12 @@ class AmqpConnection:
 
     def _log_disconnected(self, problem: Unavailable) -> None:
         if not self._lost:
-            log.warning("broker_disconnected", broker=self._address.name, problem=str(problem))
+            self._warn("broker_disconnected", broker=self._address.name, problem=str(problem))
         self._lost = True
 
     def _log_reconnected(self) -> None:
         if self._lost:
-            log.info("broker_reconnected", broker=self._address.name)
+            self._inform("broker_reconnected", broker=self._address.name)
         self._lost = False
 
     def _fail(self, problem: Unavailable) -> None:
@@ -325,10 +335,15 @@ def translated(address: AmqpAddress, error: BaseException) -> Unavailable:
     system = ""
     if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):  # whose errno is OpenSSL's
         system = os.strerror(cause.errno).lower()
-    text = f"{address.name}: {getattr(cause, 'reply_text', '') or system or str(cause) or type(cause).__name__}"
+    said = getattr(cause, "reply_text", "") or system or str(cause) or type(cause).__name__
+    if getattr(cause, "reply_code", None) == _SHUT_DOWN:
+        said = "the server has closed the connection, as it does when it is stopped or restarted"
+    text = f"{address.name}: {said}"
     denied = isinstance(cause, ProbableAuthenticationError | ProbableAccessDeniedError)
     kind = Denied if denied or getattr(cause, "reply_code", None) in _DENIED else Unavailable
-    return kind(text, public=text)  # it names no image
+    problem = kind(text, public=text)  # it names no image
+    problem.announced = not isinstance(cause, ChannelClosedByBroker)  # then it is the connection, which logs its loss
+    return problem
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -73,3 +73,24 @@ def test_an_unexpected_error_has_a_traceback_and_an_expected_one_has_none():
         failing.fail(bug)
         failing.fail(Unavailable("no network"))
     assert [line["exc_info"] for line in lines] == [bug, None]
+
+
+def announced(text: str) -> Unavailable:
+    error = Unavailable(text)
+    error.announced = True
+    return error
+
+
+def test_what_the_log_says_already_is_not_said_again() -> None:
+    with capture_logs() as lines:
+        outage = Outage(structlog.get_logger(), "failed", "recovered")
+        outage.fail(announced("the connection is lost"))
+        outage.recover()
+        outage.fail(announced("the connection is lost"), always_visible=True)
+        outage.recover()
+        outage.fail(announced("the connection is lost"))
+        outage.fail(Denied("and this user may not"))
+        outage.recover()
+    levels = [(line["event"], line["log_level"]) for line in lines]
+    quiet, visible = [("failed", "debug"), ("recovered", "debug")], [("failed", "warning"), ("recovered", "info")]
+    assert levels == [*quiet, *visible, ("failed", "debug"), *visible]
