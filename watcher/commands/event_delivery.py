@@ -66,8 +66,8 @@ def check_event_delivery(wiring: Wiring) -> Iterator[Check]:
         found = read_notifications(make_client("s3", wiring.source_s3.aws, Counts()), bucket)
         reader = _reader(wiring)
     except Denied as error:
-        remedy = "allow s3:GetBucketNotification; on Ceph, run this as the owner of the bucket"
-        yield Check(WHAT, None, f"{error} Or: {remedy}")
+        remedy = "This needs s3:GetBucketNotification; on Ceph, run this as the owner of the bucket"
+        yield Check(WHAT, None, f"{error}. {remedy}")
         return
     except WatcherError as error:
         yield Check(WHAT, None, str(error))
