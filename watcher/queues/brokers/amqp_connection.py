@@ -151,9 +151,9 @@ class AmqpConnection:
         *,
         visible: bool = True,
     ) -> None:
-        """With `visible`, the loss of the connection is a warning in the log; otherwise somebody else tells of it."""
+        """With `visible`, the loss of the connection is a warning; otherwise another process logs the outage."""
         self._address, self._prepare, self._heartbeat = address, prepare, heartbeat
-        self._warn, self._inform = (log.warning, log.info) if visible else (log.debug, log.debug)
+        self._visible = visible
         self._loop = asyncio.new_event_loop()
         self._session: asyncio.Future[Session] = self._loop.create_future()
         self._lock = threading.Lock()
@@ -236,13 +236,17 @@ class AmqpConnection:
             self._session = self._loop.create_future()
 
     def _log_disconnected(self, problem: Unavailable) -> None:
-        if not self._lost:
-            self._warn("broker_disconnected", broker=self._address.name, problem=str(problem))
+        if not self._lost and self._visible:
+            log.warning("broker_disconnected", broker=self._address.name, problem=str(problem))
+        elif not self._lost:
+            log.debug("broker_disconnected", broker=self._address.name, problem=str(problem))
         self._lost = True
 
     def _log_reconnected(self) -> None:
-        if self._lost:
-            self._inform("broker_reconnected", broker=self._address.name)
+        if self._lost and self._visible:
+            log.info("broker_reconnected", broker=self._address.name)
+        elif self._lost:
+            log.debug("broker_reconnected", broker=self._address.name)
         self._lost = False
 
     def _fail(self, problem: Unavailable) -> None:
