@@ -1,8 +1,10 @@
 """The embedded queue: jobs in an SQLite file on a local disk, shared by the processes and threads of one machine.
 
-It survives a kill at any point: each call is one transaction, which is durable when the call returns. The file may be
-deleted while nobody uses it; it is rebuilt from source and sink. The statements are in sqlite.sql beside this module.
-Only the outbox in the same file cannot be rebuilt: notifications in it that were not delivered would be lost.
+It survives a kill at any point: each call is one transaction. What a power cut must not take is durable when the call
+returns: jobs that were put, rejections and notifications. Leases, and the end of a job whose output is in the sink, do
+not wait for the disk: after a power cut such a job is pending again, and ends when a worker sees its output. The file
+may be deleted while nobody uses it; it is rebuilt from source and sink. The statements are in sqlite.sql beside this
+module. Only the outbox in the same file cannot be rebuilt: notifications in it that were not delivered would be lost.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class SqliteQueue:
         claim = {"owner": owner, "now": now, "limit": limit} | waits
         if limit < 1:
             return Leases()
-        with self._database.transaction() as connection:
+        with self._database.transaction(durable=False) as connection:
             rows = self._claim_alone(connection, claim) if alone else self._claim_jobs(connection, claim)
         return Leases(self._lease_of(row) for row in rows)
 
@@ -157,20 +159,22 @@ class SqliteQueue:
 
     def _done(self, lease: SqliteLease, outcome: Outcome, notification: Notification | None) -> None:
         values = {"id": lease.job.id, "outcome": outcome.value, "now": self._clock()}
-        self._end("end_done", values, notification)
+        self._end("end_done", values, notification, durable=notification is not None)
 
     def _release(self, lease: SqliteLease, delay: float) -> None:
         now = self._clock()
         not_before = now + min(delay, LONGEST_DELAY) if delay > 0 else 0.0
-        self._end("end_release", lease.identity | {"not_before": not_before, "now": now})
+        self._end("end_release", lease.identity | {"not_before": not_before, "now": now}, durable=False)
 
     def _reject(self, lease: SqliteLease, rejection: Rejection, notification: Notification | None) -> None:
         verdict = {"reason": rejection.reason, "detail": to_blob(rejection.detail), "now": self._clock()}
         self._end("end_reject", lease.identity | verdict, notification)
 
-    def _end(self, name: str, values: dict[str, Any], notification: Notification | None = None) -> None:
+    def _end(
+        self, name: str, values: dict[str, Any], notification: Notification | None = None, *, durable: bool = True
+    ) -> None:
         """Change the job, and announce it in the same transaction; not if another worker has ended it before."""
-        with self._database.transaction() as connection:
+        with self._database.transaction(durable=durable) as connection:
             changed = connection.execute(SQL[name], values).rowcount
             if changed and notification:
                 add_notification(connection, notification)

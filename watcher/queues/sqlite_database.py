@@ -47,6 +47,7 @@ class SqliteDatabase:
         self._path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = _open(path)
+        self._durable = True
 
     def close(self) -> None:
         """Wait for the transaction in progress, then close. Every later transaction raises Unavailable."""
@@ -61,11 +62,18 @@ class SqliteDatabase:
             return connection.execute(SQL[name], values).fetchall()
 
     @contextmanager
-    def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Commit at the end of the block, or roll back if it raises. The lock is held throughout."""
+    def transaction(self, begin: str = "BEGIN IMMEDIATE", *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Commit at the end of the block, or roll back if it raises. The lock is held throughout.
+
+        What is not `durable` survives the kill of any process, and a power cut some time later: a commit does not wait
+        for the disk, and does not keep others waiting. The order of transactions is kept in any case.
+        """
         with self._lock, _translated(self._path):
             if self._connection is None:
                 raise Unavailable(f"the queue {self._path} is closed")
+            if durable != self._durable:
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
             with self._connection as connection:
                 connection.execute(begin)
                 yield connection

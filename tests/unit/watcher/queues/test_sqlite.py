@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -621,3 +621,36 @@ TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(
     max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+# What waits for the disk
+
+
+def synchronous(queue: SqliteQueue, act: Callable[[], object]) -> str:
+    """How the last transaction of an action that writes was committed; FULL waits for the disk."""
+    connection = queue._database._connection
+    seen, levels = list[str](), list[str]()
+    assert connection
+    level = {1: "NORMAL", 2: "FULL"}[connection.execute("PRAGMA synchronous").fetchone()[0]]
+    connection.set_trace_callback(seen.append)
+    act()
+    connection.set_trace_callback(None)
+    for statement in seen:
+        level = statement.rpartition(" ")[2] if statement.startswith("PRAGMA synchronous =") else level
+        if statement == "COMMIT":
+            levels.append(level)
+    return levels[-1]
+
+
+def test_only_what_a_power_cut_must_not_take_waits_for_the_disk(path: Path) -> None:
+    with opened(path) as queue:
+        leased: list[Lease] = []
+        assert synchronous(queue, lambda: queue.put(jobs(4))) == "FULL"
+        assert synchronous(queue, lambda: leased.extend(queue.lease("w", 4, alone=False))) == "NORMAL"
+        first, second, third, fourth = leased
+        assert synchronous(queue, lambda: first.done(Outcome.WRITTEN)) == "NORMAL"
+        assert synchronous(queue, lambda: second.release()) == "NORMAL"
+        assert synchronous(queue, lambda: third.done(Outcome.WRITTEN, done("third"))) == "FULL"
+        assert synchronous(queue, lambda: fourth.reject(Rejection(Reason.TRUNCATED, "ends early"))) == "FULL"
+        assert synchronous(queue, lambda: queue.lease("w", 1, alone=False)) == "NORMAL"
+        assert synchronous(queue, lambda: queue.abandon("w", blame=True)) == "FULL"
