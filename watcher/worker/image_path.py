@@ -144,20 +144,21 @@ class ImagePath:
     def _writer(self) -> OutputWriter:
         return OutputWriter(self.source, self.sink, self.recheck)
 
-    def process(self, lease: Lease) -> None:
+    def process(self, lease: Lease, made: Callable[[], None] = lambda: None) -> None:
         """Make the outputs, or find out why there can be none, and end the lease.
 
-        Raises only what must end the worker: DeviceLost, or an error that nobody expected.
+        Calls `made` when the files are made, and only have to be written. Raises only what must end the worker:
+        DeviceLost, or an error that nobody expected.
         """
         with StageTimer(lease.found_at, self.occupancy) as timer:
             try:
-                self._process(lease, timer)
+                self._process(lease, timer, made)
             except (Unavailable, ConfigurationError) as error:  # a wrong setting is not the image's fault either
                 self._release(lease, error, timer)
 
-    def _process(self, lease: Lease, timer: StageTimer) -> None:
+    def _process(self, lease: Lease, timer: StageTimer, made: Callable[[], None]) -> None:
         try:
-            outcome = self._make_outputs(lease, timer)
+            outcome = self._make_outputs(lease, timer, made)
         except Gone:
             outcome = Outcome.GONE
         except Stale:
@@ -172,7 +173,7 @@ class ImagePath:
             return
         self._finish(lease, outcome, timer)
 
-    def _make_outputs(self, lease: Lease, timer: StageTimer) -> Outcome:
+    def _make_outputs(self, lease: Lease, timer: StageTimer, made: Callable[[], None]) -> Outcome:
         job, plans = lease.job, self.outputs.plan(lease.job.ref)
         outdated = self._writer.outdated([plan.output for plan in plans])
         if self.manifest:
@@ -197,6 +198,7 @@ class ImagePath:
             timer.coverage, timer.review, timer.other = cutout.coverage, cutout.review, cutout.other
             timer.by_strong, timer.model = cutout.by_strong, self.outputs.model_of(cutout)
             del cutout, carried
+        made()
         with timer.timed("put"):
             return self._put(encoded, outdated, timer)
 

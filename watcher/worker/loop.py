@@ -22,17 +22,29 @@ QUEUE_BACKOFF = (0.5, 15.0)
 """First and longest pause after the queue was unavailable, in seconds."""
 
 
+class Place:
+    """What an image has while it is being made, and others wait for."""
+
+
 class WorkerLoop:
-    """Keeps as many images in flight as it may, until it is told to drain."""
+    """Keeps as many images in flight as it may, until it is told to drain.
+
+    An image whose files are made only waits for the sink and the queue, so it leaves its place to the next one.
+    """
 
     def __init__(
-        self, owner: str, path: ImagePath, queue: Queue, capacity: int, report: Callable[[Report], None]
+        self, owner: str, path: ImagePath, queue: Queue, capacity: int, report: Callable[[Report], None], most: int = 0
     ) -> None:
-        """`capacity` is the largest number of images in flight."""
+        """`capacity` is the largest number of images that are being made, `most` that of all in flight.
+
+        Without `most`, both are the same.
+        """
         self.owner, self.path, self.queue, self.capacity = owner, path, queue, capacity
+        self.most = max(most, capacity)
         self._report = report
         self._changed = threading.Condition()
         self._in_flight: set[Future[None]] = set()
+        self._being_made: set[Place] = set()
         self._refill = capacity // 6 + 1
         """Free places that are worth a request to the queue, which costs the same for one job as for several."""
         self._alone = self._draining = self._woken = False
@@ -43,7 +55,7 @@ class WorkerLoop:
 
     def run(self) -> None:
         """Lease and process until drained. Raises what an image's thread raised, such as DeviceLost."""
-        with ThreadPoolExecutor(self.capacity, thread_name_prefix="image") as pool:
+        with ThreadPoolExecutor(self.most, thread_name_prefix="image") as pool:
             while not self._stopping():
                 leases = self._lease()
                 for lease in leases:
@@ -77,8 +89,7 @@ class WorkerLoop:
         """Jobs that may start now: nothing runs beside a crash suspect."""
         with self._changed:
             self._woken = False
-            free = 0 if self._alone else self.capacity - len(self._in_flight)
-            idle = free == self.capacity
+            free, idle = self._free(), not self._in_flight
             if idle:
                 self._idle_at = time.monotonic()
         try:
@@ -104,25 +115,42 @@ class WorkerLoop:
         """Whether to finish what is in flight first, since a suspect would wait for as long as there is other work."""
         return time.monotonic() - self._idle_at > SUSPECT_WAIT and self.queue.suspects() > 0
 
+    def _free(self) -> int:
+        """How many images may be started now."""
+        if self._alone:
+            return 0
+        return min(self.capacity - len(self._being_made), self.most - len(self._in_flight))
+
     def _start(self, pool: ThreadPoolExecutor, lease: Lease, may_release: bool) -> None:
         """Start an image; with `may_release`, one that was leased after the drain began goes back to the queue."""
         if may_release and self._stopping():
             lease.release()
             return
         with self._changed:
-            self._alone = lease.alone
-            future = pool.submit(self.path.process, lease)
+            self._alone, place = lease.alone, Place()
+            self._being_made.add(place)
+            future = pool.submit(self.path.process, lease, lambda: self._leave(place))
             self._in_flight.add(future)
-        future.add_done_callback(self._finish)
+        future.add_done_callback(lambda done: self._finish(done, place))
 
-    def _finish(self, future: Future[None]) -> None:
+    def _leave(self, place: Place) -> None:
+        """Let the next image begin: the files of this one are made."""
+        with self._changed:
+            self._being_made.discard(place)
+            self._wake_if_free()
+
+    def _finish(self, future: Future[None], place: Place) -> None:
         with self._changed:
             self._in_flight.discard(future)
+            self._being_made.discard(place)
             self._alone = False
             self._error = self._error or future.exception()
-            self._woken = self._woken or self.capacity - len(self._in_flight) >= self._refill
-            if self._woken or self._error:
-                self._changed.notify_all()
+            self._wake_if_free()
+
+    def _wake_if_free(self) -> None:
+        self._woken = self._woken or self._free() >= self._refill
+        if self._woken or self._error:
+            self._changed.notify_all()
 
     def _wait(self) -> None:
         """Wait until enough places are free, or there may be work."""

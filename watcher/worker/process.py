@@ -84,7 +84,7 @@ class Reporter:
 
 
 def default_capacity(engine: AnyEngine) -> int:
-    """Images in flight so that the next batch is decoded and the last one encoded while the device works."""
+    """Images being made so that the next batch is decoded and the last one encoded while the device works."""
     if engine.options.device == "cpu":
         return engine.places + 2
     enough = 2 * engine.places + 2
@@ -231,11 +231,12 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
         return ExitCode.CONFIGURATION
     log_slowdowns(engine)
     capacity, counts = settings.images_in_flight or default_capacity(engine), Counts()
+    most = settings.images_in_flight or 2 * capacity
     wiring = Wiring(settings, model, start.conditional_writes, strong=start.strong, broker_visible=False)
-    wiring = wiring.for_threads(capacity)
-    queue = wiring.open_queue(counts, capacity=capacity)
+    wiring = wiring.for_threads(most)
+    queue = wiring.open_queue(counts, capacity=most)
     path = make_path(wiring, engine, queue, counts, report, start.count_deaths)
-    loop = WorkerLoop(start.owner, path, queue, capacity, report)
+    loop = WorkerLoop(start.owner, path, queue, capacity, report, most)
     sender = open_sender(wiring, queue, counts, report)
     if sender:
         sender.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,9 @@ from watcher.worker.image_path import ImagePath
 from watcher.worker.loop import WorkerLoop
 
 MOST = 6
+"""Images that are being made."""
+ALL = 8
+"""Images in flight."""
 
 
 class Queue(SqliteQueue):
@@ -36,12 +39,17 @@ class Queue(SqliteQueue):
 
 
 class OpenPath:
-    """An image's path that ends when the test lets it."""
+    """An image's path whose images are made, and end, when the test lets them."""
 
     def __init__(self) -> None:
-        self.may_end = threading.Semaphore(0)
+        self.may_be_made, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
+        self.made_first = False
+        """Whether an image is made before it ends; otherwise it ends without having been made, as a rejected one."""
 
-    def process(self, lease: Lease) -> None:
+    def process(self, lease: Lease, made: Callable[[], None]) -> None:
+        if self.made_first:
+            self.may_be_made.acquire()
+            made()
         self.may_end.acquire()
         lease.done(Outcome.WRITTEN)
 
@@ -51,7 +59,7 @@ class RunningWorker:
 
     def __init__(self, folder: Path) -> None:
         self.queue, self.path = Queue(folder / "queue.sqlite"), OpenPath()
-        self.worker = WorkerLoop("w", cast(ImagePath, self.path), self.queue, MOST, lambda report: None)
+        self.worker = WorkerLoop("w", cast(ImagePath, self.path), self.queue, MOST, lambda report: None, ALL)
         self.thread = threading.Thread(target=self.worker.run)
 
     def put(self, first: int, count: int) -> None:
@@ -67,15 +75,17 @@ class RunningWorker:
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def work(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(loop, "IDLE_SECONDS", 600.0)  # it asks the queue only when it has a reason
     work = RunningWorker(tmp_path)
+    work.path.made_first = getattr(request, "param", False)
     work.put(0, 20)
     work.thread.start()
     wait_until(lambda: work.worker.in_flight == MOST)
     yield work
     work.worker.drain()
     for _ in range(20 + MOST):
+        work.path.may_be_made.release()
         work.path.may_end.release()
     work.thread.join(60)
     assert not work.thread.is_alive()
@@ -104,3 +114,18 @@ def test_a_worker_asks_a_queue_again_at_once_if_it_has_waited(work: RunningWorke
     wait_until(lambda: work.worker.in_flight == 0)
     work.put(20, 1)  # nobody wakes the worker
     wait_until(lambda: work.worker.in_flight == 1)
+
+
+@pytest.mark.parametrize("work", [True], indirect=True)
+def test_images_that_only_wait_for_the_sink_leave_their_places_to_others(work: RunningWorker) -> None:
+    for _ in range(2):
+        work.path.may_be_made.release()
+    wait_until(lambda: work.worker.in_flight == ALL)
+    assert work.queue.handed_out == [MOST, 2]
+    for _ in range(2):  # all are in flight that may be
+        work.path.may_be_made.release()
+    work.worker.wake()
+    work.end_one()
+    work.path.may_end.release()
+    wait_until(lambda: work.worker.in_flight == ALL)
+    assert work.queue.handed_out == [MOST, 2, 2]
