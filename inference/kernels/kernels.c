@@ -27,6 +27,9 @@ typedef float floats8 __attribute__((vector_size(32), aligned(4)));
 typedef int32_t ints8 __attribute__((vector_size(32), aligned(4)));
 typedef uint32_t words8 __attribute__((vector_size(32), aligned(4)));
 typedef uint16_t shorts8 __attribute__((vector_size(16), aligned(2)));
+typedef uint16_t shorts4 __attribute__((vector_size(8), aligned(2)));
+typedef uint32_t words4 __attribute__((vector_size(16), aligned(4)));
+typedef int32_t ints4 __attribute__((vector_size(16), aligned(4)));
 typedef int8_t bytes8 __attribute__((vector_size(8), aligned(1)));
 typedef _Float16 halves4 __attribute__((vector_size(8), aligned(2)));
 typedef float floats4 __attribute__((vector_size(16), aligned(4)));
@@ -293,6 +296,77 @@ API void gather_guide(const void *guide, int h, int w, int channels, int height,
         guide_as(guide, h, w, channels, height, width, cells, count, windows, 1);
     else
         guide_as(guide, h, w, channels, height, width, cells, count, windows, 0);
+}
+
+INLINE floats4 load4(const void *plane, long index, int bfloat16) {
+    if (!bfloat16) return *(const floats4 *)((const float *)plane + index);
+    shorts4 packed = *(const shorts4 *)((const uint16_t *)plane + index);
+    return (floats4)(__builtin_convertvector(packed, words4) << 16);
+}
+
+INLINE void join_as(const void *RESTRICT skip, const void *RESTRICT seen, const void *RESTRICT advice,
+                    const void *RESTRICT reduced, int count, int height, int width, int h, int w, int channels,
+                    int hidden, const float *RESTRICT weights, float bias, void *RESTRICT result,
+                    float *RESTRICT scratch, int bfloat16) {
+    float down = (float)h / height, across = (float)w / width;
+    float *advices = scratch, *colours = advices + (long)w * hidden, *gates = colours + (long)w * channels;
+    for (int n = 0; n < count; n++) {
+        for (int y = 0; y < height; y++) {
+            Place row = place(y, down, h);
+            long low = ((long)n * h + row.low) * w, high = ((long)n * h + row.high) * w;
+            for (int i = 0; i < w * hidden; i += 4) {
+                floats4 upper = load4(advice, low * hidden + i, bfloat16);
+                floats4 lower = load4(advice, high * hidden + i, bfloat16);
+                *(floats4 *)(advices + i) = upper + row.weight * (lower - upper);
+            }
+            for (int i = 0; i < w * channels; i += 8) {
+                floats8 upper = load8(reduced, low * channels + i, bfloat16);
+                floats8 lower = load8(reduced, high * channels + i, bfloat16);
+                *(floats8 *)(colours + i) = upper + row.weight * (lower - upper);
+            }
+            long line = ((long)n * height + y) * width;
+            for (int x = 0; x < width; x++) {
+                Place column = place(x, across, w);
+                const float *left = advices + (long)column.low * hidden, *right = advices + (long)column.high * hidden;
+                floats4 sum = {0, 0, 0, 0};
+                for (int k = 0; k < hidden; k += 4) {
+                    floats4 a = *(const floats4 *)(left + k), b = *(const floats4 *)(right + k);
+                    floats4 value = load4(seen, (line + x) * hidden + k, bfloat16) + a + column.weight * (b - a);
+                    value = (floats4)((ints4)value & (ints4)(value > 0));
+                    sum += value * *(const floats4 *)(weights + k);
+                }
+                gates[x] = sum[0] + sum[1] + sum[2] + sum[3] + bias;
+            }
+            for (int x = 0; x < width; x++) gates[x] = sigmoid(gates[x]);
+            for (int x = 0; x < width; x++) {
+                Place column = place(x, across, w);
+                const float *left = colours + (long)column.low * channels;
+                const float *right = colours + (long)column.high * channels;
+                for (int k = 0; k < channels; k += 8) {
+                    long at = (line + x) * channels + k;
+                    floats8 a = *(const floats8 *)(left + k), b = *(const floats8 *)(right + k);
+                    floats8 value = load8(skip, at, bfloat16) * gates[x] + a + column.weight * (b - a);
+                    value = (floats8)((ints8)value & (ints8)(value > 0));
+                    store8(result, at, value, bfloat16);
+                }
+            }
+        }
+    }
+}
+
+/* Join a skip connection with the coarser level: as cvunet.Up before its blocks.
+
+   `skip` and `result` are N x H x W x C, `seen` N x H x W x D, `advice` and `reduced` N x h x w x D and C; C is a multiple of
+   8, D of 4. The gate is `weights`, D, and a bias. `scratch` has w * (C + D) + W floats. */
+API void join(const void *skip, const void *seen, const void *advice, const void *reduced, int count, int height,
+              int width, int h, int w, int channels, int hidden, const float *weights, float bias, void *result,
+              float *scratch, int bfloat16) {
+    if (bfloat16)
+        join_as(skip, seen, advice, reduced, count, height, width, h, w, channels, hidden, weights, bias, result,
+                scratch, 1);
+    else
+        join_as(skip, seen, advice, reduced, count, height, width, h, w, channels, hidden, weights, bias, result,
+                scratch, 0);
 }
 
 INLINE void scatter_as(const void *RESTRICT found, const float *RESTRICT logits, int height, int width,

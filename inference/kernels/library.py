@@ -39,6 +39,7 @@ _SIGNATURES = {
     "gather": "piipiipipi",
     "gather_guide": "piiiiipipi",
     "scatter": "ppiipippi",
+    "join": "pppp" + "iiiiiii" + "pfppi",
     "upsample": "piipiipippp" + "iffip",
     "set_alpha": "ppl",
     "wide_fields": "piiippp",
@@ -133,6 +134,26 @@ class Kernels:
             at(guide), *guide.shape, height, width, at(cells), len(cells), at(windows), is_bfloat16(guide.dtype)
         )
         return windows
+
+    def join(self, skip: Tensor, seen: Tensor, advice: Tensor, reduced: Tensor, weights: Tensor, bias: float) -> Tensor:
+        """Join a skip connection B x C x H x W with the coarser level; as `cvunet.Up` before its blocks.
+
+        `seen` is what the gate has made of the skip connection, B x D x H x W, `advice` and `reduced` what it and `Up`
+        have made of the coarser level, B x D x h x w and B x C x h x w; `weights` are D floats. All are best in
+        channels-last, and so is the result. Raises ValueError unless C is a multiple of 8 and D of 4.
+        """
+        count, channels, height, width = skip.shape
+        hidden, (h, w) = seen.shape[1], advice.shape[2:]
+        if channels % 8 or hidden % 4:
+            raise ValueError(f"{channels} channels must be a multiple of 8, and {hidden} of 4")
+        result = skip.new_empty((count, height, width, channels))
+        scratch = torch.empty(w * (channels + hidden) + width)
+        planes = [plane.movedim(1, -1).contiguous() for plane in (skip, seen, advice, reduced)]
+        sizes = (count, height, width, h, w, channels, hidden)
+        self._library.join(
+            *map(at, planes), *sizes, at(weights), bias, at(result), at(scratch), is_bfloat16(skip.dtype)
+        )
+        return result.movedim(-1, 1)
 
     def scatter(self, found: Tensor, logits: Tensor, cells: Tensor, refined: Tensor, slopes: Tensor | None) -> None:
         """Write enlarged logits plus what the head found, N x h x w x 16, to `refined`, and slopes (H x W x 4 half)."""

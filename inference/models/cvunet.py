@@ -16,6 +16,7 @@ Matting", 2008; such functions fitted at a small size and applied at a larger on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from inference.errors import ModelError
+from inference.kernels import Kernels
 from inference.models.blocks import ConvBN
 from inference.models.encoder import CHANNELS, ImageNetEncoder
 from inference.models.entry import ModelEntry
@@ -102,6 +104,10 @@ class AttentionGate(nn.Module):
         return skip * torch.sigmoid(gate)
 
 
+Join = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Joins a skip connection and what the gate has made of it with what was made of the coarser level."""
+
+
 class Up(nn.Module):
     """One decoder level: adds the enlarged coarser level to the gated skip connection."""
 
@@ -110,11 +116,27 @@ class Up(nn.Module):
         self.gate = AttentionGate(skip, coarse)
         self.reduce = ConvBN(coarse, skip, kernel=1)
         self.block = nn.Sequential(*(Residual(skip) for _ in range(blocks)))
+        self.join: Join | None = None
+        """What one compiled kernel computes everything before the blocks with, on a CPU; see `fuse`."""
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
-        joined = self.gate(skip, coarse) + enlarge(self.reduce(coarse), skip)
-        result: Tensor = self.block(F.relu(joined))
+        if self.join is not None:
+            joined = self.join(skip, self.gate.skip(skip), self.gate.coarse(coarse), self.reduce(coarse))
+        else:
+            joined = F.relu(self.gate(skip, coarse) + enlarge(self.reduce(coarse), skip))
+        result: Tensor = self.block(joined)
         return result
+
+    def fuse(self, kernels: Kernels) -> None:
+        """Join the two levels in one pass over memory, on a CPU."""
+        weigh = self.gate.weigh
+        assert weigh.bias is not None
+        weights, bias = weigh.weight.float().flatten().contiguous(), float(weigh.bias)
+
+        def join(skip: Tensor, seen: Tensor, advice: Tensor, reduced: Tensor) -> Tensor:
+            return kernels.join(skip, seen, advice, reduced, weights, bias)
+
+        self.join = join
 
 
 class DenseEncoder(nn.Module):
@@ -239,11 +261,16 @@ class CVUNet(nn.Module):
                 module.fold()
         return self
 
-    def fuse(self) -> CVUNet:
-        """Let each folded convolution add and activate in one pass, on a CPU; changes this network, and returns it."""
+    def fuse(self, kernels: Kernels) -> CVUNet:
+        """Let each folded convolution add and activate in one pass, and join levels in one, on a CPU.
+
+        Changes this network, and returns it.
+        """
         for module in self.modules():
             if isinstance(module, ConvBN):
                 module.fuse()
+            elif isinstance(module, Up):
+                module.fuse(kernels)
         return self
 
 

@@ -43,8 +43,8 @@ class CVUNetModel(MattingModel):
         self.dtype = network.unet.matte.weight.dtype
         fusing = kernels is not None and fusing_works(self.dtype)
         self.slowdowns = (CANNOT_FUSE,) if kernels is not None and not fusing else ()
-        if fusing:
-            network.fuse()
+        if kernels is not None and fusing:
+            network.fuse(kernels)
         self._head = fused_band.FusedHead(network.edge, kernels, fusing) if kernels else band.WindowHead(network.edge)
 
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:

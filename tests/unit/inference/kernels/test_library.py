@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from inference.engine import Engine, EngineOptions
 from inference.kernels import Kernels, KernelsUnavailable, kernels_for, kernels_problem, library, without_kernels
 from inference.models import band, cvunet
+from inference.models.blocks import ConvBN
 from inference.models.fake import FakeModel
 
 SIDES = st.integers(1, 150)
@@ -59,6 +60,40 @@ def test_finds_the_cells_that_band_finds(
     cells, states = kernels.find_cells(logits, down, across, band.DECIDED)
     assert torch.equal(cells.long(), undecided.nonzero())
     assert torch.equal(states, torch.where(undecided, 1, (low > 0) * 255).to(torch.uint8))
+
+
+@settings(max_examples=20)
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    factor=st.sampled_from([1, 2, 3]),
+    channels=st.sampled_from([16, 24, 40]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+@torch.inference_mode()
+def test_joins_levels_as_torch_does(
+    kernels: Kernels, size: tuple[int, int], factor: int, channels: int, dtype: torch.dtype
+) -> None:
+    """In 16 bits to within a rounding: the kernel rounds once, where torch rounds after every operation."""
+    up = cvunet.Up(channels, 32, blocks=0).eval().to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in up.modules():
+        if isinstance(module, ConvBN):
+            module.fold()
+    skip = torch.randn(2, channels, size[0] * factor, size[1] * factor).to(dtype)
+    coarse = torch.randn(2, 32, *size).to(dtype)
+    wanted = up(skip, coarse).float()
+    up.fuse(kernels)
+    tolerance = 1e-5 if dtype is torch.float32 else 2**-7 * float(wanted.max().clamp_min(1))
+    assert (up(skip, coarse).float() - wanted).abs().max() <= tolerance
+
+
+def test_channels_that_c_would_misread_are_refused(kernels: Kernels) -> None:
+    def plane(channels: int) -> torch.Tensor:
+        return torch.zeros(1, channels, 2, 2)
+
+    with pytest.raises(ValueError, match="12 channels must be a multiple of 8"):
+        kernels.join(plane(12), plane(8), plane(8), plane(12), torch.zeros(8), 0.0)
+    with pytest.raises(ValueError, match="6 of 4"):
+        kernels.join(plane(16), plane(6), plane(6), plane(16), torch.zeros(6), 0.0)
 
 
 def test_planes_that_c_would_misread_are_refused(kernels: Kernels) -> None:

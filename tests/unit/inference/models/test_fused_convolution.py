@@ -20,11 +20,11 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("size", ["nano", "lite"])
 @torch.inference_mode()
-def test_the_fused_network_gives_the_same_result(size: str) -> None:
+def test_the_fused_network_gives_the_same_result(kernels: Kernels, size: str) -> None:
     network = CVUNet(SIZES[size]).eval().requires_grad_(False).fold()
     canvas = torch.rand(1, 3, 32, 64).contiguous(memory_format=torch.channels_last)
     plain: Sequence[Tensor] = channels_last(network).coarse(canvas)
-    for fused, wanted in zip(network.fuse().coarse(canvas), plain, strict=True):
+    for fused, wanted in zip(network.fuse(kernels).coarse(canvas), plain, strict=True):
         assert (fused - wanted).abs().max() <= 1e-3 * wanted.abs().max().clamp(min=1)
 
 
