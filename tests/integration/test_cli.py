@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,12 @@ def test_the_help_lists_every_command(call: Call) -> None:
     assert help.code == 0
     names = [command.name for command in COMMANDS]
     assert all(re.search(rf"^ +{name}(?: +\w|\n)", help.out, re.MULTILINE) for name in names)
+
+
+def test_the_help_waits_for_nothing_that_only_commands_need() -> None:
+    code = "import sys, watcher.cli; watcher.cli.build_parser('--help').format_help(); print(*sys.modules)"
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "pydantic", "rich", "boto3", "torch", "importlib.metadata"} & set(listed.stdout.split())
 
 
 def test_without_a_command_the_usage_is_printed() -> None:

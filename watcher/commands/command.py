@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from importlib.util import find_spec
 
 import structlog
 
+from watcher.commands.exit_code import ExitCode
 from watcher.config.load import load_settings, nearest_variable, unknown_variables
 from watcher.config.preflight import check_settings
 from watcher.config.settings import Settings
@@ -18,29 +18,15 @@ from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Mode
 from watcher.telemetry.logs import configure
 
+__all__ = ["Command", "ExitCode", "prepare", "require_torch"]
+
 log = structlog.get_logger(__name__)
-
-
-class ExitCode(IntEnum):
-    """How the process ends; the same for every command."""
-
-    OK = 0
-    USAGE = 2
-    """The command line or a setting is wrong, or the doctor found something to fix."""
-    REJECTED = 3
-    """Finished, but some images were rejected or left out."""
-    UNFINISHED = 4
-    """Could not finish."""
-    INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
 class Command:
-    """One word after `alphadrop`."""
+    """What `alphadrop` does after one word; the words are in `watcher.cli`."""
 
-    name: str
-    summary: str
-    """One line for the list of commands."""
     about: str
     """What a user should know before the flags, in a few lines."""
     examples: str

@@ -77,8 +77,6 @@ def _positive(text: str) -> int:
 
 
 COMMAND = Command(
-    "compare",
-    "show where two models differ, in one sheet of pictures",
     """\
 Both models cut out every picture. The sheet shows the results side by side,
 those with the largest differences first.""",

@@ -330,8 +330,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    "doctor",
-    "check devices, model, folders, buckets and queues, and say what to fix",
     """\
 Give it the flags of the command that you want to run. Without source and sink
 it checks only the machine and the model. In a bucket that is the sink, it

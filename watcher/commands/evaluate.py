@@ -128,8 +128,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    "evaluate",
-    "score a model on pictures whose true mattes you have",
     """\
 images/shoes/a.jpg is compared with alphas/shoes/a.png: the same path, with any
 extension. A matte has the size of its picture. It is a greyscale picture, black

@@ -141,8 +141,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    "inspect",
-    "print what an output records: its image, job, model, options and where the object is",
     """\
 Reads PNG, WebP, JPEG, TIFF and AVIF files that alphadrop wrote, and objects in a
 bucket, whose metadata says the same.""",

@@ -114,8 +114,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    "models",
-    "list the models that there are, and fetch those that are known by name",
     """\
 The value of --model is one of
   nano, lite, full                a size of alphadrop's own network

@@ -129,8 +129,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 PRESETS_TEXT = textwrap.fill(f"Presets: {', '.join((PLAIN, *PRESETS))}.", 79)
 COMMAND = Command(
-    "once",
-    "cut out every image that is in a folder or bucket now, then exit",
     """\
 Each image becomes a PNG with an alpha channel, at the same path below the sink.
 --preset and --output ask for other outputs instead, as many as you like from

@@ -155,8 +155,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    "reconcile",
-    "compare source and sink, and enqueue images whose output is missing or outdated",
     """\
 `run` and `watch` do this every --rescan seconds, and deeply after a change of
 model or options. Use the command to see what is left to do, or to have it done

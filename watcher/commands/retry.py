@@ -68,8 +68,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    "retry",
-    "make rejected images pending again",
     """\
 Use it once the cause of the rejections is removed; `alphadrop status` lists
 them. The images go to the daemon that is running, or to the next one.""",

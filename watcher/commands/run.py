@@ -52,8 +52,6 @@ def _add_watch_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 RUN = Command(
-    "run",
-    "watch a folder or bucket and cut out every image that arrives, until stopped",
     """\
 Each image becomes a PNG with an alpha channel, at the same path below the sink.
 An image whose output is already there is skipped, so the command can
@@ -73,8 +71,6 @@ examples:
     "SOURCE SINK",
 )
 WATCH = Command(
-    "watch",
-    "find images and put them into a message queue; needs no GPU and no torch",
     """\
 `watch` on one machine and `work` on any number of machines do together what
 `run` does on one.""",
@@ -93,8 +89,6 @@ examples:
     "SOURCE SINK",
 )
 WORK = Command(
-    "work",
-    "cut out the images that a message queue lists, with one worker on each device",
     """\
 The queue may hold what `watch` has found, and the event notifications that AWS,
 MinIO or Ceph send to it.""",

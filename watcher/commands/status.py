@@ -101,8 +101,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    "status",
-    "show how many images are pending, in flight, finished and rejected",
     """\
 Reads the queue of the daemon that is running, or of the last one, and lists the
 newest rejections with their reasons, and notifications that are not delivered.""",

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar, get_args, overload
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
 from watcher.config.settings import PREFIX, Group, Placeholder, Settings
-
-N = TypeVar("N")
 
 CONFIG_FILE = "alphadrop.toml"
 """Read from the working directory, unless --config or ALPHADROP_CONFIG names another file."""
@@ -21,11 +17,6 @@ OTHER_WAYS = f"""\
 Each of these settings can also be an environment variable, for example
 {PREFIX}MAX_WAIT_MS=20 for --max-wait-ms 20, or a line of a TOML file,
 max_wait_ms = 20. A flag overrides a variable; a variable overrides the file."""
-_SECRETS = re.compile(r"(?<=//)\S*(?=@)|(?<=token[= ])\S+", re.IGNORECASE)
-_SIMILAR = 0.65
-"""How similar a known flag must be to an unknown one to be named beside it, by `difflib`'s ratio."""
-_MOST_USAGE_LINES = 3
-"""A longer usage would hide the error below it."""
 
 
 def group_of(info: FieldInfo) -> Group | None:
@@ -35,43 +26,6 @@ def group_of(info: FieldInfo) -> Group | None:
 
 PUBLIC: Mapping[str, FieldInfo] = {name: info for name, info in Settings.model_fields.items() if group_of(info)}
 """The documented settings, by name."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors name the nearest flag and the way to the help, and hold no passwords."""
-
-    @overload
-    def parse_known_args(
-        self, args: Iterable[str] | None = None, namespace: None = None
-    ) -> tuple[argparse.Namespace, list[str]]: ...
-    @overload
-    def parse_known_args(self, args: Iterable[str] | None, namespace: N) -> tuple[N, list[str]]: ...
-    @overload
-    def parse_known_args(self, *, namespace: N) -> tuple[N, list[str]]: ...
-    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Refuse what is left over here, where the command's own flags are known."""
-        found, left_over = super().parse_known_args(args, namespace)
-        if left_over:
-            self.error(self._describe(left_over))
-        return found, left_over
-
-    def error(self, message: str) -> NoReturn:
-        """Print what is wrong, and exit with code 2."""
-        usage = self.format_usage()
-        if usage.count("\n") > _MOST_USAGE_LINES:
-            usage = ""
-        said = _SECRETS.sub("...", message)
-        self.exit(2, f"{usage}{self.prog}: error: {said}. See `{self.prog} --help`.\n")
-
-    def _describe(self, left_over: Sequence[str]) -> str:
-        """Name the unknown flags without their values, which may be secret; or else the first surplus argument."""
-        unknown = [word.partition("=")[0] for word in left_over if word.startswith("-")]
-        if not unknown:
-            return f"unexpected argument {left_over[0]!r}"
-        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        nearest = difflib.get_close_matches(unknown[0].lower().replace("_", "-"), known, n=1, cutoff=_SIMILAR)
-        hint = f"; the nearest one is {nearest[0]}" if nearest else ""
-        return f"{unknown[0]} is not a flag of `{self.prog}`{hint}"
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser, *only: str) -> None:

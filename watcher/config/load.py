@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
-from watcher.config.flags import CONFIG_FILE, PUBLIC, Parser, add_settings_arguments, flag_of
+from watcher.config.flags import CONFIG_FILE, PUBLIC, add_settings_arguments, flag_of
 from watcher.config.outputs import OutputProblems, conflicts
+from watcher.config.parser import Parser
 from watcher.config.settings import PREFIX, Settings
 from watcher.core.errors import ConfigurationError
 

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, cached_property
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from inference.review.doubts import Review
-from watcher.core.notification import Notification
 from watcher.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from watcher.core.notification import Notification  # pydantic, which a list of commands need not wait for
 
 DEFAULT_PATTERN = "{dir}{stem}.png"
 """Of the keys of cut-outs, unless `--output-name` says another."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from watcher.commands.bench.sections import SECTIONS
+from watcher.commands.command import Command
 from watcher.core.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
@@ -158,3 +159,6 @@ def _finish(measure: Callable[[], Report], out: Path) -> int:
             console.print(finding, markup=False, soft_wrap=True)
     console.print(f"The report is {out / 'report.md'}", markup=False, soft_wrap=True)
     return 0
+
+
+COMMAND = Command("", EXAMPLES, add_arguments, run_bench)

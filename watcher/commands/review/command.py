@@ -176,8 +176,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    "review",
-    "list the cut-outs that need a person, the least sure first",
     """\
 Every output records how sure its matte is, and why not. This command reads that
 from the sink. Decisions are kept in the sink below _alphadrop/review/; an image

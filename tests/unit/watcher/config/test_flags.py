@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.equipment.settings import FOLDERS, load
-from watcher.config.flags import PUBLIC, Parser, add_settings_arguments, group_of
+from watcher.config.flags import PUBLIC, add_settings_arguments, group_of
 from watcher.config.load import load_settings
+from watcher.config.parser import Parser
 from watcher.config.settings import Group, Settings
 
 
