@@ -64,6 +64,10 @@ as long, in which a device thread could have launched a whole batch."""
 MAX_IN_FLIGHT = 66
 """Most images in flight where a GPU chooses its batch size: what one worker has leased, no other can take."""
 
+WRITING = 6
+"""Images in flight beyond those that are being made: for those whose files only have to be written. Few, since a broker
+may hand a worker as many messages that it does not work on yet."""
+
 
 class Reporter:
     """Sends reports to the supervisor, from any thread; ends the process when the supervisor is gone."""
@@ -231,7 +235,7 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
         return ExitCode.CONFIGURATION
     log_slowdowns(engine)
     capacity, counts = settings.images_in_flight or default_capacity(engine), Counts()
-    most = settings.images_in_flight or 2 * capacity
+    most = settings.images_in_flight or capacity + WRITING
     wiring = Wiring(settings, model, start.conditional_writes, strong=start.strong, broker_visible=False)
     wiring = wiring.for_threads(most)
     queue = wiring.open_queue(counts, capacity=most)
