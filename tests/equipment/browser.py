@@ -35,13 +35,15 @@ def chromium() -> Iterator[Browser]:
 
 _LISTEN = """
     window.said = [];
+    window.drops = 0;
+    addEventListener("drop", () => drops++, true);
     new MutationObserver((changes) => {
         for (const { addedNodes } of changes)
             for (const node of addedNodes)
                 if (node.classList?.contains("toast")) said.push(node.firstChild.textContent);
     }).observe(document, { childList: true, subtree: true });
 """
-"""Keeps what the page says for some seconds only, so that no test depends on these."""
+"""Keeps what the page says for some seconds only, so that no test depends on these; and counts what was dropped."""
 
 
 class Visitor:
@@ -80,13 +82,27 @@ def hear(page: Page, text: str) -> None:
     wait_until(lambda: text in page.evaluate("said"), message=f"the page never said: {text}", pause=0.05)
 
 
-def drop(page: Page, paths: Sequence[Path], at: tuple[int, int] = (300, 300)) -> None:
-    """Drop files and folders from the disk on the page, as a file manager does."""
+def drop(page: Page, paths: Sequence[Path], at: tuple[int, int] = (300, 300), meanwhile: str = "") -> None:
+    """Drop files and folders from the disk on the page, as a file manager does; the page must accept it.
+
+    `meanwhile` is a script that runs before the pointer lets go.
+    """
     session = page.context.new_cdp_session(page)
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
+
+    def drag(kind: str) -> None:
         session.send("Input.dispatchDragEvent", {"type": kind, "x": at[0], "y": at[1], "data": data})
+
+    # Chromium keeps all input from a page that it has not painted yet.
+    page.wait_for_function("performance.getEntriesByType('paint').length > 0")
+    before = page.evaluate("drops")
+    drag("dragEnter")
+    drag("dragOver")
+    if meanwhile:
+        page.evaluate(meanwhile)
+    drag("drop")
     session.detach()
+    assert page.evaluate("drops") == before + 1, "the page did not accept the drop"
 
 
 def faults(page: Page) -> list[str]:

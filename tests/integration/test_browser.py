@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -91,7 +92,8 @@ def pictures(folder: Path, *names: str) -> list[Path]:
 def only_these(page: Page) -> str:
     """Show what was dropped last, alone; returns its batch."""
     latest = page.get_by_role("button", name="Latest batch")
-    latest.click()
+    latest.press("Enter")  # not a click: the uploads above it come and go, and move it away from the mouse
+    expect(latest).to_have_attribute("aria-pressed", "true")
     return str(latest.get_attribute("data-batch"))
 
 
@@ -226,16 +228,28 @@ def test_a_picture_that_failed_is_tried_again_from_the_live_view(visit: Visit, d
     batch = only_these(page)
     show(page, "Failed")
     count(page, 1)
-    coloured(daemon.folders.source / "uploads" / batch / "broken.png", colour(3))
+    record = daemon.folders.sink / "_failed" / "uploads" / batch / "broken.png.json"
+    first = identity(record)
     page.get_by_role("link", name="Live").click()
     failure = page.locator(".failures li", has_text="broken.png")
     expect(failure).to_contain_text("The file ends early or is damaged")
     failure.get_by_role("button", name="Try broken.png again").click()
+    daemon.until(lambda: identity(record) not in (None, first), "it was never tried again")
+    expect(failure).to_be_visible()
+    coloured(daemon.folders.source / "uploads" / batch / "broken.png", colour(3))
     expect(failure).to_have_count(0)
     expect(page.locator(".tile", has_text="Health")).to_contain_text("Ready")
     page.get_by_role("link", name="Pictures").click()
     show(page, "Done")
     count(page, 1)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Inode and time of a file: they change when it is written anew. None where there is none."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
 
 
 def test_three_are_reviewed_by_keyboard_and_the_decisions_are_in_the_sink(
@@ -308,12 +322,12 @@ def test_a_picture_is_compared_enlarged_and_saved_by_keyboard_alone(
     batch = only_these(page)
     show(page, "Done")
     count(page, 2)
-    expect(page.locator(".card.done")).to_have_count(2)
-    card = page.locator(".card-open").first
-    card.press("Enter")
+    first, second = listed(page, batch)
+    expect(page.locator(".card.done .card-name")).to_have_text([first, second])
+    page.locator(".card-open").first.press("Enter")
     dialog = page.get_by_role("dialog")
     expect(dialog.locator(".compare-after.here")).to_have_count(1)
-    first = dialog.get_by_role("heading").inner_text()
+    expect(dialog.get_by_role("heading")).to_have_text(first)
     page.keyboard.press("4")
     expect(dialog.get_by_role("button", name="400 %")).to_have_attribute("aria-pressed", "true")
     assert dialog.locator(".compare-after").bounding_box()["width"] == pytest.approx(4 * 48)  # type: ignore[index]
@@ -329,13 +343,67 @@ def test_a_picture_is_compared_enlarged_and_saved_by_keyboard_alone(
     hear(page, "The cut-out is on the clipboard.")
     assert pixels(bytes(page.evaluate(_CLIPBOARD))) == pixels(made)
     page.keyboard.press("ArrowRight")
-    expect(dialog.get_by_role("heading")).not_to_have_text(first)
+    expect(dialog.get_by_role("heading")).to_have_text(second)
     page.keyboard.press("a")
     expect(dialog.get_by_role("button", name="Accept")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(page.locator(".card-open").nth(1)).to_be_focused()
     expect(page.locator(".card", has_text="Accepted")).to_have_count(1)
+
+
+def listed(page: Page, batch: str) -> list[str]:
+    """The names of a batch's finished pictures in the order of the daemon's own list."""
+    items = page.context.request.get("/v1/cutouts", params={"batch": batch, "status": "done"}).json()["items"]
+    return [item["name"] for item in items]
+
+
+def test_news_of_the_picture_that_is_shown_change_neither_its_enlargement_nor_the_focus(
+    visit: Visit, tmp_path: Path
+) -> None:
+    page = visit().open()
+    drop(page, pictures(tmp_path, "n1.png"))
+    batch = only_these(page)
+    show(page, "Done")
+    count(page, 1)
+    card = page.locator(".card-open")
+    card.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".compare-after.here")).to_have_count(1)
+    page.keyboard.press("2")
+    twice = dialog.get_by_role("button", name="200 %")
+    expect(twice).to_have_attribute("aria-pressed", "true")
+    dialog.get_by_role("button", name="Download").focus()
+    item = page.context.request.get("/v1/cutouts", params={"batch": batch}).json()["items"][0]["id"]
+    assert page.context.request.post(f"/v1/cutouts/{item}/accept", headers={"X-Alphadrop": "page"}).ok
+    expect(dialog.get_by_role("button", name="Accept")).to_have_attribute("aria-pressed", "true")
+    expect(twice).to_have_attribute("aria-pressed", "true")
+    expect(dialog.get_by_role("button", name="Download")).to_be_focused()
+
+
+def test_a_drop_is_not_lost_where_the_page_is_drawn_anew_under_the_pointer(visit: Visit, tmp_path: Path) -> None:
+    page = visit().open()
+    drop(page, pictures(tmp_path, "d1.png"), meanwhile="dispatchEvent(new Event('hashchange'))")
+    hear(page, "1 picture is being sent.")
+
+
+def test_uploads_are_stopped_by_a_press_that_lasts_longer_than_one_is_sent(visit: Visit, tmp_path: Path) -> None:
+    page = visit().open()
+    drop(page, pictures(tmp_path, "first.png"))  # the page of a newcomer changes its layout with the first picture
+    expect(page.locator(".card").first).to_be_visible()
+    expect(page.locator(".uploads-head")).to_have_count(0)
+    held: list[Route] = []
+    page.route("**/v1/cutouts?path=*", lambda route: held.append(route))
+    drop(page, pictures(tmp_path, *(f"s{number}.png" for number in range(6))))
+    stop = page.get_by_role("button", name="Stop")
+    stop.hover()
+    page.mouse.down()
+    held[0].continue_()
+    expect(page.get_by_text("1 of 6 sent")).to_be_visible()
+    page.mouse.up()
+    expect(page.locator(".uploads-head")).to_have_count(0)
+    only_these(page)
+    count(page, 1)
 
 
 def test_names_of_files_are_shown_as_text(visit: Visit, tmp_path: Path) -> None:
@@ -429,8 +497,8 @@ def test_a_lost_connection_comes_back_and_nothing_is_missed(visit: Visit, daemon
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_no_serious_fault(visit: Visit, daemon: Daemon, look: str) -> None:
-    coloured(daemon.folders.source / "axe.png", colour(1))
-    (daemon.folders.source / "axe-broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    coloured(daemon.folders.source / f"axe-{look}.png", colour(1))
+    (daemon.folders.source / f"axe-{look}-broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     page = visit(**LOOKS[look]).open()
     title = "审核" if look == "chinese" else "Review"
     expect(page.locator(".card.done img.here").first).to_be_visible()

@@ -90,14 +90,18 @@ function dropOverlay() {
   return h("div", { class: "drop-overlay", "aria-hidden": "true" }, h("div", {}, icon("drop"), h("strong", {}, t("drop.here"))));
 }
 
-/** Files may be dropped and pasted anywhere. Enter and leave events are counted, since each element sends its own. */
+/** Files may be dropped and pasted anywhere. Enter and leave events are counted, since each element sends its own.
+ *
+ * An element that accepts only `dragover` would refuse what is let go in the moment in which it comes under the pointer.
+ */
 function acceptDrops() {
   let depth = 0;
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   const mark = () => document.body.classList.toggle("dragging", depth > 0);
-  addEventListener("dragenter", (event) => hasFiles(event) && (depth++, mark()));
+  addEventListener("dragenter", (event) => hasFiles(event) && (event.preventDefault(), depth++, mark()));
   addEventListener("dragleave", (event) => hasFiles(event) && ((depth = Math.max(0, depth - 1)), mark()));
   addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+  addEventListener("pointermove", () => depth && ((depth = 0), mark())); // none is sent during a drag: a leave event was missed
   addEventListener("drop", async (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();

@@ -10,6 +10,7 @@ const MARGIN = 16;
 
 /** `show(item, output)` fills it. Emits `zoom` when the enlargement changes. */
 export class Compare extends EventTarget {
+  #shown = null;
   #width = 1;
   #height = 1;
   #scale = 1;
@@ -41,9 +42,10 @@ export class Compare extends EventTarget {
     this.observer.observe(this.element);
   }
 
-  /** Show an item: its original, and one of its outputs once there is one. */
+  /** Show an item: its original, and one of its outputs once there is one. The enlargement stays while it is the same item. */
   show(item, output) {
-    this.#fitted = true;
+    if (item.id !== this.#shown) this.#fitted = true;
+    this.#shown = item.id;
     this.element.classList.toggle("only-before", !output);
     this.before.onerror = () => this.#useThumbnail(item);
     this.preview.src = thumbnail(item); // the grid has loaded it already

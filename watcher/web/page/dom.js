@@ -11,6 +11,12 @@ export function h(name, attributes = {}, ...children) {
   return element;
 }
 
+/** Make these the element's children. Those that it has already are not touched: they keep the focus, and a press that has begun. */
+export function fill(element, children) {
+  for (const child of [...element.children]) if (!children.includes(child)) child.remove();
+  children.forEach((child, i) => element.children[i] === child || element.insertBefore(child, element.children[i] ?? null));
+}
+
 function set(element, key, value) {
   if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
   else if (key === "style") for (const [name, text] of Object.entries(value)) element.style.setProperty(name, text);

@@ -1,6 +1,6 @@
 // A grid of any length: only the cells that are in sight, and some above and below, are elements of the page.
 
-import { h } from "./dom.js";
+import { fill, h } from "./dom.js";
 
 const OVERSCAN = 2;
 /** Rows below the last in sight at which the next page is read. */
@@ -83,14 +83,18 @@ export class Grid {
     return [firstRow * this.#columns, Math.min(this.#items.length, Math.max(0, lastRow) * this.#columns)];
   }
 
+  /** The elements have the order of the items, which is the one in which they are read out. */
   #place(first, last) {
+    const active = this.element.contains(document.activeElement) ? document.activeElement : null;
     const stale = new Set(this.#cells.keys());
     this.#focused = Math.min(this.#focused, Math.max(0, this.#items.length - 1));
-    for (let index = first; index < last; index++) stale.delete(this.#cell(index));
-    for (const id of stale) {
-      this.#cells.get(id).element.remove();
-      this.#cells.delete(id);
-    }
+    const placed = [];
+    for (let index = first; index < last; index++) placed.push(this.#cell(index));
+    for (const { item } of placed) stale.delete(item.id);
+    for (const id of stale) this.#cells.delete(id);
+    fill(this.element, placed.map(({ element }) => element));
+    for (const cell of placed) cell.target().tabIndex = cell.index === this.#focused ? 0 : -1;
+    if (active?.isConnected && active !== document.activeElement) active.focus({ preventScroll: true }); // its cell was moved
   }
 
   #cell(index) {
@@ -105,8 +109,7 @@ export class Grid {
     element.setAttribute("aria-posinset", index + 1);
     element.setAttribute("aria-setsize", this.#items.length);
     cell.index = index;
-    cell.target().tabIndex = index === this.#focused ? 0 : -1;
-    return item.id;
+    return cell;
   }
 
   #drawCell(item, cell) {
@@ -115,7 +118,6 @@ export class Grid {
     element.replaceChildren(this.render(item));
     cell = { item, element, index: cell?.index ?? 0, target: () => element.querySelector("[data-open]") };
     this.#cells.set(item.id, cell);
-    if (!element.isConnected) this.element.append(element);
     if (hadFocus) cell.target().focus({ preventScroll: true });
     return cell;
   }

@@ -1,6 +1,6 @@
 // How far the uploads are: in all, for each picture that is being sent, and what has failed.
 
-import { bdi, button, h } from "./dom.js";
+import { bdi, button, fill, h } from "./dom.js";
 import { bytes, percent } from "./format.js";
 import { t } from "./i18n.js";
 import { forget, leftOver } from "./journal.js";
@@ -12,42 +12,62 @@ const FAILED_SHOWN = 20;
 /** An element that shows the uploads while there are any, and what an earlier visit did not send. */
 export function uploadPanel() {
   const element = h("section", { class: "uploads", "aria-label": t("uploads.title"), hidden: true });
+  const [note, progress] = [leftOverNote(() => draw()), progressParts()];
   const draw = () => {
     const left = leftOver();
-    element.hidden = !uploads.busy && !uploads.failed.length && !left.length;
-    element.replaceChildren(...(left.length ? [leftOverNote(left, draw)] : []), ...(uploads.busy || uploads.failed.length ? progress() : []));
+    const some = uploads.busy || uploads.failed.length > 0;
+    if (left.length) note.update(left);
+    if (some) progress.update();
+    element.hidden = !some && !left.length;
+    fill(element, [...(left.length ? [note.element] : []), ...(some ? progress.elements : [])]);
   };
   uploads.addEventListener("change", draw);
   draw();
   return { element, disconnect: () => uploads.removeEventListener("change", draw) };
 }
 
-function leftOverNote(left, draw) {
-  const paths = left.flatMap((batch) => batch.paths);
-  const sent = left.reduce((sum, batch) => sum + batch.sent, 0);
-  return h("div", { class: "left-over", role: "note" },
-    h("p", {}, h("strong", {}, t("left.title", { n: paths.length })), " ", t("left.help", { n: sent })),
-    h("details", {}, h("summary", {}, t("left.which")), h("ul", {}, paths.slice(0, 100).map((path) => h("li", {}, bdi(path))))),
+/** The note is drawn many times a second while pictures are sent, so what can be pressed or opened in it stays. */
+function leftOverNote(draw) {
+  const [title, help, list] = [h("strong"), h("span"), h("ul")];
+  const element = h("div", { class: "left-over", role: "note" }, h("p", {}, title, " ", help), h("details", {}, h("summary", {}, t("left.which")), list),
     button({ text: t("left.dismiss"), kind: "plain", onclick: () => (forget(), draw()) }));
+  const update = (left) => {
+    const paths = left.flatMap((batch) => batch.paths);
+    title.textContent = t("left.title", { n: paths.length });
+    help.textContent = t("left.help", { n: left.reduce((sum, batch) => sum + batch.sent, 0) });
+    list.replaceChildren(...paths.slice(0, 100).map((path) => h("li", {}, bdi(path))));
+  };
+  return { element, update };
 }
 
-function progress() {
-  const share = uploads.bytes ? uploads.loaded / uploads.bytes : 0;
-  return [
-    h("div", { class: "uploads-head" },
-      h("strong", {}, summary()),
-      h("span", { class: "muted" }, t("uploads.bytes", { sent: bytes(uploads.loaded), all: bytes(uploads.bytes) })),
-      uploads.failed.length > 0 && button({ text: t("uploads.retry", { n: uploads.failed.length }), icon: "redo", onclick: () => uploads.retry() }),
-      button({ text: uploads.busy ? t("uploads.stop") : t("uploads.dismiss"), kind: "plain", onclick: () => uploads.stop() })),
-    bar(share, t("uploads.title")),
-    h("ul", { class: "upload-list" },
-      uploads.failed.slice(0, FAILED_SHOWN).map(failedRow),
-      uploads.failed.length > FAILED_SHOWN && h("li", { class: "muted" }, t("uploads.more", { n: uploads.failed.length - FAILED_SHOWN })),
-      uploads.sending.map(sendingRow),
-      uploads.waiting.slice(0, NEXT_SHOWN).map(waitingRow),
-      uploads.waiting.length > NEXT_SHOWN && h("li", { class: "muted" }, t("uploads.more", { n: uploads.waiting.length - NEXT_SHOWN }))),
-  ];
+/** As the note above: its buttons stay. */
+function progressParts() {
+  const [title, amount, all, list] = [h("strong"), h("span", { class: "muted" }), bar(0, t("uploads.title")), h("ul", { class: "upload-list" })];
+  const retry = button({ text: " ", icon: "redo", onclick: () => uploads.retry() });
+  const stop = button({ text: " ", kind: "plain", onclick: () => uploads.stop() });
+  const rows = new WeakMap();
+  const update = () => {
+    title.textContent = summary();
+    amount.textContent = t("uploads.bytes", { sent: bytes(uploads.loaded), all: bytes(uploads.bytes) });
+    retry.hidden = !uploads.failed.length;
+    retry.lastChild.textContent = t("uploads.retry", { n: uploads.failed.length });
+    stop.lastChild.textContent = uploads.busy ? t("uploads.stop") : t("uploads.dismiss");
+    setBar(all, uploads.bytes ? uploads.loaded / uploads.bytes : 0);
+    fill(list, uploadRows(rows));
+  };
+  return { elements: [h("div", { class: "uploads-head" }, title, amount, retry, stop), all, list], update };
 }
+
+function uploadRows(rows) {
+  const failed = uploads.failed.slice(0, FAILED_SHOWN).map((upload) => {
+    if (!rows.has(upload.error)) rows.set(upload.error, failedRow(upload));
+    return rows.get(upload.error);
+  });
+  return [...failed, ...more(uploads.failed.length - FAILED_SHOWN), ...uploads.sending.map(sendingRow), ...uploads.waiting.slice(0, NEXT_SHOWN).map(waitingRow),
+    ...more(uploads.waiting.length - NEXT_SHOWN)];
+}
+
+const more = (n) => (n > 0 ? [h("li", { class: "muted" }, t("uploads.more", { n }))] : []);
 
 function summary() {
   const text = t("uploads.summary", { sent: uploads.sent, n: uploads.count });
@@ -55,6 +75,11 @@ function summary() {
 }
 
 const bar = (share, label) => h("progress", { value: share, max: 1, "aria-label": label }, percent(share));
+
+function setBar(progress, share) {
+  progress.value = share;
+  progress.textContent = percent(share);
+}
 
 const name = (upload) => h("span", { class: "upload-name", title: upload.path }, bdi(upload.path));
 

@@ -83,7 +83,7 @@ class Uploads extends EventTarget {
     this.count -= this.waiting.length + this.failed.length;
     this.waiting = [];
     this.failed = [];
-    for (const upload of this.sending) upload.request.abort();
+    for (const upload of [...this.sending]) upload.request.abort(); // each leaves the list at once
     this.#change();
   }
 

@@ -67,7 +67,16 @@ export class Viewer {
     this.#output = Math.min(this.#output, Math.max(0, item.outputs.length - 1));
     this.title.replaceChildren(bdi(item.name));
     this.compare.show(item, this.output);
-    this.side.replaceChildren(...[rejectionOf(item), this.#outputs(), this.#actions(), doubtsOf(item), factsOf(item, this.output)].filter(Boolean));
+    this.#drawSide();
+  }
+
+  /** The button that has the focus keeps it: without a focus in the dialog, its keys would do nothing. */
+  #drawSide() {
+    const pressed = this.side.contains(document.activeElement) ? document.activeElement.textContent : null;
+    this.side.replaceChildren(...[rejectionOf(this.item), this.#outputs(), this.#actions(), doubtsOf(this.item), factsOf(this.item, this.output)].filter(Boolean));
+    if (pressed === null) return;
+    const again = [...this.side.querySelectorAll("button")].find((one) => one.textContent === pressed);
+    (again ?? this.title).focus();
   }
 
   get output() {
