@@ -105,6 +105,26 @@ def drop(page: Page, paths: Sequence[Path], at: tuple[int, int] = (300, 300), me
     assert page.evaluate("drops") == before + 1, "the page did not accept the drop"
 
 
+class LateAnswer:
+    """Keeps the daemon's answer to one request back, until it is let go. `pattern` is a URL with asterisks."""
+
+    def __init__(self, page: Page, pattern: str) -> None:
+        self._paused: list[str] = []
+        self._session = page.context.new_cdp_session(page)
+        self._session.on("Fetch.requestPaused", lambda event: self._paused.append(event["requestId"]))
+        self._session.send("Fetch.enable", {"patterns": [{"urlPattern": pattern, "requestStage": "Response"}]})
+
+    def wait(self, page: Page) -> None:
+        """Until the daemon has answered."""
+        wait_until(lambda: page.evaluate("1") and self._paused, message="the request was never answered", pause=0.05)
+
+    def let_go(self) -> None:
+        """Give the page the answer, and this and later ones at once."""
+        for id in self._paused:
+            self._session.send("Fetch.continueResponse", {"requestId": id})
+        self._session.detach()
+
+
 def faults(page: Page) -> list[str]:
     """What axe-core finds that is serious: rule, and the elements."""
     page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))

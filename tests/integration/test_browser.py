@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.equipment.browser import Visitor, chromium, drop, faults, hear
+from tests.equipment.browser import LateAnswer, Visitor, chromium, drop, faults, hear
 from tests.equipment.daemon import Daemon, Folders, colour, coloured
 from tests.equipment.support import STUCK, wait_until
 
@@ -477,6 +477,46 @@ def ten_thousand(route: Route) -> None:
     }
     items = [{**known, "id": f"i{n}", "key": f"{n}.png", "name": f"{n}.png"} for n in range(start + 1, end + 1)]
     route.fulfill(json={"items": items, "next": str(end) if end < 10_000 else None, "total": 10_000})
+
+
+def test_news_that_overtake_an_answer_are_not_forgotten(visit: Visit, tmp_path: Path) -> None:
+    page = visit().open()
+    early, late, later = pictures(tmp_path, "early.png", "late.png", "later.png")
+    drop(page, [early])
+    batch = only_these(page)
+    expect(page.locator(".card.done")).to_have_count(1)
+    answer = LateAnswer(page, "*/v1/cutouts?*status=done*")
+    show(page, "Done")
+    answer.wait(page)
+    send(page, late, batch)
+    expect(page.locator(".card.done .card-name")).to_have_text(["late.png", "early.png"])
+    answer.let_go()
+    send(page, later, batch)
+    expect(page.locator(".card.done .card-name")).to_have_text(["later.png", "late.png", "early.png"])
+    count(page, 3)
+
+
+def test_the_answer_to_an_upload_that_comes_after_its_cut_out_changes_nothing(visit: Visit, tmp_path: Path) -> None:
+    page = visit().open()
+    slow, quick = pictures(tmp_path, "slow.png", "quick.png")
+    answer = LateAnswer(page, "*/v1/cutouts?path=slow*")
+    drop(page, [slow])
+    batch = only_these(page)
+    expect(page.locator(".card.done")).to_have_count(1)
+    answer.let_go()
+    expect(page.locator(".uploads-head")).to_have_count(0)
+    send(page, quick, batch)
+    expect(page.locator(".card.done .card-name")).to_have_text(["quick.png", "slow.png"])
+
+
+def send(page: Page, picture: Path, batch: str) -> None:
+    """Add a picture to a batch, beside the page."""
+    assert page.context.request.post(
+        "/v1/cutouts",
+        params={"path": picture.name, "batch": batch},
+        data=picture.read_bytes(),
+        headers={"Content-Type": "image/png", "X-Alphadrop": "page"},
+    ).ok
 
 
 def test_a_lost_connection_comes_back_and_nothing_is_missed(visit: Visit, daemon: Daemon) -> None:

@@ -12,9 +12,10 @@ const path = (item, verb) => `/v1/cutouts/${encodeURIComponent(item.id)}/${verb}
 
 /** Ask the daemon for something; the changed item goes to every list. True if it was done. */
 async function act(item, verb, body) {
+  const since = performance.now();
   try {
     const changed = await post(path(item, verb), body);
-    if (changed) stream.apply(changed);
+    if (changed) stream.answered(changed, since);
     return true;
   } catch (error) {
     sayError(error);

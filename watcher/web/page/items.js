@@ -21,6 +21,8 @@ export class Collection extends EventTarget {
   #cursor = null;
   #generation = 0;
   #ids = new Map();
+  /** What has changed since the request that is under way was sent, by id: the daemon may have read its list before. */
+  #news = new Map();
 
   constructor(query = {}) {
     super();
@@ -61,6 +63,7 @@ export class Collection extends EventTarget {
     if (this.loading || this.complete) return;
     const generation = this.#generation;
     this.loading = true;
+    this.#news.clear();
     try {
       const page = await get("/v1/cutouts", { ...this.query, cursor: this.#cursor, limit: PAGE });
       if (generation === this.#generation) this.#take(page, anew);
@@ -93,6 +96,7 @@ export class Collection extends EventTarget {
     this.total = total ?? null;
     this.#cursor = next;
     this.complete = next === null;
+    this.#applyEach(this.#news.values());
   }
 
   #fail(error) {
@@ -106,12 +110,22 @@ export class Collection extends EventTarget {
   }
 
   #apply(changed) {
+    if (this.loading) for (const item of changed) this.#news.set(item.id, item);
+    this.#applyEach(changed);
+    this.#changed();
+  }
+
+  #applyEach(changed) {
     for (const item of changed) {
       const known = this.#ids.get(item.id);
       if (known) this.#replace(known, item);
-      else if (this.#belongs(item)) this.#arrive(item);
+      else if (this.#belongs(item) && !this.#isFurtherDown(item)) this.#arrive(item);
     }
-    this.#changed();
+  }
+
+  /** Whether its place is in a part of the list that is not read yet: it comes, and is counted, with that part. */
+  #isFurtherDown(item) {
+    return !this.complete && this.items.length > 0 && this.#placeOf(item) === this.items.length;
   }
 
   #replace(known, item) {

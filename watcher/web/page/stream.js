@@ -15,6 +15,8 @@ class Stream extends EventTarget {
   #timer = 0;
   #hidden = 0;
   #changed = new Map();
+  /** When the daemon last said something of an item, by id. */
+  #told = new Map();
   #missed = false;
 
   constructor() {
@@ -32,7 +34,7 @@ class Stream extends EventTarget {
     source.onerror = () => this.#failed();
     source.addEventListener("status", (event) => this.#take(JSON.parse(event.data)));
     source.addEventListener("reload", () => this.dispatchEvent(new Event("resumed"))); // too much has changed to be sent
-    source.addEventListener("item", (event) => this.apply(JSON.parse(event.data)));
+    source.addEventListener("item", (event) => this.#hear(JSON.parse(event.data)));
   }
 
   close() {
@@ -40,8 +42,20 @@ class Stream extends EventTarget {
     this.#source = null;
   }
 
-  /** An item that is known to have changed, from here or from the response to a request. */
-  apply(item) {
+  /** An item from the response to a request that was sent at `since`, a time of `performance.now()`.
+   *
+   * What the daemon has said of it meanwhile may be newer; if it is not, the change of the request is still to be said.
+   */
+  answered(item, since) {
+    if (!(this.#told.get(item.id) >= since)) this.#apply(item);
+  }
+
+  #hear(item) {
+    this.#told.set(item.id, performance.now());
+    this.#apply(item);
+  }
+
+  #apply(item) {
     if (this.#changed.size === 0) setTimeout(() => this.#flush(), 80);
     this.#changed.set(item.id, item);
   }

@@ -127,6 +127,7 @@ class Uploads extends EventTarget {
     request.onload = () => this.#answered(upload, request);
     request.onerror = () => this.#failed(upload, new ApiError(0, ""));
     request.onabort = () => this.#dropped(upload);
+    upload.since = performance.now();
     request.send(upload.file);
   }
 
@@ -143,7 +144,7 @@ class Uploads extends EventTarget {
     this.sent++;
     this.bytesSent += upload.file.size;
     end(upload.batch, upload);
-    stream.apply(JSON.parse(request.responseText));
+    stream.answered(JSON.parse(request.responseText), upload.since);
     this.#leave(upload);
   }
 
