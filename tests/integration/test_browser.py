@@ -17,7 +17,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.equipment.browser import LateAnswer, Visitor, chromium, drop, faults, hear
-from tests.equipment.daemon import Daemon, Folders, colour, coloured
+from tests.equipment.cluster import Buckets
+from tests.equipment.daemon import Daemon, Folders, colour, coloured, photo
+from tests.equipment.moto import moto_server
 from tests.equipment.support import STUCK, wait_until
 
 TOKEN = "a-token-for-tests-of-the-page"
@@ -556,6 +558,51 @@ def test_axe_finds_no_serious_fault(visit: Visit, daemon: Daemon, look: str) -> 
     found["live"] = faults(page)
     assert found == {view: [] for view in found}
     assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth")
+
+
+def test_source_and_sink_may_be_buckets(browser: Browser, tmp_path: Path) -> None:
+    moto = moto_server()
+    bucket, client = moto.bucket(), moto.client()
+
+    def objects(prefix: str) -> dict[str, bytes]:
+        """The bytes of the objects below a prefix, by the rest of their keys."""
+        keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())]
+        return {key.removeprefix(prefix): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+    buckets = Buckets(tmp_path, (f"s3://{bucket}/in", f"s3://{bucket}/out"))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(photo(colour(1))[:60])
+    with Daemon(buckets, "--page", "--rescan", "3600", **moto.variables) as daemon:
+        daemon.wait_until_ready()
+        visitor = Visitor(browser, f"http://127.0.0.1:{daemon.port}")
+        page = visitor.open()
+        drop(page, [*pictures(tmp_path, "b1.png", "b2.png"), broken])
+        batch = only_these(page)
+        show(page, "Done")
+        count(page, 2)
+        assert seen(page, 2) == {"b1.png", "b2.png"}
+        sent, made = objects(f"in/uploads/{batch}/"), objects(f"out/uploads/{batch}/")
+        assert sent.keys() == {"b1.png", "b2.png", "broken.png"} and made.keys() == {"b1.png", "b2.png"}
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download this batch").click()
+        assert contents(download.value.path()) == made
+        page.get_by_role("button", name="b1.png, Done").click()
+        with page.expect_download() as download:
+            page.keyboard.press("d")
+        assert download.value.path().read_bytes() == made["b1.png"]
+        page.keyboard.press("a")
+        accept = page.get_by_role("dialog").get_by_role("button", name="Accept")
+        expect(accept).to_have_attribute("aria-pressed", "true")
+        assert json.loads(objects(f"out/_alphadrop/review/uploads/{batch}/")["b1.png.json"])["verdict"] == "accepted"
+        page.keyboard.press("Escape")
+        client.put_object(Bucket=bucket, Key=f"in/uploads/{batch}/broken.png", Body=photo(colour(3)))
+        page.get_by_role("link", name="Live").click()
+        page.get_by_role("button", name="Try broken.png again").click()
+        expect(page.locator(".failures li")).to_have_count(0)
+        daemon.until(lambda: "broken.png" in objects(f"out/uploads/{batch}/"), "it was never tried again")
+        assert objects("out/_failed/") == {}
+        visitor.close()
+        assert visitor.problems == []
 
 
 def test_the_language_follows_the_browser_until_somebody_switches(visit: Visit) -> None:
