@@ -15,23 +15,24 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from scripts.monitoring import grafana, rules
 from scripts.monitoring.panels import VARIABLES, Query
 from scripts.monitoring.rows import ROWS
-from tests.equipment.daemon import Daemon, Folders, colour, coloured
+from tests.equipment.daemon import Daemon, Folders, colour, coloured, photo
 from tests.equipment.pages import anchors, blocks
 from tests.equipment.prometheus import Prometheus, now, running_prometheus, wait_for_value
 from tests.equipment.requirements import require_program
-from tests.equipment.support import ROOT, wait_until
+from tests.equipment.support import ROOT, STUCK, wait_until
 from watcher.telemetry.metrics import Metrics
 
 FILE = ROOT / "deploy" / "grafana" / "alphadrop.json"
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 DASHBOARD = json.loads(FILE.read_text("utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-PICTURES, BROKEN = 60, 5
+PICTURES, POSTED, BROKEN = 60, 2, 5
 
 ABSENT = {
     "alphadrop_device_memory_bytes": "torch reports the memory of CUDA devices only",
@@ -151,13 +152,13 @@ def test_the_address_of_the_runbook_can_be_set_as_the_page_says(tmp_path: Path):
 
 def test_a_real_prometheus_answers_every_expression(tmp_path: Path, folders: Folders):
     """Given a daemon with work, bad files and a worker that is killed, every panel has data."""
-    with Daemon(folders, "--rescan", "1", "--batch", "2", model="fake:delay=0.1") as daemon:
+    with Daemon(folders, "--rescan", "1", "--batch", "2", "--api", model="fake:delay=0.1") as daemon:
         daemon.wait_until_ready()
         with running_prometheus(tmp_path, daemon.port, [ALERTS]) as prometheus:
             started = now()
             wait_for_value(prometheus, "sum(alphadrop_workers)", 1)
             keep_busy(daemon)
-            wait_for_value(prometheus, "sum(alphadrop_images_processed_total)", PICTURES + BROKEN)
+            wait_for_value(prometheus, "sum(alphadrop_images_processed_total)", PICTURES + POSTED + BROKEN)
             wait_for_value(prometheus, "sum(alphadrop_worker_restarts_total)", 1)
             with suppress(AssertionError):  # what has been scraped only once has no rate yet
                 wait_until(lambda: not silent(prometheus, started), pause=1)
@@ -167,15 +168,26 @@ def test_a_real_prometheus_answers_every_expression(tmp_path: Path, folders: Fol
 
 
 def keep_busy(daemon: Daemon) -> None:
-    """Copy pictures and files that are not pictures, and kill a worker while it processes some."""
+    """Copy pictures and files that are not pictures, post some, and kill a worker while it processes some."""
     source = daemon.folders.source
+    post_some(daemon, "early")
     for number in range(BROKEN):
         (source / f"broken-{number}.jpg").write_bytes(b"not a picture")
     for number in range(PICTURES):
         coloured(source / f"{number}.png", colour(number))
     daemon.until(lambda: len(daemon.folders.outputs()) > PICTURES // 4, "nothing was written")
+    post_some(daemon, "late")
     os.kill(daemon.workers()[0], signal.SIGKILL)
-    daemon.until(lambda: len(daemon.folders.outputs()) == PICTURES, "not everything was written")
+    daemon.until(lambda: len(daemon.folders.outputs()) == PICTURES + POSTED, "not everything was written")
+
+
+def post_some(daemon: Daemon, name: str) -> None:
+    """Post a picture, and something that is none, and wait for the answers."""
+    address, headers = f"http://127.0.0.1:{daemon.port}", {"Content-Type": "image/png"}
+    with httpx.Client(base_url=address, headers=headers, timeout=STUCK) as client:
+        sent = client.post(f"/v1/cutouts?wait=60&path={name}.png", content=photo(colour(len(name))))
+        assert sent.status_code == 200
+        assert client.post("/v1/cutouts", content=b"no picture").status_code == 415
 
 
 def queries() -> list[Query]:
