@@ -11,6 +11,7 @@ from pathlib import Path
 from inference.corpus.archives import ArchiveError
 from inference.corpus.fetching import FetchError, fetch
 from inference.corpus.gathering import (
+    gather_examples,
     gather_file,
     gather_grounds,
     gather_models,
@@ -29,6 +30,7 @@ Gather = Callable[[Path, Layout], int]
 STEPS: dict[str, Gather] = {
     "tuxpaint-stamps-default": gather_stamps,
     "gcompris-qt-data": gather_photographs,
+    "opencv-doc": gather_examples,
     "lomiri-wallpapers-16.04": gather_grounds,
     "mate-backgrounds": gather_grounds,
     "plasma-workspace-wallpapers": gather_grounds,

@@ -34,6 +34,7 @@ PHOTO_GROUPS = (
 """The resource files of GCompris whose pictures are photographs."""
 SMALLEST_PHOTO = 300
 """Longer side in pixels."""
+EXAMPLES = "usr/share/doc/opencv-doc/examples/"
 STAMPS = "usr/share/tuxpaint/stamps/"
 SURFACES = "textures.pk3"
 MATERIAL = re.compile(
@@ -115,6 +116,12 @@ def listed(name: str) -> dict[str, str]:
     return {path: digest for digest, path in pairs}
 
 
+def looked_at() -> list[tuple[str, str]]:
+    """Package and path of each photograph that people look at, in the order in which they are shown."""
+    text = importlib.resources.files("inference.corpus").joinpath("looked-at.txt").read_text("utf-8")
+    return [(package, path) for package, path in (line.split() for line in text.splitlines())]
+
+
 def digest_of(content: bytes) -> str:
     """The first 16 digits of the content's sha256, as the lists have them."""
     return hashlib.sha256(content).hexdigest()[:16]
@@ -136,15 +143,25 @@ def gather_stamps(package: Path, layout: Layout) -> int:
 
 
 def gather_photographs(package: Path, layout: Layout) -> int:
-    """Write GCompris's photographs; returns how many."""
+    """Write GCompris's photographs, those that people look at into a folder of their own; returns how many."""
     wanted = {f"{RESOURCES}{group}.rcc" for group in PHOTO_GROUPS}
+    kept_out = {flat(path) for package, path in looked_at() if package == "gcompris-qt-data"}
     count = 0
     for path, resource in read_deb(package, wanted.__contains__):
         group = PurePosixPath(path).stem
         for name, content in read_resources(resource):
             if name.endswith(".webp") and _is_photograph(content):
-                count += write(layout.photographs / f"{group}+{PurePosixPath(name).name}", content)
+                file = flat(f"{group}/{PurePosixPath(name).name}")
+                count += write((layout.looked_at if file in kept_out else layout.photographs) / file, content)
     return count
+
+
+def gather_examples(package: Path, layout: Layout) -> int:
+    """Write those of OpenCV's photographs that people look at; returns how many."""
+    wanted = {EXAMPLES + path: path for package, path in looked_at() if package == "opencv-doc"}
+    return sum(
+        write(layout.looked_at / flat(wanted[path]), content) for path, content in read_deb(package, wanted.__contains__)
+    )
 
 
 def gather_grounds(package: Path, layout: Layout) -> int:

@@ -60,6 +60,11 @@ class Layout:
         return self.root / "real" / "grounds"
 
     @property
+    def looked_at(self) -> Path:
+        """Photographs that the evaluation shows to people, which no training may read."""
+        return self.root / "looked-at"
+
+    @property
     def models(self) -> Path:
         """The teacher, the networks to compare with, and the encoder's ImageNet weights."""
         return self.root / "models"

@@ -44,7 +44,16 @@ SOURCES = (
         "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
         44,
         "each its own: public domain, CC0, CC-BY, CC-BY-SA, GPL",
-        "257 photographs, for the teacher",
+        "245 photographs, for the teacher; 12 others to look at",
+    ),
+    Source(
+        "opencv-doc",
+        "4.6.0+dfsg-12",
+        Client.APT,
+        "4b12681df35878207ac7097dc66184b2ae552e4bf4ddd2af04a0f03ed0b8682a",
+        96,
+        "Apache-2.0, BSD-3-Clause",
+        "15 photographs to look at",
     ),
     Source(
         "lomiri-wallpapers-16.04",

@@ -1,4 +1,4 @@
-"""Real photographs to look at: those that scikit-image and matplotlib ship inside their packages."""
+"""Photographs to look at, which no training has seen: of the training data's packages, scikit-image and matplotlib."""
 
 from __future__ import annotations
 
@@ -10,28 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-PLACES = {
-    "skimage": (
-        "data",
-        ("coffee.png", "chelsea.png", "astronaut.png", "camera.png", "motorcycle_left.png", "coins.png", "logo.png"),
-    ),
-    "matplotlib": ("mpl-data/sample_data", ("grace_hopper.jpg",)),
-}
+from inference.corpus.gathering import flat, looked_at
+from inference.corpus.layout import Layout
 
 
-def photographs() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Name and H x W x 3 pixels of every photograph that is installed."""
-    for package, (folder, names) in PLACES.items():
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            continue
-        for name in names:
-            path = Path(spec.origin).parent / folder / name
-            if path.exists():
-                yield name, np.array(_flat(Image.open(path)))
+def photographs(layout: Layout) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Name and H x W x 3 pixels of every photograph that is there, in the order of `corpus/looked-at.txt`."""
+    for package, path in looked_at():
+        place = _found(package, path) or layout.looked_at / flat(path)
+        if place.exists():
+            with Image.open(place) as image:
+                yield place.name.rpartition("+")[2], np.array(image.convert("RGB"))
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """RGB, what is transparent over white."""
-    rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+def _found(package: str, path: str) -> Path | None:
+    """The file in an installed Python package of that name."""
+    spec = find_spec(package)
+    return Path(spec.origin).parent / path if spec and spec.origin else None

@@ -76,7 +76,7 @@ def evaluate(
                 for name, engine in engines.items():
                     add(lines[split, name], engine, key, sample)
             lines[split, ours].verdict.write(out / split.replace(", ", "-"))
-        photo_sheet(engines[ours], out / "photographs.png")
+        photo_sheet(engines[ours], out / "photographs.png", layout)
     means = {f"{split}: {name}": line.figures() for (split, name), line in lines.items()}
     (out / "figures.json").write_text(json.dumps(means, indent=2) + "\n", "utf-8")
     Console(width=TABLE_WIDTH).print(table(lines))
@@ -122,10 +122,13 @@ def table(lines: Mapping[tuple[str, str], Line]) -> Table:
     return result
 
 
-def photo_sheet(engine: Engine, path: Path) -> None:
-    """What the model makes of real photographs, for which there is no truth but the eye."""
-    rows = []
-    for name, pixels in photographs():
+def photo_sheet(engine: Engine, path: Path, layout: Layout) -> None:
+    """What the model makes of photographs for which there is no truth but the eye: two in a row."""
+    shown = []
+    for name, pixels in photographs(layout):
         cutout = engine.submit(Picture(pixels)).result()
-        rows.append(Row(name, [Image.fromarray(pixels), *views(cutout)]))
-    contact_sheet(rows, ["photograph", "matte", "cut-out"], path)
+        shown.append((name, [Image.fromarray(pixels), *views(cutout)]))
+    shown += [("", [Image.new("RGB", (1, 1), "white")] * 3)] * (len(shown) % 2)
+    pairs = zip(shown[::2], shown[1::2], strict=True)
+    rows = [Row(f"{left}\n{right}", [*cells, *others]) for (left, cells), (right, others) in pairs]
+    contact_sheet(rows, ["photograph", "matte", "cut-out"] * 2, path, cell=220)
