@@ -637,3 +637,79 @@ API void decontaminate(uint32_t *RESTRICT picture, const uint8_t *RESTRICT alpha
         }
     }
 }
+
+/* The cell that names a cell's island. `labels` are 1 + the cell through which that is reached, itself in the end. */
+INLINE int island_of(int32_t *RESTRICT labels, int cell) {
+    while (labels[cell] != cell + 1) {
+        labels[cell] = labels[labels[cell] - 1];
+        cell = labels[cell] - 1;
+    }
+    return cell;
+}
+
+INLINE void join(int32_t *RESTRICT labels, int a, int b) {
+    if (!labels[b]) return;
+    a = island_of(labels, a), b = island_of(labels, b);
+    if (a < b) labels[b] = a + 1;
+    else labels[a] = b + 1;
+}
+
+INLINE float number_at(const void *plane, long index, int bfloat16) {
+    if (!bfloat16) return ((const float *)plane)[index];
+    union { uint32_t bits; float number; } both = {(uint32_t)((const uint16_t *)plane)[index] << 16};
+    return both.number;
+}
+
+/* Set logits h x w (even sides) on unsure islands to `clear`, in place: as islands.drop_unsure_islands.
+
+   `scratch` has 4 * (h / 2) * (w / 2) numbers. */
+API void drop_unsure_islands(void *RESTRICT logits, int h, int w, int bfloat16, float sure_logit, float share, float part,
+                             float clear, int margin, int32_t *RESTRICT scratch) {
+    int rows = h / 2, columns = w / 2, cells = rows * columns, largest = 0;
+    int32_t *labels = scratch, *area = labels + cells, *sure = area + cells, *marks = sure + cells;
+    for (int y = 0, cell = 0; y < rows; y++) {
+        for (int x = 0; x < columns; x++, cell++) {
+            area[cell] = sure[cell] = marks[cell] = labels[cell] = 0;
+            for (int k = 0; k < 4; k++) {
+                float logit = number_at(logits, (long)(2 * y + k / 2) * w + 2 * x + k % 2, bfloat16);
+                area[cell] += logit > 0;
+                sure[cell] += logit > sure_logit;
+            }
+            if (!area[cell]) continue;
+            labels[cell] = cell + 1;
+            if (x) join(labels, cell, cell - 1);
+            if (y) join(labels, cell, cell - columns);
+            if (y && x) join(labels, cell, cell - columns - 1);
+            if (y && x + 1 < columns) join(labels, cell, cell - columns + 1);
+        }
+    }
+    for (int cell = 0; cell < cells; cell++) {
+        if (!labels[cell]) continue;
+        int island = island_of(labels, cell);
+        labels[cell] = island + 1;
+        if (island == cell) continue;
+        area[island] += area[cell];
+        sure[island] += sure[cell];
+    }
+    for (int cell = 0; cell < cells; cell++)
+        if (labels[cell] == cell + 1 && sure[cell] >= share * area[cell]) largest = larger(largest, area[cell]);
+    if (!largest) return;
+    for (int y = 0, cell = 0; y < rows; y++) {
+        for (int x = 0; x < columns; x++, cell++) {
+            if (!labels[cell]) continue;
+            int island = labels[cell] - 1;
+            int mark = sure[island] < share * area[island] && area[island] >= part * largest ? 1 : 2;
+            for (int v = larger(0, y - margin); v <= smaller(rows - 1, y + margin); v++)
+                for (int u = larger(0, x - margin); u <= smaller(columns - 1, x + margin); u++)
+                    marks[v * columns + u] |= mark;
+        }
+    }
+    union { float number; uint32_t bits; } cleared = {clear};
+    for (int y = 0; y < h; y++) {
+        for (int x = 0; x < w; x++) {
+            if (marks[(y / 2) * columns + x / 2] != 1) continue;
+            if (bfloat16) ((uint16_t *)logits)[(long)y * w + x] = (uint16_t)(cleared.bits >> 16);
+            else ((float *)logits)[(long)y * w + x] = clear;
+        }
+    }
+}

@@ -45,6 +45,7 @@ _SIGNATURES = {
     "wide_fields": "piiippp",
     "narrow_fields": "piiipppp",
     "decontaminate": "ppiipiip",
+    "drop_unsure_islands": "piiiffffip",
 }
 """Parameters of each function of `kernels.c`: pointer, int, long or float."""
 
@@ -214,6 +215,17 @@ class Kernels:
         height, width = fields.shape[:2]
         scratch = torch.empty(width, 8)
         self._library.decontaminate(at(picture), at(alpha), *alpha.shape, at(fields), height, width, at(scratch))
+
+    def drop_unsure_islands(
+        self, logits: Tensor, sure_logit: float, sure_share: float, part: float, clear: float, margin: int
+    ) -> None:
+        """Set logits h x w (even sides) to `clear` on unsure islands, in place; see `islands.drop_unsure_islands`."""
+        height, width = logits.shape
+        scratch = torch.empty(4, height // 2, width // 2, dtype=torch.int32)
+        bfloat16 = is_bfloat16(logits.dtype)
+        self._library.drop_unsure_islands(
+            at(logits), height, width, bfloat16, sure_logit, sure_share, part, clear, margin, at(scratch)
+        )
 
 
 def at(plane: Tensor) -> int:

@@ -13,6 +13,7 @@ from inference.models.base import MattingModel
 from inference.models.cvunet import CVUNet, channels_last, load_network
 from inference.models.entry import ModelEntry
 from inference.models.fused_convolution import fusing_works
+from inference.models.islands import drop_unsure_islands
 from inference.review.calibration import CVUNET
 from inference.rgba import words
 
@@ -40,6 +41,7 @@ class CVUNetModel(MattingModel):
         Without kernels everything is done in plain torch, one operation after the other.
         """
         self.network = channels_last(network)
+        self._kernels = kernels
         self.dtype = network.unet.matte.weight.dtype
         fusing = kernels is not None and fusing_works(self.dtype)
         self.slowdowns = (CANNOT_FUSE,) if kernels is not None and not fusing else ()
@@ -48,8 +50,9 @@ class CVUNetModel(MattingModel):
         self._head = fused_band.FusedHead(network.edge, kernels, fusing) if kernels else band.WindowHead(network.edge)
 
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
-        """Compute the matte's logits B x 1 x h/2 x w/2 and features B x C x h/2 x w/2."""
-        return self.network.coarse(batch.contiguous(memory_format=torch.channels_last))
+        """Compute the matte's logits B x 1 x h/2 x w/2, without unsure islands, and features B x C x h/2 x w/2."""
+        logits, features = self.network.coarse(batch.contiguous(memory_format=torch.channels_last))
+        return drop_unsure_islands(logits, self._kernels), features
 
     def matte(self, coarse: Sequence[Tensor]) -> Tensor:
         """Return the coarse matte B x 1 x h x w from its logits."""
