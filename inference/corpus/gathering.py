@@ -160,7 +160,8 @@ def gather_examples(package: Path, layout: Layout) -> int:
     """Write those of OpenCV's photographs that people look at; returns how many."""
     wanted = {EXAMPLES + path: path for package, path in looked_at() if package == "opencv-doc"}
     return sum(
-        write(layout.looked_at / flat(wanted[path]), content) for path, content in read_deb(package, wanted.__contains__)
+        write(layout.looked_at / flat(wanted[path]), content)
+        for path, content in read_deb(package, wanted.__contains__)
     )
 
 

@@ -55,10 +55,10 @@ def drop_unsure_islands(logits: Tensor, kernels: Kernels | None = None) -> Tenso
 def label(mask: Tensor) -> Tensor:
     """Number the islands of a mask B x 1 x h x w of zeros and ones, each by one of its cells; 0 is outside.
 
-    Cells that touch at a corner belong to one island. In each round every cell looks at its neighbours, tells what it
-    found to the cell that names its island, and takes that cell's name (Zhang, Azad and Hu, "FastSV: A Distributed-Memory
-    Connected Component Algorithm with Fast Convergence", 2020). ROUNDS rounds are enough for a spiral over 112 x 112
-    cells; an island that winds more may get two numbers. Returns floats: numbers up to 2^24 are exact.
+    Cells that touch at a corner belong to one island. In each round every cell looks at its neighbours, passes what it
+    found on to the cell that names its island, and takes that cell's name (Zhang, Azad and Hu, "FastSV: A
+    Distributed-Memory Connected Component Algorithm with Fast Convergence", 2020). ROUNDS rounds are enough for a spiral
+    over 112 x 112 cells; an island that winds more may get two numbers. Returns floats: numbers up to 2^24 are exact.
     """
     count = mask.shape[-2] * mask.shape[-1]
     labels = mask.flatten(1) * torch.arange(1, count + 1, dtype=mask.dtype, device=mask.device)

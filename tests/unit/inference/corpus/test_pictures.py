@@ -8,11 +8,20 @@ import pytest
 from PIL import Image
 
 from inference.corpus import gathering, pictures
-from inference.corpus.gathering import SplitError, digest_of, gather_stamps, listed
+from inference.corpus.gathering import (
+    SplitError,
+    digest_of,
+    flat,
+    gather_examples,
+    gather_photographs,
+    gather_stamps,
+    listed,
+    looked_at,
+)
 from inference.corpus.layout import Layout
 from inference.corpus.pictures import load_corpus, read_object, spread_colour
 from inference.corpus.teacher import SIDE, finds_nothing, is_sure, write_mattes
-from tests.unit.inference.corpus.test_archives import deb
+from tests.unit.inference.corpus.test_archives import deb, rcc
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -143,3 +152,25 @@ class Believer:
 
 def _never():
     raise AssertionError("nobody is to be asked")
+
+
+def test_photographs_that_people_look_at_are_kept_out_of_the_training(tmp_path: Path) -> None:
+    layout, photo = Layout(tmp_path / "data"), webp(320)
+    example = dict(looked_at())["opencv-doc"]
+    examples = deb(tmp_path / "a.deb", {gathering.EXAMPLES + example: photo, gathering.EXAMPLES + "b.jpg": photo})
+    resources = rcc({"chair.webp": photo, "table.webp": photo, "icon.webp": webp(64)})
+    photographs = deb(tmp_path / "b.deb", {f"{gathering.RESOURCES}categorization.rcc": resources})
+    assert (gather_examples(examples, layout), gather_photographs(photographs, layout)) == (1, 2)
+    assert {path.name for path in layout.looked_at.iterdir()} == {flat(example), "categorization+chair.webp"}
+    assert {path.name for path in layout.photographs.iterdir()} == {"categorization+table.webp"}
+    nothing = np.zeros((SIDE, SIDE), np.uint8)
+    layout.mattes.mkdir()
+    for name in ("table", "chair"):
+        Image.fromarray(nothing).save(layout.mattes / f"categorization+{name}.png")
+    assert len(load_corpus(layout).grounds) == 1
+
+
+def webp(side: int) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (side, side), "red").save(content, "WEBP")
+    return content.getvalue()
