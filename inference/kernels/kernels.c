@@ -647,7 +647,7 @@ INLINE int island_of(int32_t *RESTRICT labels, int cell) {
     return cell;
 }
 
-INLINE void join(int32_t *RESTRICT labels, int a, int b) {
+INLINE void unite(int32_t *RESTRICT labels, int a, int b) {
     if (!labels[b]) return;
     a = island_of(labels, a), b = island_of(labels, b);
     if (a < b) labels[b] = a + 1;
@@ -677,10 +677,10 @@ API void drop_unsure_islands(void *RESTRICT logits, int h, int w, int bfloat16, 
             }
             if (!area[cell]) continue;
             labels[cell] = cell + 1;
-            if (x) join(labels, cell, cell - 1);
-            if (y) join(labels, cell, cell - columns);
-            if (y && x) join(labels, cell, cell - columns - 1);
-            if (y && x + 1 < columns) join(labels, cell, cell - columns + 1);
+            if (x) unite(labels, cell, cell - 1);
+            if (y) unite(labels, cell, cell - columns);
+            if (y && x) unite(labels, cell, cell - columns - 1);
+            if (y && x + 1 < columns) unite(labels, cell, cell - columns + 1);
         }
     }
     for (int cell = 0; cell < cells; cell++) {

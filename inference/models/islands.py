@@ -57,8 +57,9 @@ def label(mask: Tensor) -> Tensor:
 
     Cells that touch at a corner belong to one island. In each round every cell looks at its neighbours, passes what it
     found on to the cell that names its island, and takes that cell's name (Zhang, Azad and Hu, "FastSV: A
-    Distributed-Memory Connected Component Algorithm with Fast Convergence", 2020). ROUNDS rounds are enough for a spiral
-    over 112 x 112 cells; an island that winds more may get two numbers. Returns floats: numbers up to 2^24 are exact.
+    Distributed-Memory Connected Component Algorithm with Fast Convergence", 2020). ROUNDS rounds are enough for a
+    spiral over 112 x 112 cells; an island that winds more may get two numbers. Returns floats: numbers up to 2^24 are
+    exact.
     """
     count = mask.shape[-2] * mask.shape[-1]
     labels = mask.flatten(1) * torch.arange(1, count + 1, dtype=mask.dtype, device=mask.device)
