@@ -15,6 +15,8 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from inference.compiled import png_filter
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"\0\0\0\0IEND\xaeB`\x82"
 HEAD_BYTES = 4096
@@ -129,9 +131,23 @@ def _filtered(pixels: NDArray[np.uint8], keep_hidden: bool) -> Iterator[NDArray[
     height, width, channels = pixels.shape
     step = max(1, _STRIPE_BYTES // (width * channels))
     buffer = np.empty((min(step, height), 1 + width * channels), np.uint8)
-    buffer[:, 0] = _UP
-    above = np.zeros(width * channels, np.uint8)
+    compiled = png_filter() if channels == 4 and pixels.flags.c_contiguous else None
+    if compiled is None:
+        yield from _filtered_by_numpy(pixels, keep_hidden, step, buffer)
+        return
     for top in range(0, height, step):
+        rows, above = pixels[top : top + step], pixels[top - 1] if top else None
+        compiled.filter_up(rows, above, buffer[: len(rows)], keep_hidden)
+        yield buffer[: len(rows)].reshape(-1)
+
+
+def _filtered_by_numpy(
+    pixels: NDArray[np.uint8], keep_hidden: bool, step: int, buffer: NDArray[np.uint8]
+) -> Iterator[NDArray[np.uint8]]:
+    """Do the same without the compiled filter, for stripes of `step` rows and any number of bytes a pixel."""
+    buffer[:, 0] = _UP
+    above = np.zeros(buffer.shape[1] - 1, np.uint8)
+    for top in range(0, len(pixels), step):
         stripe = np.ascontiguousarray(pixels[top : top + step])
         rows = (stripe if keep_hidden else _without_hidden_colour(stripe)).reshape(len(stripe), -1)
         filtered = buffer[: len(rows)]

@@ -4,6 +4,7 @@
 `kernels_for` says where it is used. Without it, torch does the same, several times as slowly.
 """
 
-from inference.kernels.library import Kernels, KernelsUnavailable, kernels_for, kernels_problem, without_kernels
+from inference.compiled import KernelsUnavailable, without_kernels
+from inference.kernels.library import Kernels, kernels_for, kernels_problem
 
 __all__ = ["Kernels", "KernelsUnavailable", "kernels_for", "kernels_problem", "without_kernels"]

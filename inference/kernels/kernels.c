@@ -30,6 +30,7 @@ typedef uint16_t shorts8 __attribute__((vector_size(16), aligned(2)));
 typedef uint16_t shorts4 __attribute__((vector_size(8), aligned(2)));
 typedef uint32_t words4 __attribute__((vector_size(16), aligned(4)));
 typedef int32_t ints4 __attribute__((vector_size(16), aligned(4)));
+typedef uint8_t bytes32 __attribute__((vector_size(32), aligned(1)));
 typedef int8_t bytes8 __attribute__((vector_size(8), aligned(1)));
 typedef _Float16 halves4 __attribute__((vector_size(8), aligned(2)));
 typedef float floats4 __attribute__((vector_size(16), aligned(4)));
@@ -504,6 +505,37 @@ API void upsample(const uint32_t *picture, int height, int width, const uint32_t
             UPSAMPLE(2)
             UPSAMPLE(4)
             UPSAMPLE(MOST_FACTOR)
+        }
+    }
+}
+
+/* PNG's filter Up of a cut-out: as `codec/png.py` does it with numpy.
+
+   Rows of `width` pixels of four bytes become rows of their filter type, 2, and the differences to the row above; the first
+   row follows `above`, or nothing if that is NULL. Unless `keep_hidden`, fully transparent pixels count as black. */
+API void filter_up(const uint8_t *rows, const uint8_t *above, int height, int width, int keep_hidden,
+                   uint8_t *RESTRICT filtered) {
+    const uint32_t least = keep_hidden ? 0 : 1 << 24;
+    long bytes = 4 * (long)width;
+    for (int y = 0; y < height; y++, above = rows, rows += bytes, filtered += bytes) {
+        *filtered++ = 2;
+        long i = 0;
+        for (; i + 32 <= bytes; i += 32) {
+            words8 own, upper = {0};
+            memcpy(&own, rows + i, 32);
+            if (above) memcpy(&upper, above + i, 32);
+            own &= (words8)(own >= least);
+            upper &= (words8)(upper >= least);
+            bytes32 difference = (bytes32)own - (bytes32)upper;
+            memcpy(filtered + i, &difference, 32);
+        }
+        for (; i < bytes; i += 4) {
+            uint32_t own, upper = 0;
+            memcpy(&own, rows + i, 4);
+            if (above) memcpy(&upper, above + i, 4);
+            own = own >= least ? own : 0;
+            upper = upper >= least ? upper : 0;
+            for (int k = 0; k < 4; k++) filtered[i + k] = (uint8_t)((own >> 8 * k) - (upper >> 8 * k));
         }
     }
 }

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import platform
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
+
+from inference.compiled import KernelsUnavailable, are_hidden, library_path, open_library
 
 CELL: Final = 32
 """Side of a cell in pixels, see `band`."""
@@ -25,9 +23,6 @@ RIM: Final = 6
 FACTORS: Final = (1, 2, 4, 8)
 """How many times as large as its last refined level a picture can be."""
 
-FOLDER = Path(__file__).parent
-SOURCE = FOLDER / "kernels.c"
-_REMEDY = "`make kernels` in a checkout or `pip install` of a wheel for this machine brings it"
 _VECTORS = ("AVX2", "AVX512")
 """What an x86-64 processor must have, as torch names it."""
 
@@ -50,13 +45,6 @@ _SIGNATURES = {
 """Parameters of each function of `kernels.c`: pointer, int, long or float."""
 
 
-_hidden = threading.Event()
-
-
-class KernelsUnavailable(Exception):
-    """The compiled kernels cannot be used; the message says why, and what to do."""
-
-
 class Kernels:
     """The functions of `kernels.c` for tensors on a CPU. All planes are contiguous, except where strides are said.
 
@@ -64,15 +52,8 @@ class Kernels:
     """
 
     def __init__(self, path: Path) -> None:
-        """Load a compiled library. Raises KernelsUnavailable if it does not load, or is of another `kernels.c`."""
-        try:
-            library = ctypes.CDLL(str(path))
-            library.kernels_source.restype = ctypes.c_char_p
-            built_from = library.kernels_source().decode()
-        except (OSError, AttributeError) as error:
-            raise KernelsUnavailable(f"{path.name} could not be loaded: {error}; {_REMEDY}") from error
-        if built_from != source_digest():
-            raise KernelsUnavailable(f"{path.name} was compiled from another version of {SOURCE.name}; {_REMEDY}")
+        """Load a compiled library. Raises KernelsUnavailable as `open_library`."""
+        library = open_library(path)
         for name, kinds in _SIGNATURES.items():
             getattr(library, name).argtypes = [_KINDS[kind] for kind in kinds]
         self._library = library
@@ -254,16 +235,6 @@ def blur_scratch(width: int, radius: int) -> Tensor:
     return torch.empty(2 * radius + 2, width + 2 * radius, 4)
 
 
-def source_digest() -> str:
-    """SHA-256 of `kernels.c`, which a library states that was compiled from it."""
-    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()
-
-
-def library_path() -> Path:
-    """Where the library for this machine's processor lies."""
-    return FOLDER / f"kernels-{platform.machine()}.so"
-
-
 @cache
 def _loaded() -> Kernels | KernelsUnavailable:
     try:
@@ -277,27 +248,15 @@ def load(path: Path) -> Kernels:
     capability = torch.backends.cpu.get_cpu_capability()
     if platform.machine() == "x86_64" and capability not in _VECTORS:
         raise KernelsUnavailable(f"the processor has no AVX2, or ATEN_CPU_CAPABILITY hides it ({capability})")
-    if not path.exists():
-        raise KernelsUnavailable(f"{path.name} is missing; {_REMEDY}")
     return Kernels(path)
 
 
 def kernels_for(device: torch.device) -> Kernels | None:
     """Return the compiled kernels if the device is a CPU and they are available. The one place that chooses."""
-    if device.type != "cpu" or _hidden.is_set():
+    if device.type != "cpu" or are_hidden():
         return None
     found = _loaded()
     return found if isinstance(found, Kernels) else None
-
-
-@contextmanager
-def without_kernels() -> Iterator[None]:
-    """Until the block ends, `kernels_for` finds none, in any thread: for comparisons with torch."""
-    _hidden.set()
-    try:
-        yield
-    finally:
-        _hidden.clear()
 
 
 def kernels_problem(device: torch.device) -> str:

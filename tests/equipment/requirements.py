@@ -45,7 +45,8 @@ def require_program(program: str | Path, remedy: str) -> None:
 
 def require_kernels() -> Kernels:
     """Return the compiled kernels; skip the calling test if they are missing, or fail it with `--demand-all`."""
-    from inference.kernels.library import KernelsUnavailable, library_path, load  # loads torch
+    from inference.compiled import KernelsUnavailable, library_path
+    from inference.kernels.library import load  # loads torch
 
     try:
         return load(library_path())

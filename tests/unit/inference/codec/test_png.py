@@ -13,6 +13,7 @@ from PIL import Image
 
 from inference.codec import png
 from inference.codec.png import HEAD_BYTES, encode_png
+from inference.compiled import PngFilter, library_path, open_library, png_filter, without_kernels
 from tests.equipment.encoded_pictures import cutout, noise, saved
 
 SIDES = st.integers(1, 40)
@@ -58,6 +59,33 @@ def test_hidden_colour_anywhere_is_dropped_whatever_the_stripes(stripe: int, mon
     pixels[:10, ::3, 3] = pixels[45:, 5:, 3] = 0
     wanted = pixels * (pixels[..., 3:] > 0)
     assert np.array_equal(reread(encode_png(pixels, keep_hidden=False)), wanted)
+
+
+@pytest.mark.usefixtures("kernels")
+@settings(deadline=None, max_examples=40)
+@given(
+    width=SIDES, height=SIDES, seed=st.integers(0, 99), stripe=st.sampled_from([1, 500, 1 << 20]), keep=st.booleans()
+)
+def test_the_compiled_filter_gives_the_same_file(width: int, height: int, seed: int, stripe: int, keep: bool) -> None:
+    """Identical jobs give identical bytes, also where one worker has compiled kernels and another has none."""
+    pixels = noise(height, width, 4, seed=seed)
+    pixels[: height // 2, ::2, 3] = 0
+    assert png_filter() is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(png, "_STRIPE_BYTES", stripe)
+        compiled = encode_png(pixels, keep_hidden=keep)
+        with without_kernels():
+            assert encode_png(pixels, keep_hidden=keep) == compiled
+
+
+@pytest.mark.usefixtures("kernels")
+def test_arrays_that_the_compiled_filter_would_misread_are_refused() -> None:
+    compiled, rows, filtered = PngFilter(open_library(library_path())), noise(4, 6, 4), np.empty((4, 25), np.uint8)
+    for wrong in (noise(4, 6, 3), noise(5, 6, 4), noise(4, 12, 4)[:, ::2]):
+        with pytest.raises(ValueError, match="contiguous rows"):
+            compiled.filter_up(wrong, None, filtered, True)
+    with pytest.raises(ValueError, match="contiguous rows"):
+        compiled.filter_up(rows, noise(1, 5, 4), filtered, True)
 
 
 def test_a_decoder_with_the_window_that_the_file_names_reads_it() -> None:

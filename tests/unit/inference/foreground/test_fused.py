@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from inference.foreground import fused, reference
-from inference.kernels import Kernels, library
+from inference.kernels import Kernels, KernelsUnavailable, library
 
 SIZES = [(1, 1), (1, 9), (20, 30), (33, 400), (2100, 40), (721, 1281)]
 
@@ -53,6 +53,6 @@ def test_without_kernels_torch_cuts_out(monkeypatch: pytest.MonkeyPatch) -> None
     picture, alpha = example(40, 60)
     wanted = picture.clone()
     reference.cut_out(wanted, alpha)
-    monkeypatch.setattr(library, "_loaded", lambda: library.KernelsUnavailable("missing"))
+    monkeypatch.setattr(library, "_loaded", lambda: KernelsUnavailable("missing"))
     fused.cut_out(picture, alpha)
     assert torch.equal(picture, wanted)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference import compiled
 from inference.engine import Engine, EngineOptions
 from inference.kernels import Kernels, KernelsUnavailable, kernels_for, kernels_problem, library, without_kernels
 from inference.models import band, cvunet
@@ -133,16 +134,26 @@ def test_a_file_that_is_no_library_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_library_of_another_source_is_refused(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "source_digest", lambda: "another")
+    monkeypatch.setattr(compiled, "source_digest", lambda: "another")
     with pytest.raises(KernelsUnavailable, match=r"another version of kernels\.c"):
-        library.load(library.library_path())
+        library.load(compiled.library_path())
 
 
 def test_a_processor_without_vectors_is_refused(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     with pytest.raises(KernelsUnavailable, match="AVX2"):
-        library.load(library.library_path())
+        library.load(compiled.library_path())
+
+
+def test_a_processor_without_vectors_has_no_compiled_png_filter(
+    kernels: Kernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text("flags : sse2 avx f16c\n")
+    monkeypatch.setattr(compiled, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with pytest.raises(KernelsUnavailable, match="AVX2"):
+        compiled.require_vectors()
 
 
 def test_an_engine_without_kernels_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
