@@ -38,5 +38,4 @@ def colour_fields(kernels: Kernels, picture: Tensor) -> Tensor:
     small = resize_pixels(picture, shrink((height, width), FIELD_SIDE / max(height, width)))
     size = (small.shape[0], small.shape[1])
     wide = kernels.wide_fields(words(resize_pixels(small, shrink(size, 1 / WIDE_STEP))), WIDE)
-    fore, back = (resize_pixels(field, size) for field in wide)
-    return kernels.narrow_fields(words(small), fore, back, NARROW)
+    return kernels.narrow_fields(words(small), wide, NARROW)

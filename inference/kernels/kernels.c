@@ -555,11 +555,6 @@ INLINE floats4 colours_of(uint32_t word) {
     return bytes * (1 / 255.0f);
 }
 
-INLINE floats4 colours_at(const uint8_t *bytes) {
-    floats4 found = {(float)bytes[0], (float)bytes[1], (float)bytes[2], 255};
-    return found * (1 / 255.0f);
-}
-
 INLINE floats4 within(floats4 values) {
     for (int k = 0; k < 4; k++) values[k] = values[k] < 0 ? 0 : values[k] > 1 ? 1 : values[k];
     return values;
@@ -570,27 +565,49 @@ INLINE floats4 fuse(floats4 image, float alpha, floats4 fore, floats4 back) {
     return within(fore + alpha * (image - (back + alpha * (fore - back))));
 }
 
+/* Colour fields are h x w x 8 floats: three channels of foreground and a gap, three of background and a gap. */
+
+/* A row of fields, w x 8, between two of h x w x 8. */
+INLINE void field_row(const float *RESTRICT fields, int w, Place row, float *RESTRICT line) {
+    const float *low = fields + (long)row.low * w * 8, *high = fields + (long)row.high * w * 8;
+    for (int i = 0; i < 8 * w; i++) line[i] = low[i] + row.weight * (high[i] - low[i]);
+}
+
+/* A pixel between two of such a row. */
+INLINE floats8 field_between(const float *line, Place column) {
+    floats8 low = *(const floats8 *)(line + 8 * column.low), high = *(const floats8 *)(line + 8 * column.high);
+    return low + column.weight * (high - low);
+}
+
+INLINE floats4 fore_of(floats8 both) { return __builtin_shufflevector(both, both, 0, 1, 2, 3); }
+INLINE floats4 back_of(floats8 both) { return __builtin_shufflevector(both, both, 4, 5, 6, 7); }
+
 /* Average colours around every pixel of h x w words, weighted by the cube of alpha: as reference.weighted_blur.
 
-   The colours are the picture's own, or `fore` and `back` (bytes, h x w x 3) fused with it; with `inverted`, the weight is
-   that of 1 - alpha. The result goes to `bytes`, h x w x 3, or else to `fields`, beside `back`. `scratch` has
-   (2 * radius + 2) * (w + 2 * radius) * 4 floats. */
-INLINE void blur(const uint32_t *RESTRICT image, int h, int w, const uint8_t *RESTRICT fore,
-                 const uint8_t *RESTRICT back, int inverted, int radius, uint8_t *RESTRICT bytes,
-                 float *RESTRICT fields, floats4 *RESTRICT scratch) {
-    int slots = 2 * radius + 1, wide = w + 2 * radius;
-    floats4 *line = scratch + (long)slots * wide;
-    memset(scratch, 0, sizeof(floats4) * (slots + 1) * wide);
+   The colours are the picture's own, or those of `wide`, smaller fields that are enlarged and fused with it; with `inverted`,
+   the weight is that of 1 - alpha. The result goes to every second four of `fields`, and the enlarged background to those
+   behind. `scratch` has (2 * radius + 2) * (w + 2 * radius) * 4 floats, and 8 * wide_w more. */
+INLINE void blur(const uint32_t *RESTRICT image, int h, int w, const float *RESTRICT wide, int wide_h, int wide_w,
+                 int inverted, int radius, float *RESTRICT fields, floats4 *RESTRICT scratch) {
+    int slots = 2 * radius + 1, across = w + 2 * radius;
+    floats4 *line = scratch + (long)slots * across;
+    float *wide_line = (float *)(line + across);
+    memset(scratch, 0, sizeof(floats4) * (slots + 1) * across);
     for (int y = 0; y < h + radius; y++) {
-        floats4 *fresh = scratch + (long)(y % slots) * wide + radius;
+        floats4 *fresh = scratch + (long)(y % slots) * across + radius;
+        if (wide && y < h) field_row(wide, wide_w, place(y, (float)wide_h / h, wide_h), wide_line);
         for (int x = 0; x < w; x++) {
             floats4 result = {0, 0, 0, 0};
             if (y < h) {
-                uint32_t word = image[(long)y * w + x];
-                float alpha = (float)(int)(word >> 24) * (1 / 255.0f);
-                long at = 3 * ((long)y * w + x);
-                floats4 own = colours_of(word);
-                floats4 colours = fore ? fuse(own, alpha, colours_at(fore + at), colours_at(back + at)) : own;
+                long at = (long)y * w + x;
+                float alpha = (float)(int)(image[at] >> 24) * (1 / 255.0f);
+                floats4 colours = colours_of(image[at]);
+                if (wide) {
+                    floats8 both = field_between(wide_line, place(x, (float)wide_w / w, wide_w));
+                    *(floats4 *)(fields + 8 * at + 4) = back_of(both);
+                    colours = fuse(colours, alpha, fore_of(both), back_of(both));
+                    colours[3] = 1;
+                }
                 float weight = inverted ? 1 - alpha : alpha;
                 result = colours * (weight * weight * weight);
             }
@@ -600,34 +617,28 @@ INLINE void blur(const uint32_t *RESTRICT image, int h, int w, const uint8_t *RE
         if (middle < 0) continue;
         for (int x = radius; x < radius + w; x++) {
             floats4 sum = scratch[x];
-            for (int k = 1; k < slots; k++) sum += scratch[(long)k * wide + x];
+            for (int k = 1; k < slots; k++) sum += scratch[(long)k * across + x];
             line[x] = sum;
         }
         for (int x = 0; x < w; x++) {
             floats4 sum = line[x];
             for (int k = 1; k < slots; k++) sum += line[x + k];
             long at = (long)middle * w + x;
-            floats4 mean = (sum + colours_of(image[at]) * 1e-3f) / (sum[3] + 1e-3f);
-            if (bytes) {
-                for (int k = 0; k < 3; k++) bytes[3 * at + k] = (uint8_t)(int)__builtin_rintf(mean[k] * 255);
-            } else {
-                *(floats4 *)(fields + 8 * at) = mean;
-                *(floats4 *)(fields + 8 * at + 4) = colours_at(back + 3 * at);
-            }
+            *(floats4 *)(fields + 8 * at) = (sum + colours_of(image[at]) * 1e-3f) / (sum[3] + 1e-3f);
         }
     }
 }
 
-/* The first, wide pass over h x w words with alpha: foreground and background as bytes, h x w x 3 each. */
-API void wide_fields(const uint32_t *image, int h, int w, int radius, uint8_t *fore, uint8_t *back, void *scratch) {
-    blur(image, h, w, 0, 0, 0, radius, fore, 0, scratch);
-    blur(image, h, w, 0, 0, 1, radius, back, 0, scratch);
+/* The first, wide pass over h x w words with alpha. */
+API void wide_fields(const uint32_t *image, int h, int w, int radius, float *fields, void *scratch) {
+    blur(image, h, w, 0, 0, 0, 0, radius, fields, scratch);
+    blur(image, h, w, 0, 0, 0, 1, radius, fields + 4, scratch);
 }
 
-/* The second, narrow pass: fields h x w x 8, three channels of foreground and a gap, three of background and a gap. */
-API void narrow_fields(const uint32_t *image, int h, int w, int radius, const uint8_t *fore, const uint8_t *back,
+/* The second, narrow pass over h x w words, from the wide one's fields. */
+API void narrow_fields(const uint32_t *image, int h, int w, int radius, const float *wide, int wide_h, int wide_w,
                        float *fields, void *scratch) {
-    blur(image, h, w, fore, back, 0, radius, 0, fields, scratch);
+    blur(image, h, w, wide, wide_h, wide_w, 0, radius, fields, scratch);
 }
 
 /* Give the semi-transparent pixels of H x W words their foreground colour: as reference.decontaminate_band.
@@ -649,19 +660,13 @@ API void decontaminate(uint32_t *RESTRICT picture, const uint8_t *RESTRICT alpha
             }
             if ((uint8_t)(alpha[x] - 1) >= 254) continue;
             if (!ready) {
-                Place row = place(y, down, h);
-                const float *low = fields + (long)row.low * w * 8, *high = fields + (long)row.high * w * 8;
-                for (int i = 0; i < 8 * w; i++) scratch[i] = low[i] + row.weight * (high[i] - low[i]);
+                field_row(fields, w, place(y, down, h), scratch);
                 ready = 1;
             }
-            Place column = place(x, across, w);
-            floats8 low = *(const floats8 *)(scratch + 8 * column.low);
-            floats8 high = *(const floats8 *)(scratch + 8 * column.high);
-            floats8 both = low + column.weight * (high - low);
-            floats4 fore = __builtin_shufflevector(both, both, 0, 1, 2, 3);
-            floats4 back = __builtin_shufflevector(both, both, 4, 5, 6, 7);
+            floats8 both = field_between(scratch, place(x, across, w));
             uint32_t word = picture[x];
-            floats4 result = fuse(colours_of(word), (float)(int)alpha[x] * (1 / 255.0f), fore, back) * 255.0f;
+            float own = (float)(int)alpha[x] * (1 / 255.0f);
+            floats4 result = fuse(colours_of(word), own, fore_of(both), back_of(both)) * 255.0f;
             uint32_t red = (uint32_t)(int)__builtin_rintf(result[0]);
             uint32_t green = (uint32_t)(int)__builtin_rintf(result[1]);
             uint32_t blue = (uint32_t)(int)__builtin_rintf(result[2]);

@@ -37,8 +37,8 @@ _SIGNATURES = {
     "join": "pppp" + "iiiiiii" + "pfppi",
     "upsample": "piipiipippp" + "iffip",
     "set_alpha": "ppl",
-    "wide_fields": "piiippp",
-    "narrow_fields": "piiipppp",
+    "wide_fields": "piiipp",
+    "narrow_fields": "piiipiipp",
     "decontaminate": "ppiipiip",
     "drop_unsure_islands": "piiiffffip",
 }
@@ -176,19 +176,19 @@ class Kernels:
         """Write alpha H x W uint8 into H x W words, in place; returns whether any is neither 0 nor 255."""
         return bool(self._library.set_alpha(at(picture), at(alpha), alpha.numel()))
 
-    def wide_fields(self, picture: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-        """Average foreground and background of h x w words with alpha: two of h x w x 3 uint8."""
-        height, width = picture.shape
-        fore, back = (torch.empty(height, width, 3, dtype=torch.uint8) for _ in range(2))
-        scratch = blur_scratch(width, radius)
-        self._library.wide_fields(at(picture), height, width, radius, at(fore), at(back), at(scratch))
-        return fore, back
-
-    def narrow_fields(self, picture: Tensor, fore: Tensor, back: Tensor, radius: int) -> Tensor:
-        """Fuse the wide fields with h x w words, and average again: h x w x 2 x 4, the last number of four unused."""
+    def wide_fields(self, picture: Tensor, radius: int) -> Tensor:
+        """Average foreground and background of h x w words with alpha: h x w x 2 x 4, the last of four unused."""
         height, width = picture.shape
         fields, scratch = torch.empty(height, width, 2, 4), blur_scratch(width, radius)
-        self._library.narrow_fields(at(picture), height, width, radius, at(fore), at(back), at(fields), at(scratch))
+        self._library.wide_fields(at(picture), height, width, radius, at(fields), at(scratch))
+        return fields
+
+    def narrow_fields(self, picture: Tensor, wide: Tensor, radius: int) -> Tensor:
+        """Enlarge the wide fields to h x w words, fuse them with these, and average again: h x w x 2 x 4."""
+        height, width = picture.shape
+        fields, scratch = torch.empty(height, width, 2, 4), blur_scratch(width, radius, 8 * wide.shape[1])
+        sizes = (wide.shape[0], wide.shape[1])
+        self._library.narrow_fields(at(picture), height, width, radius, at(wide), *sizes, at(fields), at(scratch))
         return fields
 
     def decontaminate(self, picture: Tensor, alpha: Tensor, fields: Tensor) -> None:
@@ -230,9 +230,9 @@ def is_bfloat16(dtype: torch.dtype) -> bool:
     return dtype == torch.bfloat16
 
 
-def blur_scratch(width: int, radius: int) -> Tensor:
-    """Make the rows that a blur keeps."""
-    return torch.empty(2 * radius + 2, width + 2 * radius, 4)
+def blur_scratch(width: int, radius: int, more: int = 0) -> Tensor:
+    """Make room for the rows that a blur keeps, and for `more` floats."""
+    return torch.empty((2 * radius + 2) * (width + 2 * radius) * 4 + more)
 
 
 @cache
