@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcher.config.load import wants_traces
+from watcher.config.preflight import require_places
 from watcher.config.settings import Settings
 from watcher.core.attempt import Attempt
 from watcher.core.backoff import Backoff
@@ -113,7 +114,7 @@ class Supervisor:
         with ExitStack() as stack:
             self._trace = stack.enter_context(tracing(self.mode.works and wants_traces()))
             if not settings.queue:
-                stack.enter_context(locked(settings.state_path))
+                self._until_available(lambda: self._lock_state(stack))
             self.metrics.build_info(version("alphadrop"), wiring.model.name, wiring.model.digest)
             self._outputs = [output.name for output in wiring.recipe.outputs]
             self._parts = Parts(wiring)
@@ -165,12 +166,20 @@ class Supervisor:
             raise Unavailable("the daemon is starting or stopping")
         self._intake.post(body)
 
+    def _lock_state(self, stack: ExitStack) -> bool:
+        stack.enter_context(locked(self.settings.state_path))
+        return True
+
     def _open(self) -> bool:
         """Open source, sink and queue, however long that takes; False when stopped before they are open."""
+        return self._until_available(self._try_to_open)
+
+    def _until_available(self, attempt: Callable[[], bool]) -> bool:
+        """Repeat what may raise Unavailable, except in Mode.ONCE. False when it returns that, or when stopped."""
         outage, backoff = Outage(log, "start_failed", "start_recovered"), Backoff(*OPEN_BACKOFF)
         while not self._stop.is_set():
             try:
-                if not self._try_to_open():
+                if not attempt():
                     return False
                 outage.recover()
                 return True
@@ -187,13 +196,17 @@ class Supervisor:
 
     def _try_to_open(self) -> bool:
         """Open in a thread, so that what hangs stops neither the heartbeats nor a signal; False when stopped."""
-        attempt = Attempt(lambda: self._parts.open(self.mode))
+        attempt = Attempt(self._open_parts)
         while not attempt.finished(TICK / 2):
             self.health.beat()
             if self._stop.is_set():
                 return False
         attempt.raise_error()
         return True
+
+    def _open_parts(self) -> None:
+        require_places(self.settings, self.mode)
+        self._parts.open(self.mode)
 
     def _begin(self) -> None:
         parts, settings, model = self._parts, self.settings, self._parts.wiring.model
@@ -465,18 +478,27 @@ def _with_real_folders(settings: Settings) -> Settings:
 
 @contextmanager
 def locked(state: Path) -> Iterator[None]:
-    """One daemon for one state folder. Raises ConfigurationError naming the other one."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "lock").open("a+") as file:
+    """One daemon for one state folder. Raises ConfigurationError naming the other one, or Unavailable."""
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state.mkdir(parents=True, exist_ok=True)
+            file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            stack.callback(os.close, file)
+            _lock(file)
         except OSError as error:
-            file.seek(0)
-            raise ConfigurationError(
-                f"Another alphadrop (process {file.read().strip() or 'unknown'}) works on these folders; stop it, or "
-                "give this one another --state if it is to work on others."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+            raise Unavailable(f"--state {state} cannot be written to or locked: {error.strerror}") from error
         yield
+
+
+def _lock(file: int) -> None:
+    """Lock the open file and write this process's id into it. Raises OSError, or ConfigurationError if it is locked."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+        raise ConfigurationError(
+            f"Another alphadrop (process {holder or 'unknown'}) works on these folders; stop it, or "
+            "give this one another --state if it is to work on others."
+        ) from error
+    os.ftruncate(file, 0)
+    os.write(file, str(os.getpid()).encode())

@@ -78,9 +78,8 @@ def test_the_version_is_printed(call: Call) -> None:
 # Refusals: exit code 2, a sentence, and no file touched.
 
 
-@pytest.mark.parametrize("command", ["run", "once"])
-def test_a_source_that_does_not_exist_is_named(call: Call, tmp_path: Path, command: str) -> None:
-    refused = call(command, tmp_path / "nowhere", tmp_path / "cutouts", "--state", tmp_path / "state")
+def test_a_source_that_does_not_exist_is_named(call: Call, tmp_path: Path) -> None:
+    refused = call("once", tmp_path / "nowhere", tmp_path / "cutouts", "--state", tmp_path / "state")
     assert refused.code == 2
     assert f"alphadrop: SOURCE {tmp_path / 'nowhere'} does not exist" in refused.err
     assert list(tmp_path.iterdir()) == []

@@ -38,10 +38,14 @@ class Command:
     """The arguments in the usage line. Empty for argparse's own, which lists each flag."""
 
 
-def prepare(args: argparse.Namespace, mode: Mode, *, quiet: bool = False) -> Settings:
-    """Load and check the settings, and set up logging. With `quiet`, a terminal shows warnings and errors only."""
+def prepare(args: argparse.Namespace, mode: Mode, *, quiet: bool = False, waits: bool = False) -> Settings:
+    """Load and check the settings, and set up logging. With `quiet`, a terminal shows warnings and errors only.
+
+    With `waits`, a folder that is missing or cannot be written to is an error for a person at a terminal only: a
+    service waits for it, see `Supervisor`.
+    """
     settings = load_settings(args)
-    check_settings(settings, mode)
+    check_settings(settings, mode, places=not waits or sys.stderr.isatty())
     level = "warning" if quiet and settings.log_level == "info" and sys.stderr.isatty() else settings.log_level
     configure(settings.log_format, level)
     for name in unknown_variables():

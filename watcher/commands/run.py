@@ -17,6 +17,9 @@ Ctrl-C or SIGTERM stops it once the images in flight are finished, or after
 --drain seconds. A second signal stops it at once. Nothing is lost either way:
 the next start does what is left.
 
+A folder that is missing or read-only at the start is an error at a terminal;
+a service waits for it, as it does for a bucket or a broker.
+
 Exit code:
   0  stopped by a signal
   2  wrong usage or configuration
@@ -33,7 +36,7 @@ def serve(args: argparse.Namespace, mode: Mode) -> ExitCode:
     """Run the daemon, or the half of it that `mode` names, until a signal stops it."""
     from watcher.supervisor import Supervisor  # with the web server, which no other command needs
 
-    settings = prepare(args, mode)
+    settings = prepare(args, mode, waits=True)
     if mode is not Mode.RUN and not settings.queue:
         raise ConfigurationError(
             f"`{mode}` needs --queue, the message queue between `watch` and `work`, such as sqs://alphadrop; "

@@ -1,4 +1,4 @@
-"""Whether settings work together: source, sink, state, queue and events.
+"""Whether settings work together: source, sink, state, queue and events; and whether the folders are there.
 
 Looks at folders, and only at the addresses of buckets and queues. Changes nothing.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from watcher.config.settings import Settings
-from watcher.core.errors import ConfigurationError
+from watcher.core.errors import ConfigurationError, SourceMissing, Unavailable
 from watcher.core.jobs import Mode
 from watcher.notify.address import WebhookAddress, parse_target
 from watcher.notify.signature import read_secret
@@ -20,9 +20,13 @@ from watcher.queues.brokers.address import parse_address
 from watcher.sources.source_filter import SourceFilter
 
 
-def check_settings(settings: Settings, mode: Mode = Mode.RUN) -> None:
-    """Check source, sink, state, queue and events together. Raises ConfigurationError, one line for each problem."""
+def check_settings(settings: Settings, mode: Mode = Mode.RUN, *, places: bool = True) -> None:
+    """Check source, sink, state, queue and events together. Raises ConfigurationError, one line for each problem.
+
+    Without `places`, it leaves out what `require_places` checks: what may pass by itself.
+    """
     problems = [
+        *([*_source_problems(settings), *_target_problems(settings, mode)] if places else ()),
         *_folder_problems(settings),
         *_after_problems(settings),
         *_bucket_problems(settings.source_uri, settings.sink_uri, settings.exclude_sink),
@@ -36,39 +40,77 @@ def check_settings(settings: Settings, mode: Mode = Mode.RUN) -> None:
         raise ConfigurationError("\n".join(problems))
 
 
+def require_places(settings: Settings, mode: Mode) -> None:
+    """See that the source's folder is there, and that this user may write where a daemon writes.
+
+    Raises SourceMissing or Unavailable: a disk may be mounted, or writable, again.
+    """
+    source, targets = [*_source_problems(settings)], [*_target_problems(settings, mode)]
+    if source:
+        raise SourceMissing("\n".join([*source, *targets]))
+    if targets:
+        raise Unavailable("\n".join(targets), public="a folder cannot be written to; the log says which")
+
+
 # Folders.
+
+
+def _source_problems(settings: Settings) -> Iterator[str]:
+    source = settings.source_path
+    if source is None:
+        return
+    if not os.path.lexists(source):
+        yield f"SOURCE {source} does not exist: create the folder, or mount it, before starting."
+    elif source.is_dir() and not os.access(source, os.R_OK | os.X_OK):
+        yield f"SOURCE {source} is not readable by this user: give it read and search permission."
+
+
+def _target_problems(settings: Settings, mode: Mode) -> Iterator[str]:
+    """Folders that cannot be written to: those above them, where they still have to be created."""
+    for name, path in _targets(settings):
+        nearest = _nearest(path)
+        if nearest.is_dir() and not os.access(nearest, os.W_OK | os.X_OK):
+            yield f"{name} {path} is not writable by this user: {_remedy(nearest)}."
+    manifest = settings.manifest_path
+    if manifest and not manifest.is_dir() and manifest.parent.is_dir():
+        place = manifest if manifest.exists() else manifest.parent
+        if not os.access(place, os.W_OK):
+            yield f"--manifest {manifest} is not writable by this user: {_remedy(place)}."
+    uploads = settings.source_path if settings.serves_api and mode in (Mode.RUN, Mode.WATCH) else None
+    if uploads and uploads.is_dir() and not os.access(uploads, os.W_OK | os.X_OK):
+        flag = "--page" if settings.page else "--api"
+        yield f"{flag} puts uploads into SOURCE {uploads}, which is not writable by this user: {_remedy(uploads)}."
+
+
+def _remedy(path: Path) -> str:
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return f"mount the file system of {path} writable"
+    return f"give write permission on {path}"
+
+
+def _targets(settings: Settings) -> list[tuple[str, Path]]:
+    """The folders to write to, by their names in messages."""
+    targets = {"SINK": settings.sink_path, "--state": None if settings.queue else settings.state_path}
+    return [(name, path) for name, path in targets.items() if path]
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the first one above it that exists."""
+    return next(p for p in (path, *path.parents) if os.path.lexists(p))
 
 
 def _folder_problems(settings: Settings) -> Iterator[str]:
     source, sink = settings.source_path, settings.sink_path
     state = None if settings.queue else settings.state_path
-    if source:
-        yield from _source_problems(source)
-    for name, path in (("SINK", sink), ("--state", state)):
-        if path:
-            yield from _target_problems(name, path)
+    if source and os.path.lexists(source) and not source.is_dir():
+        yield f"SOURCE {source} is not a folder: name the folder that images arrive in."
+    for name, path in _targets(settings):
+        if not (nearest := _nearest(path)).is_dir():
+            yield f"{name} {path} cannot be a folder, since {nearest} is not one: choose another."
     if source and sink:
         yield from _nesting_problems(source, sink, settings.exclude_sink)
     if source and state and (_same(state, source) or _inside(state, source)):
         yield f"--state {state} is inside SOURCE {source}, so each write would be an arrival: choose another folder."
-
-
-def _source_problems(source: Path) -> Iterator[str]:
-    if not os.path.lexists(source):
-        yield f"SOURCE {source} does not exist: create the folder, or mount it, before starting."
-    elif not source.is_dir():
-        yield f"SOURCE {source} is not a folder: name the folder that images arrive in."
-    elif not os.access(source, os.R_OK | os.X_OK):
-        yield f"SOURCE {source} is not readable by this user: give it read and search permission."
-
-
-def _target_problems(name: str, path: Path) -> Iterator[str]:
-    """Problems of a folder to write to, which may still have to be created."""
-    nearest = next(p for p in (path, *path.parents) if os.path.lexists(p))
-    if not nearest.is_dir():
-        yield f"{name} {path} cannot be a folder, since {nearest} is not one: choose another."
-    elif not os.access(nearest, os.W_OK | os.X_OK):
-        yield f"{name} {path} is not writable by this user: give write permission on {nearest}."
 
 
 def _nesting_problems(source: Path, sink: Path, exclude_sink: bool) -> Iterator[str]:
@@ -102,8 +144,6 @@ def _manifest_problems(path: Path | None) -> Iterator[str]:
         yield f"--manifest {path} is a folder: name a file in it, such as {path / 'manifest.jsonl'}."
     elif not path.parent.is_dir():
         yield f"--manifest {path}: the folder {path.parent} does not exist; create it."
-    elif not os.access(path if path.exists() else path.parent, os.W_OK):
-        yield f"--manifest {path} is not writable by this user: give write permission."
 
 
 # Buckets.
@@ -183,7 +223,7 @@ def _notify_problems(settings: Settings) -> Iterator[str]:
 def _page_problems(settings: Settings) -> Iterator[str]:
     if not settings.serves_api:
         return
-    flag, address, source = "--page" if settings.page else "--api", settings.http_address, settings.source_path
+    flag, address = "--page" if settings.page else "--api", settings.http_address
     if address is None:
         yield f"{flag} needs an address to be served at: give --http 127.0.0.1:9464."
     elif not settings.api_token and not is_loopback(address[0]):
@@ -191,8 +231,6 @@ def _page_problems(settings: Settings) -> Iterator[str]:
             f"{flag} at --http {settings.http} can be reached from other machines, so it needs a token: set "
             "ALPHADROP_API_TOKEN to a long random text, such as `openssl rand -hex 24` prints."
         )
-    if source and source.is_dir() and not os.access(source, os.W_OK | os.X_OK):
-        yield f"{flag} puts uploads into SOURCE {source}, which is not writable by this user: give it write permission."
     if not SourceFilter(_sink_inside(settings), settings.exclude).accepts(f"{settings.upload_prefix}b/a.jpg"):
         yield f"--upload-prefix {settings.upload_prefix} is left out of the source: name another, or change --exclude."
 

@@ -5,6 +5,8 @@ Its write-ahead log (WAL) needs shared memory, so the file cannot be on a networ
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sqlite3
 import threading
@@ -21,6 +23,7 @@ from watcher.core.errors import ConfigurationError, Unavailable, WatcherError
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process's transaction."""
+_WRONG = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
 _REBUILT = "It may be deleted, with the -wal and -shm files beside it, while alphadrop is stopped: it will be rebuilt."
 
 
@@ -197,7 +200,18 @@ def _code(error: sqlite3.Error) -> int:
     return code & 0xFF
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> ConfigurationError:
-    return ConfigurationError(
-        f"cannot open the queue {path} ({error}): its folder must exist on a local disk, and both must be writable."
-    )
+def _unusable(path: Path, error: sqlite3.Error) -> WatcherError:
+    """SQLite says the same of a place that is wrong and of a disk that is full or read-only, or of few descriptors."""
+    if _is_wrong(path):
+        problem = "its folder must exist on a local disk, and both must be writable."
+        return ConfigurationError(f"cannot open the queue {path} ({error}): {problem}")
+    return Unavailable(f"cannot open the queue {path} ({error}): is its disk full or read-only?")
+
+
+def _is_wrong(path: Path) -> bool:
+    """Whether the kernel refuses to open the file for a reason that does not pass by itself."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    except OSError as error:
+        return error.errno in _WRONG
+    return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -283,6 +285,20 @@ def test_a_folder_that_cannot_be_written_to_says_so() -> None:
 def test_a_folder_in_the_files_place_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot open the queue"):
         SqliteQueue(tmp_path)
+
+
+def test_a_queue_that_cannot_be_opened_for_lack_of_descriptors_is_unavailable(path: Path) -> None:
+    SqliteQueue(path).close()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    last = os.open(os.devnull, os.O_RDONLY)  # the lowest number that was free
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, limits[1]))
+    try:
+        with pytest.raises(Unavailable, match="full or read-only"):
+            SqliteQueue(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(last)
+    SqliteQueue(path).close()
 
 
 def test_a_closed_queue_is_unavailable(path: Path) -> None:
