@@ -237,11 +237,10 @@ class Daemon:
 
     def kill_group(self) -> None:
         """End supervisor and workers at once, as when the power goes."""
-        workers = self.workers()
         with contextlib.suppress(ProcessLookupError):  # whoever is left of the group, after its leader's end too
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(STUCK)
-        wait_until(lambda: not any(map(is_running, workers)), STUCK, "a killed worker is still there")
+        wait_until(lambda: not group_lives(self.process.pid), STUCK, "a killed worker is still there")
 
 
 class UsersDaemon(Daemon):
@@ -265,6 +264,22 @@ def is_running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process of the group is there and no zombie."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return any(_group_of(pid) == group and is_running(pid) for pid in psutil.pids())
+
+
+def _group_of(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _is_worker(process: psutil.Process) -> bool:

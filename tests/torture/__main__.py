@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.equipment.rabbit import SERVER
 from tests.torture.draws import draw
 from tests.torture.faults import FAULTS
 from tests.torture.judge import Property, Violation
@@ -30,6 +31,9 @@ from tests.torture.system import Services
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play the rounds and print their results and a summary."""
     options = _parser().parse_args(arguments)
+    if any("RabbitMQ" in one for one in options.arrangements) and not SERVER.exists():
+        print("RabbitMQ is not installed: run `make services`, or name other --arrangements", file=sys.stderr)
+        return 2
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     print(f"seed {options.seed}; failed rounds stay in {folder}", flush=True)
     seeds, results = _seeds(options), list[Result]()

@@ -46,6 +46,9 @@ def _faults(random: Random, arrangement: Arrangement, deaths: int, without: str)
 
 
 def _compatible(faults: list[str]) -> list[str]:
-    """Those that can strike at the same time: one of each family, and no folder is away while a daemon starts."""
-    by_family = {FAULTS[name].family: name for name in faults if "renamed away" not in name}
+    """Those that can strike at the same time: one of each family, and no sink is away while a daemon starts.
+
+    It would make the folder again, as at the first start.
+    """
+    by_family = {FAULTS[name].family: name for name in faults if name != "sink renamed away"}
     return [*by_family.values()]

@@ -15,7 +15,7 @@ from random import Random
 
 import psutil
 
-from tests.equipment.daemon import Daemon
+from tests.equipment.daemon import Daemon, is_running
 from tests.equipment.faulty import FaultyTcp
 from tests.equipment.refusals import BROKEN, DENIED, EXPIRED, THROTTLED
 from tests.equipment.support import STUCK, wait_until
@@ -112,15 +112,18 @@ def kill(whom: str, strike: Strike) -> bool:
 
 
 def kill_at(step: str, strike: Strike) -> bool:
-    """Kill -9 of a worker, its supervisor or both, at this step."""
+    """Kill -9 of a worker, its supervisor or both, at this step; at some steps, `worker` is the supervisor itself."""
     victim = strike.random.choice(("worker", "worker", "supervisor", "all"))
     done = strike.system.orders / f"done-{step}"
     done.unlink(missing_ok=True)
     if not _followed(strike, f"at-{step}", victim):
         return False
-    wait_until(done.exists, STUCK, f"nobody was killed at {step}")
-    if victim != "worker":
-        strike.daemon.process.wait(STUCK)
+    wait_until(lambda: done.exists() and done.read_text("ascii").endswith("\n"), STUCK, f"nobody was killed at {step}")
+    victim_pid = int(done.read_text("ascii"))
+    wait_until(lambda: not is_running(victim_pid), STUCK, f"process {victim_pid}, killed at {step}, is still there")
+    for daemon in strike.system.daemons.values():  # its end is known only once its last thread has ended
+        if daemon.process.pid == victim_pid:
+            daemon.process.wait(STUCK)
     return True
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.equipment.cluster import VISIBILITY, Buckets, new_sqs_queue
-from tests.equipment.daemon import Daemon
+from tests.equipment.daemon import Daemon, group_lives
 from tests.equipment.faulty import FaultyHttp, FaultyTcp
 from tests.equipment.moto import CREDENTIALS, Moto, moto_server
 from tests.equipment.rabbit import Rabbit, queue_name, running_rabbit
@@ -27,6 +27,8 @@ from tests.torture.places import Bucket, Folder, Place
 from tests.torture.plans import DEVICE_TIMEOUT, Arrangement, Plan
 
 SABOTEUR = Path(__file__).parent / "saboteur"
+ORPHAN_SECONDS = 10.0
+"""How long a process may outlive the daemon that it belonged to."""
 FULL_SIZE = 64 << 20
 """Bytes of a small disk while it is not full."""
 
@@ -308,21 +310,21 @@ class System:
         return levels
 
     def litter(self) -> list[str]:
-        """Files and processes that no daemon should leave when it has stopped."""
+        """Files and processes that no daemon should leave when it has stopped.
+
+        A worker that was told to end, or killed, with its supervisor may need a moment more.
+        """
+        until = time.monotonic() + ORPHAN_SECONDS
+        while (groups := [one.process.pid for one in self.started if group_lives(one.process.pid)]) and (
+            time.monotonic() < until
+        ):
+            time.sleep(0.05)
         usual = {"lock", "queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm"}
         left = [f"in the state: {path.name}" for path in (self.top / "state").rglob("*") if path.name not in usual]
         left += [f"in the temporary folder: {path.name}" for path in self.temporary.iterdir()]
         if isinstance(self.sink, Folder):
             left += [f"in the sink: {name}" for name in self.sink.hidden()]
-        return left + [f"process group {one.process.pid}" for one in self.started if _group_lives(one.process.pid)]
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        return left + [f"process group {group}" for group in groups]
 
 
 def _mount_small(folder: Path) -> None:

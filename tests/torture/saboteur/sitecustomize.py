@@ -50,14 +50,15 @@ def taken(name: str) -> str | None:
 
 
 def step(name: str) -> None:
-    """A process is at this step: kill whoever the order names."""
+    """A process is at this step: kill whoever the order names, and leave word of who that was."""
     victim = taken(f"at-{name}")
     if victim is None:
         return
-    (ORDERS / f"done-{name}").touch()
+    pid = {"all": os.getpgid(0), "supervisor": _supervisor()}.get(victim, os.getpid())
+    (ORDERS / f"done-{name}").write_text(f"{pid}\n", "ascii")
     if victim == "all":
         os.killpg(0, signal.SIGKILL)
-    os.kill(_supervisor() if victim == "supervisor" else os.getpid(), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
 
 
 def _supervisor() -> int:
