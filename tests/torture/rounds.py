@@ -93,9 +93,10 @@ class Round:
         self.reader.start()
         try:
             calm = self._timed(self._calm)
-            self._timed(self._storm)
-            self._timed(self._peace)
-            self._timed(lambda: self._compare_levels(calm), "levels")
+            if calm is not None:
+                self._timed(self._storm)
+                self._timed(self._peace)
+                self._timed(lambda: self._compare_levels(calm), "levels")
             self._timed(self._stop)
         finally:
             self.reader.finish()
@@ -117,12 +118,13 @@ class Round:
         finally:
             self.result.phases[name or phase.__name__.strip("_")] = round(time.monotonic() - started, 1)
 
-    def _calm(self) -> Mapping[str, Level]:
-        """Start, work on a few pictures; what the processes hold then."""
+    def _calm(self) -> Mapping[str, Level] | None:
+        """Start, work on a few pictures; what the processes hold then. None if that failed: the round is over."""
         self.system.revive()
         self.producer.warm_up(WARM_UP)
         if not self._drained(self.system.revive):
             self._complain(Property.RECOVERY, "not even the first pictures were done")
+            return None
         return self.system.levels()
 
     def _storm(self) -> None:
