@@ -207,6 +207,22 @@ def secret(objects: list[Manifest], name: str) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
+def test_an_image_is_pinned_by_its_digest(own_overlay: OwnOverlay):
+    [lines] = [block.text for block in blocks(PAGE, "yaml") if "digest: sha256:" in block.text]
+    [pods] = pods_of(own_overlay("single-node-folder", **yaml.safe_load(lines)))
+    assert re.fullmatch(r"registry\.example/alphadrop@sha256:\w{64}", pods.container["image"])
+
+
+def test_one_of_two_images_of_an_overlay_is_pinned_by_its_digest(own_overlay: OwnOverlay):
+    [lines] = [block.text for block in blocks(PAGE, "yaml") if "containers/0/image" in block.text]
+    registry = [{"name": "alphadrop", "newName": "registry.example/alphadrop"}]
+    made = pods_of(own_overlay("onprem-rabbitmq", images=registry, **yaml.safe_load(lines)))
+    assert {pods.command: pods.container["image"] for pods in made} == {
+        "watch": "registry.example/alphadrop:0.1.0-watch",
+        "work": "registry.example/alphadrop@sha256:...",
+    }
+
+
 def test_the_shorter_times_for_spot_nodes_fit_each_other(own_overlay: OwnOverlay):
     [spot] = [block.text for block in blocks(PAGE, "yaml") if "ALPHADROP_DRAIN" in block.text]
     for pods in pods_of(own_overlay("aws-sqs", **yaml.safe_load(spot))):

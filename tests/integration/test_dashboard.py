@@ -109,6 +109,12 @@ def test_a_query_is_filtered_with_and_without_labels_of_its_own():
     assert query.expr == f'alphadrop_a{{x="1", {chosen}}} / sum(process_b{{{chosen}}}) > 2'
 
 
+def test_the_first_row_says_what_failed_and_not_only_how_much():
+    below = [panel["type"] for panel in DASHBOARD["panels"]].index("row", 1)
+    queries = [target["expr"] for panel in DASHBOARD["panels"][1:below] for target in panel["targets"]]
+    assert any("alphadrop_failures_total" in query and "by (reason)" in query for query in queries)
+
+
 def test_links_lead_to_sections_of_the_runbook():
     links = [link["url"] for panel in PANELS for link in panel.get("links", [])]
     headings = anchors(ROOT / "docs" / "runbook.md")

@@ -108,3 +108,12 @@ def test_a_second_run_makes_nothing_anew(story: Story) -> None:
 def test_a_second_run_still_lists_the_rejected_images(story: Story) -> None:
     assert story.second.code == 3
     assert story.second.words("rejected")[:2] == ["rejected", str(len(BAD))]
+
+
+def test_a_gpu_that_is_not_there_is_named_before_anything_is_changed(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    folders = (tmp_path / "photos", tmp_path / "cutouts", "--state", tmp_path / "state")
+    run = alphadrop("once", *folders, "--model", "fake", "--devices", "cuda:77")
+    assert run.code == 2
+    assert "--devices cuda:77: not visible here" in run.err and "Traceback" not in run.err
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
