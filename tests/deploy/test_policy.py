@@ -229,6 +229,14 @@ def test_names_traces_and_credentials_of_the_node_get_through(name: str):
     assert (pod_identity in found) is (name == "aws-sqs")
 
 
+def test_the_documented_diagnosis_takes_the_way_through_the_node_which_no_policy_closes():
+    """`kubectl port-forward` enters the pod from its node; the API server's proxy comes from outside."""
+    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "docs").rglob("*.md"))
+    assert not re.search(r"kubectl[^\n`]* --raw|kubectl proxy|/proxy/", text)
+    ports = {int(port) for port in re.findall(r"kubectl[^\n`]* port-forward \S+ (\d+)", text)}
+    assert ports == {pods.container["ports"][0]["containerPort"] for _, pods in all_pods()}
+
+
 # The tests' own questions.
 
 
