@@ -6,6 +6,7 @@ the running processes, one round is played, and that property must fail. Without
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -61,11 +62,11 @@ class Trial:
     top: Path
     services: Services
 
-    def run(self, jobs: int) -> list[str]:
-        """Play all rounds, and return what was missed."""
+    def run(self, jobs: int, mutations: Sequence[Mutation] = MUTATIONS) -> list[str]:
+        """Play the rounds of these mutations, and return what was missed."""
         with ThreadPoolExecutor(jobs) as pool:
-            clean = [pool.submit(self._is_clean, plan) for plan in clean_plans()]
-            found = [pool.submit(self._is_found, mutation) for mutation in MUTATIONS]
+            clean = [pool.submit(self._is_clean, plan) for plan in clean_plans(mutations)]
+            found = [pool.submit(self._is_found, mutation) for mutation in mutations]
             return [*filter(None, (played.result() for played in (*clean, *found)))]
 
     def _is_clean(self, plan: Plan) -> str:
@@ -80,19 +81,27 @@ class Trial:
         return "" if examples else mutation.name
 
 
-def clean_plans() -> list[Plan]:
+def clean_plans(mutations: Sequence[Mutation]) -> list[Plan]:
     """The rounds of the mutations without their errors, each once."""
-    return [*{mutation.faults: mutation.plan("") for mutation in MUTATIONS}.values()]
+    return [*{mutation.faults: mutation.plan("") for mutation in mutations}.values()]
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Play a round for each error and print whether the judge found it; exit code 1 if one was not found."""
+    options = _parser().parse_args(arguments)
+    chosen = [mutation for mutation in MUTATIONS if mutation.name in (options.only or [mutation.name])]
     with Services() as services:
-        missed = Trial(Path(tempfile.mkdtemp(prefix="mutations-")), services).run(os.cpu_count() or 1)
-    print(
-        f"{len(MUTATIONS)} errors in alphadrop for {len(Property)} properties; not as it should be: {missed or 'none'}"
-    )
+        missed = Trial(Path(tempfile.mkdtemp(prefix="mutations-")), services).run(options.jobs, chosen)
+    broken = {mutation.breaks for mutation in chosen}
+    print(f"{len(chosen)} errors in alphadrop for {len(broken)} properties; not as it should be: {missed or 'none'}")
     return int(bool(missed))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m tests.torture.mutations", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=[mutation.name for mutation in MUTATIONS], help="these errors")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rounds at a time (default: one a core)")
+    return parser
 
 
 if __name__ == "__main__":
