@@ -1,6 +1,6 @@
 """Drop what the network keeps beside the object without being sure of it: a rock, a tree trunk, a bright cloud.
 
-An *island* is a connected part of a coarse matte. The object's own island is full of pixels whose alpha is close to 1.
+An *island* is a connected part of a coarse matte. The object's own island is full of pixels whose alpha is above 0.9.
 A second thing that only stands out is an island whose pixels mostly stay undecided. Such an island is dropped where
 another one in the picture is sure. Islands that are all sure stay, so a picture may show several objects.
 """
@@ -15,9 +15,9 @@ from inference.kernels import Kernels
 
 CELL = 2
 """Side in pixels of the matte's cells, by which islands are told apart."""
-SURE = 2.944
-"""The logit of alpha 0.95."""
-SURE_SHARE = 0.5
+SURE = 2.1875
+"""The logit of alpha 0.9, as a number that is the same in 16 bits: whoever compares with it then finds the same."""
+SURE_SHARE = 0.45
 """The least share of sure pixels, of those with alpha above 0.5, in an island that is kept."""
 SMALL = 0.05
 """The area of an island, as a part of the largest sure one's, below which it stays: a foot, a leaf, a string's end."""

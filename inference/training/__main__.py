@@ -61,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a run's averaged weights as safetensors", formatter_class=shape)
     export.add_argument("--out", type=Path, required=True, help="the run's folder")
     export.add_argument("--to", type=Path, help="the file to write; default: where the package ships its weights")
+    export.add_argument("--earlier", type=Path, help="write the mean with these weights, from which the run went on")
+    export.add_argument("--share", type=float, default=0.5, help="with --earlier: the run's share of the mean, 0..1")
     export.set_defaults(command=run_export)
 
     evaluate = commands.add_parser("evaluate", help="score weights on the held-out splits", formatter_class=shape)
@@ -107,7 +109,7 @@ def run_export(args: argparse.Namespace) -> None:
     """Write the averaged weights of a run."""
     from inference.training.export import export
 
-    path = export(args.out, args.to)
+    path = export(args.out, args.to, args.earlier, args.share if args.earlier else 1.0)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
 
 

@@ -82,7 +82,7 @@ def run_cascade(args: argparse.Namespace, layout: Layout) -> None:
     second = reliability.confidences(load_calibration(THIRD_PARTY), strong)
     pair = cascade.Pair.of(fast, strong, (first, second))
     points = cascade.curve(pair)
-    print(cascade.table(points), cascade.verdict(points), sep="\n\n")
+    print(cascade.table(pair, points), cascade.verdict(pair, points), sep="\n\n")
     cascade.plot(pair, (args.model, "u2net"), IMAGES / "cascade.png")
     print(f"\nThe curve is in {IMAGES / 'cascade.png'}.")
 

@@ -86,10 +86,12 @@ def test_a_cascade_of_all_costs_both_models_and_has_the_whole_gain(tmp_path: Pat
     confidence = reliability.confidences(fitting.fit(fast), fast)
     pair = cascade.Pair.of(fast, strong, (confidence, np.ones(len(fast))))
     none, *_, everything = points = cascade.curve(pair)
-    assert [none.gain, none.cost, everything.gain, everything.cost] == pytest.approx([0.0, 0.1, 1.0, 1.1])
+    gain = 0.97 - float(np.mean([one.iou for one in fast]))
+    assert [none.more, none.cost, everything.more, everything.cost] == pytest.approx([0.0, 0.1, gain, 1.1])
     fifth = next(point for point in points if point.share == 0.2)
-    assert fifth.gain > 0.4 and fifth.cost == pytest.approx(0.3)
-    assert "eached" in cascade.verdict(points) and cascade.table(points).count("\n") == len(points) + 1
+    assert fifth.more > 0.4 * gain and fifth.cost == pytest.approx(0.3)
+    assert "Not reached" in cascade.verdict(pair, points[:2]) and ": +" in cascade.verdict(pair, points)
+    assert cascade.table(pair, points).count("\n") == len(points) + 2
     cascade.plot(pair, ("nano", "u2net"), tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
@@ -97,5 +99,7 @@ def test_a_cascade_of_all_costs_both_models_and_has_the_whole_gain(tmp_path: Pat
 def test_a_strong_model_that_is_less_sure_changes_nothing() -> None:
     fast = drawn()
     worse = [Measured(m.split, m.name, m.signals, 0.5, 0.5, 10.0, 0.01) for m in fast]
-    points = cascade.curve(cascade.Pair.of(fast, worse, (np.full(len(fast), 0.6), np.full(len(fast), 0.5))))
+    pair = cascade.Pair.of(fast, worse, (np.full(len(fast), 0.6), np.full(len(fast), 0.5)))
+    points = cascade.curve(pair)
+    assert " Reached" in cascade.verdict(pair, points), "there is nothing to gain"
     assert {round(point.iou, 9) for point in points} == {round(points[0].iou, 9)}

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from inference import Engine, EngineOptions, Picture
 from inference.corpus.layout import Layout
@@ -183,9 +184,18 @@ def test_it_learns_resumes_and_exports_what_the_engine_loads(tmp_path: Path) -> 
         cutout = engine.submit(Picture(pictures[0].numpy())).result()
     assert cutout.pixels.shape == (64, 64, 4)
 
+    half = export(tmp_path / "run", tmp_path / "half.safetensors", zeros(path, tmp_path / "zeros.safetensors"), 0.5)
+    for name, weight in load_file(half).items():
+        assert torch.allclose(weight.float(), load_file(path)[name].float() / 2, atol=1e-3)
+
     another = Trainer(TrainOptions(out=tmp_path / "another", threads=1, start=path))
     mean, begun = trainer.average.unet.matte.weight, another.network.unet.matte.weight
     assert torch.allclose(begun, mean, atol=1e-3) and another.steps == 0
+
+
+def zeros(weights: Path, to: Path) -> Path:
+    save_file({name: torch.zeros_like(weight) for name, weight in load_file(weights).items()}, to)
+    return to
 
 
 def _quiet():
