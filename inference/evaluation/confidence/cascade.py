@@ -101,7 +101,7 @@ def table(pair: Pair, points: Sequence[Point]) -> str:
 
 
 def verdict(pair: Pair, points: Sequence[Point]) -> str:
-    """Whether what is asked for is reached, as a sentence. The fast model suffices where the strong one is no better."""
+    """Whether what is asked for is reached, as a sentence. The fast model suffices if the strong one is no better."""
     gain = float(pair.iou[1].mean() - pair.iou[0].mean())
     affordable = [p for p in points if p.cost <= COST]
     best = next((p for p in affordable if p.more >= GAIN * gain), max(affordable, key=lambda p: p.more))
