@@ -125,6 +125,7 @@ def test_images_that_only_wait_for_the_sink_leave_their_places_to_others(work: R
     for _ in range(2):  # all are in flight that may be
         work.path.may_be_made.release()
     work.worker.wake()
+    wait_until(lambda: not work.worker._woken, message="the worker has not looked since it was woken")
     work.end_one()
     work.path.may_end.release()
     wait_until(lambda: work.worker.in_flight == ALL)
