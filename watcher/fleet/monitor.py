@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -145,11 +146,18 @@ class WorkerMonitor:
         self._forget_key, self._on_change = forget_key, on_change
         self._announce = notifications.rejected if notifications else None
         self._outages = StageOutages()
+        self._unreleased: deque[tuple[str, str, bool]] = deque()
+        """Worker, owner name and blame of each death whose leases the queue has not taken back yet."""
         self._failing = False
         """Whether images cannot be processed at present, as far as `/readyz` is concerned."""
 
     def tick(self) -> None:
-        """End the outages that are over. Called about once a second."""
+        """End the outages that are over, and release what could not be released. Called about once a second."""
+        for _ in range(len(self._unreleased)):
+            death = self._unreleased.popleft()
+            if self._release_leases(*death):
+                break
+            log.info("leases_released", device=death[0])
         if self._outages.end_outages() and self._failing:
             self._set_failing(False)
 
@@ -198,15 +206,22 @@ class WorkerMonitor:
         if unasked:
             self._faults.died(worker, reason)
         blame = unasked and not self._faults.at_fault(worker)
+        if problem := self._release_leases(worker, owner, blame):
+            log.error("leases_not_released", device=worker, problem=problem)
+        if reason is not DeathReason.EXIT:
+            self._sink.sweep()  # the temporary file that it was writing
+
+    def _release_leases(self, worker: str, owner: str, blame: bool) -> str:
+        """Requeue a dead worker's jobs; returns why the queue cannot do it now, after which `tick` tries again."""
         try:
             embedded, announce = self._embedded, self._announce
             for job, rejection in embedded.abandon(owner, blame=blame, announce=announce) if embedded else ():
                 self._quarantine(worker, job, rejection)
-        except Unavailable as error:  # the leases stay; the next start finds them
-            log.error("leases_not_released", device=worker, problem=str(error))
+        except Unavailable as error:
+            self._unreleased.append((worker, owner, blame))
+            return str(error)
         self.pool.wake()
-        if reason is not DeathReason.EXIT:
-            self._sink.sweep()  # the temporary file that it was writing
+        return ""
 
     def _handle_fault(self, worker: str, at_fault: bool) -> None:
         """Record that a device fails on every picture, or works again; without any other, the daemon is not ready."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from watcher.core.errors import Unavailable
 from watcher.core.jobs import ImageRef, Job, Outcome
 from watcher.fleet.device_faults import PICTURES, DeviceFaults
 from watcher.fleet.monitor import Telemetry, WorkerMonitor
@@ -70,6 +71,28 @@ def _never(owner: str, device: str) -> WorkerStart:
 def queue(tmp_path: Path) -> Iterator[SqliteQueue]:
     with closing(SqliteQueue(tmp_path / "queue.sqlite")) as queue:
         yield queue
+
+
+def test_jobs_of_a_dead_worker_are_requeued_once_the_queue_can_write_again(
+    queue: SqliteQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(queue, tmp_path, 3)
+    with monkeypatch.context() as full:
+        full.setattr(queue, "abandon", _disk_is_full)
+        with capture_logs() as logs:
+            fleet.die(DeathReason.SIGKILL, limit=3)
+            fleet.monitor.tick()
+    assert [entry["event"] for entry in logs] == ["leases_not_released"]
+    assert not list(queue.lease("another", 8, alone=True)), "they still belong to the dead worker"
+    with capture_logs() as logs:
+        fleet.monitor.tick()
+        fleet.monitor.tick()
+    assert [entry["event"] for entry in logs] == ["leases_released"]
+    assert fleet.work() == 3
+
+
+def _disk_is_full(*_: object, **__: object) -> None:
+    raise Unavailable("the queue's disk is full")
 
 
 def test_a_device_that_fails_on_every_picture_quarantines_none(queue: SqliteQueue, tmp_path: Path) -> None:
