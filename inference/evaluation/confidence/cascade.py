@@ -55,6 +55,12 @@ class Pair:
         return cls(iou, mad, seconds, np.array(confidence))
 
     @property
+    def gain(self) -> float:
+        """IoU of the strong model alone beyond that of the fast one alone."""
+        fast, strong = self.iou.mean(1)
+        return float(strong - fast)
+
+    @property
     def order(self) -> NDArray[np.intp]:
         """The pictures, those of which the fast model is least sure first."""
         return np.argsort(self.confidence[0], kind="stable")
@@ -94,20 +100,18 @@ def table(pair: Pair, points: Sequence[Point]) -> str:
         f"| {p.share:.0%} | {p.threshold:.2f} | {p.iou:.4f} | {p.more:+.4f} | {p.mad:.4f} | {p.cost:.0%} |"
         for p in points
     ]
-    fast, strong = (float(mean) for mean in pair.iou.mean(1))
-    return "\n".join(
-        [*lines, f"| strong alone | | {strong:.4f} | {strong - fast:+.4f} | {pair.mad[1].mean():.4f} | 100% |"]
-    )
+    iou, mad = pair.iou[1].mean(), pair.mad[1].mean()
+    return "\n".join([*lines, f"| strong alone | | {iou:.4f} | {pair.gain:+.4f} | {mad:.4f} | 100% |"])
 
 
 def verdict(pair: Pair, points: Sequence[Point]) -> str:
     """Whether what is asked for is reached, as a sentence. The fast model suffices if the strong one is no better."""
-    gain = float(pair.iou[1].mean() - pair.iou[0].mean())
+    wanted = GAIN * pair.gain
     affordable = [p for p in points if p.cost <= COST]
-    best = next((p for p in affordable if p.more >= GAIN * gain), max(affordable, key=lambda p: p.more))
-    word = "Reached" if best.more >= GAIN * gain else "Not reached"
+    best = next((p for p in affordable if p.more >= wanted), max(affordable, key=lambda p: p.more))
+    word = "Reached" if best.more >= wanted else "Not reached"
     return (
-        f"Asked for: {GAIN:.0%} of the strong model's gain of {gain:+.4f} at {COST:.0%} of its cost. {word}: "
+        f"Asked for: {GAIN:.0%} of the strong model's gain of {pair.gain:+.4f} at {COST:.0%} of its cost. {word}: "
         f"{best.more:+.4f} at {best.cost:.0%}, with a share of {best.share:.0%}."
     )
 

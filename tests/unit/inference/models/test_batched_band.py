@@ -36,7 +36,9 @@ def test_a_batch_gives_each_picture_the_cut_out_that_it_gets_alone(
         reference.cut_out(picture, model.refine(picture, [part[index : index + 1] for part in coarse]))
     difference = (pictures.int() - together.int()).abs()
     assert difference[..., 3].max() <= 1
-    assert difference[..., :3].max() <= 3  # fields of colour are rounded to bytes on the way, where it is one by one
+    colours = difference[..., :3].amax(-1)  # fields of colour are rounded to bytes on the way, where it is one by one
+    assert (colours <= 2).float().mean() > 0.9999
+    assert colours.max() <= 3
     if min(size) > 20:
         assert ((pictures[..., 3] > 0) & (pictures[..., 3] < 255)).any(), "nothing was refined"
 
