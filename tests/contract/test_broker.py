@@ -158,18 +158,20 @@ def test_messages_of_a_killed_process_are_redelivered_and_counted(site: Site, br
 def test_many_threads_share_a_broker(broker: Broker) -> None:
     sent = [b"%03d" % number for number in range(60)]
 
-    seen: set[bytes] = set()  # a broker may deliver twice, above all to two that ask at the same moment
+    seen: list[bytes] = []
+    repeats = broker.visibility is not None  # SQS may hand a message to two that ask at the same moment
 
     def work(batch: list[bytes]) -> None:
         broker.send(batch)
-        while len(seen) < len(sent):
+        while len(set(seen)) < len(sent):
             messages = broker.receive(10, 1.0)
             lost = {message.handle for message in [*broker.extend(messages), *broker.acknowledge(messages)]}
-            seen.update(bodies([message for message in messages if message.handle not in lost]))
+            assert repeats or not lost
+            seen.extend(bodies([message for message in messages if message.handle not in lost]))
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, [sent[start : start + 10] for start in range(0, 60, 10)]))
-    assert sorted(seen) == sent
+    assert sorted(set(seen) if repeats else seen) == sent
     wait_until(lambda: broker.depth() == Depth(0, 0))
 
 
