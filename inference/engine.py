@@ -117,7 +117,7 @@ class Engine:
     def submit(self, picture: Picture) -> Future[Cutout]:
         """Queue a picture; the future resolves to a cut-out of the same size. Callable from any thread.
 
-        Raises EngineClosed or DeviceLost. The future fails with PictureTooLargeForDevice or DeviceLost.
+        What is submitted before `start` waits for it. Raises EngineClosed or DeviceLost. The future fails with PictureTooLargeForDevice or DeviceLost.
         """
         if self.lost.is_set():
             raise DeviceLost(f"{self.options.device} has failed; start a new process.")
