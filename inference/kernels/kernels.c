@@ -20,7 +20,8 @@ enum {
     PARTS = 4,      /* band.PARTS */
     RIM = 6,        /* cvunet.RIM */
     GUIDE_RIM = 2,  /* RIM / 2 - 1, in blocks of 2 x 2 pixels */
-    MOST_FACTOR = 8 /* 1 << band.MOST_LIFTS */
+    MOST_FACTOR = 8, /* 1 << band.MOST_LIFTS */
+    USUAL_RADIUS = 2 /* reference.NARROW: for this one loops are unrolled */
 };
 
 typedef float floats8 __attribute__((vector_size(32), aligned(4)));
@@ -31,6 +32,7 @@ typedef uint16_t shorts4 __attribute__((vector_size(8), aligned(2)));
 typedef uint32_t words4 __attribute__((vector_size(16), aligned(4)));
 typedef int32_t ints4 __attribute__((vector_size(16), aligned(4)));
 typedef uint8_t bytes32 __attribute__((vector_size(32), aligned(1)));
+typedef uint8_t bytes4 __attribute__((vector_size(4), aligned(1)));
 typedef int8_t bytes8 __attribute__((vector_size(8), aligned(1)));
 typedef _Float16 halves4 __attribute__((vector_size(8), aligned(2)));
 typedef float floats4 __attribute__((vector_size(16), aligned(4)));
@@ -403,17 +405,17 @@ API void scatter(const void *found, const float *logits, int height, int width, 
         scatter_as(found, logits, height, width, cells, count, refined, slopes, 0);
 }
 
-enum { MOST_SMALL = CELL + 2 };
+enum { MOST_SMALL = CELL + 2, LINE = 64 /* bytes of a line of the cache */ };
 
 /* Enlarge a line of `length` numbers, with a neighbour on each side, by `factor`. */
 INLINE void stretch(const float *RESTRICT line, int length, float *RESTRICT result, int factor) {
-    for (int phase = 0; phase < factor; phase++) {
-        float at = (phase + 0.5f) / factor - 0.5f;
-        int before = at < 0;
-        float weight = before ? at + 1 : at;
-        const float *low = line + 1 - before;
-        for (int x = 0; x < length; x++)
-            result[factor * x + phase] = low[x] + weight * (low[x + 1] - low[x]);
+    for (int x = 0; x < length; x++) {
+        for (int phase = 0; phase < factor; phase++) {
+            float at = (phase + 0.5f) / factor - 0.5f;
+            int before = at < 0;
+            float weight = before ? at + 1 : at, low = line[x + 1 - before], high = line[x + 2 - before];
+            result[factor * x + phase] = low + weight * (high - low);
+        }
     }
 }
 
@@ -422,6 +424,13 @@ INLINE void upsample_cell(const uint32_t *RESTRICT picture, int picture_height, 
                           const uint32_t *RESTRICT level, int h, int w, const float *RESTRICT logits, int stride,
                           const halves4 *RESTRICT slopes, int top, int left, int rows, int columns, float slope_scale,
                           float snap, uint8_t *RESTRICT alpha, int factor) {
+    int visible_rows = smaller(rows, picture_height - top), visible = smaller(columns, picture_width - left);
+    /* The cell's rows lie too far apart for the processor to foresee: they are fetched while the models are made. */
+    for (int y = 0; y < visible_rows; y++) {
+        const uint32_t *words = picture + (long)(top + y) * picture_width + left;
+        for (int x = 0; x < visible; x += LINE / 4) __builtin_prefetch(words + x);
+        __builtin_prefetch(words + visible - 1);
+    }
     /* The models: a constant and three slopes, with a neighbour on each side. */
     float models[4][MOST_SMALL][MOST_SMALL];
     int down = rows / factor, across = columns / factor;
@@ -446,24 +455,24 @@ INLINE void upsample_cell(const uint32_t *RESTRICT picture, int picture_height, 
                                models[3][y][x] * (float)(word >> 16 & 255);
         }
     }
+    /* Each row is enlarged once, before rows are mixed. */
+    float wide[4][MOST_SMALL][CELL];
+    for (int k = 0; k < 4; k++)
+        for (int y = 0; y < down + 2; y++) stretch(models[k][y], across, wide[k][y], factor);
     float scale = 255 / (1 - 2 * snap);
-    int visible_rows = smaller(rows, picture_height - top), visible = smaller(columns, picture_width - left);
     for (int y = 0; y < visible_rows; y++) {
-        float line[MOST_SMALL], wide[4][CELL];
         float at = (y % factor + 0.5f) / factor - 0.5f;
-        int low = y / factor + 1 - (at < 0);
-        float weight = at < 0 ? at + 1 : at;
-        for (int k = 0; k < 4; k++) {
-            const float *upper = models[k][low], *lower = models[k][smaller(low + 1, down + 1)];
-            for (int x = 0; x < across + 2; x++) line[x] = upper[x] + weight * (lower[x] - upper[x]);
-            stretch(line, across, wide[k], factor);
-        }
+        int low = y / factor + 1 - (at < 0), high = smaller(low + 1, down + 1);
+        float weight = at < 0 ? at + 1 : at, line[4][CELL];
+        for (int k = 0; k < 4; k++)
+            for (int x = 0; x < CELL; x++)
+                line[k][x] = wide[k][low][x] + weight * (wide[k][high][x] - wide[k][low][x]);
         const uint32_t *words = picture + (long)(top + y) * picture_width + left;
         uint8_t *result = alpha + (long)(top + y) * picture_width + left;
         for (int x = 0; x < visible; x++) {
             uint32_t word = words[x];
-            float value = wide[0][x] + wide[1][x] * (float)(int)(word & 255) + wide[2][x] * (float)(int)(word >> 8 & 255) +
-                          wide[3][x] * (float)(int)(word >> 16 & 255);
+            float value = line[0][x] + line[1][x] * (float)(int)(word & 255) + line[2][x] * (float)(int)(word >> 8 & 255) +
+                          line[3][x] * (float)(int)(word >> 16 & 255);
             value = (value - snap) * scale;
             value = value < 0 ? 0 : value > 255 ? 255 : value;
             result[x] = (uint8_t)(int)__builtin_rintf(value);
@@ -551,13 +560,17 @@ API int set_alpha(uint32_t *RESTRICT picture, const uint8_t *RESTRICT alpha, lon
 }
 
 INLINE floats4 colours_of(uint32_t word) {
-    floats4 bytes = {(float)(int)(word & 255), (float)(int)(word >> 8 & 255), (float)(int)(word >> 16 & 255), 255};
-    return bytes * (1 / 255.0f);
+    bytes4 bytes;
+    memcpy(&bytes, &word, 4);
+    floats4 values = __builtin_convertvector(bytes, floats4) * (1 / 255.0f);
+    values[3] = 1;
+    return values;
 }
 
 INLINE floats4 within(floats4 values) {
-    for (int k = 0; k < 4; k++) values[k] = values[k] < 0 ? 0 : values[k] > 1 ? 1 : values[k];
-    return values;
+    floats4 one = {1, 1, 1, 1};
+    ints4 positive = (ints4)values & (ints4)(values > 0), above = (ints4)(values > one);
+    return (floats4)((positive & ~above) | ((ints4)one & above));
 }
 
 /* As reference.fuse. */
@@ -638,7 +651,22 @@ API void wide_fields(const uint32_t *image, int h, int w, int radius, float *fie
 /* The second, narrow pass over h x w words, from the wide one's fields. */
 API void narrow_fields(const uint32_t *image, int h, int w, int radius, const float *wide, int wide_h, int wide_w,
                        float *fields, void *scratch) {
-    blur(image, h, w, wide, wide_h, wide_w, 0, radius, fields, scratch);
+    if (radius == USUAL_RADIUS)
+        blur(image, h, w, wide, wide_h, wide_w, 0, USUAL_RADIUS, fields, scratch);
+    else
+        blur(image, h, w, wide, wide_h, wide_w, 0, radius, fields, scratch);
+}
+
+/* Whether `count` bytes of alpha, a multiple of 8, are all 0 or all 255. */
+INLINE int is_plain(const uint8_t *alpha, int count) {
+    uint64_t all = ~0ull, any = 0;
+    for (int i = 0; i < count; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, alpha + i, 8);
+        all &= eight;
+        any |= eight;
+    }
+    return !any || !~all;
 }
 
 /* Give the semi-transparent pixels of H x W words their foreground colour: as reference.decontaminate_band.
@@ -650,13 +678,13 @@ API void decontaminate(uint32_t *RESTRICT picture, const uint8_t *RESTRICT alpha
     for (int y = 0; y < height; y++, picture += width, alpha += width) {
         int ready = 0;
         for (int x = 0; x < width; x++) {
-            if (x + 8 <= width) {
-                uint64_t eight;
-                memcpy(&eight, alpha + x, 8);
-                if (eight == 0 || eight == ~0ull) {
-                    x += 7;
-                    continue;
-                }
+            if (x + 32 <= width && is_plain(alpha + x, 32)) {
+                x += 31;
+                continue;
+            }
+            if (x + 8 <= width && is_plain(alpha + x, 8)) {
+                x += 7;
+                continue;
             }
             if ((uint8_t)(alpha[x] - 1) >= 254) continue;
             if (!ready) {
@@ -666,11 +694,10 @@ API void decontaminate(uint32_t *RESTRICT picture, const uint8_t *RESTRICT alpha
             floats8 both = field_between(scratch, place(x, across, w));
             uint32_t word = picture[x];
             float own = (float)(int)alpha[x] * (1 / 255.0f);
-            floats4 result = fuse(colours_of(word), own, fore_of(both), back_of(both)) * 255.0f;
-            uint32_t red = (uint32_t)(int)__builtin_rintf(result[0]);
-            uint32_t green = (uint32_t)(int)__builtin_rintf(result[1]);
-            uint32_t blue = (uint32_t)(int)__builtin_rintf(result[2]);
-            picture[x] = (word & 0xff000000) | red | green << 8 | blue << 16;
+            floats4 result = fuse(colours_of(word), own, fore_of(both), back_of(both)) * 255.0f + 0.5f;
+            bytes4 bytes = __builtin_convertvector(__builtin_convertvector(result, ints4), bytes4);
+            bytes[3] = alpha[x];
+            memcpy(picture + x, &bytes, 4);
         }
     }
 }
