@@ -98,6 +98,7 @@ class Cascade:
         """The engines were made with the same `SharedDevice`."""
         self.fast, self.strong, self._router = fast, strong, router
         self.options, self.lost = fast.options, fast.lost
+        self.takes_rgbx = False  # both models may get the picture
         self.core_lock: AbstractContextManager[None] = fast.core_lock
 
     def start(self) -> float:

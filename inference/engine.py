@@ -94,6 +94,11 @@ class Engine:
         return self._batcher.limits.size
 
     @property
+    def takes_rgbx(self) -> bool:
+        """Whether the cut-out of a picture that has `rgbx` is made in its memory, which saves a copy."""
+        return self._thread.device.type == "cpu"
+
+    @property
     def places(self) -> int:
         """Pictures that must be submitted at a time to fill the largest batch."""
         return self.batch_limit
@@ -117,7 +122,8 @@ class Engine:
     def submit(self, picture: Picture) -> Future[Cutout]:
         """Queue a picture; the future resolves to a cut-out of the same size. Callable from any thread.
 
-        What is submitted before `start` waits for it. Raises EngineClosed or DeviceLost. The future fails with PictureTooLargeForDevice or DeviceLost.
+        What is submitted before `start` waits for it. Raises EngineClosed or DeviceLost. The future fails with
+        PictureTooLargeForDevice or DeviceLost.
         """
         if self.lost.is_set():
             raise DeviceLost(f"{self.options.device} has failed; start a new process.")

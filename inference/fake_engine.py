@@ -63,6 +63,8 @@ class FakeEngine:
         self._busy, self._busy_since = 0.0, None  # type: tuple[float, float | None]
         self._running: Sequence[Request] = ()
 
+    takes_rgbx = False
+
     def start(self) -> float:
         """Start the device thread; returns the seconds that loading took."""
         time.sleep(self._fake.load_delay)

@@ -22,13 +22,18 @@ VISIBLE = 13
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A decoded photo: H x W x 3 uint8, sRGB, C-contiguous, upright."""
+    """A decoded photo: H x W x 3 uint8, sRGB, upright; C-contiguous, unless it has `rgbx`."""
 
     pixels: NDArray[np.uint8] = field(repr=False)
     rgba: NDArray[np.uint8] | None = field(default=None, repr=False)
     """The same with its own straight alpha, H x W x 4 uint8; None if the file has no transparent pixel."""
     truncated: bool = False
     """Whether the file is truncated or damaged, so that a part of the pixels is what its decoder filled in."""
+    rgbx: NDArray[np.uint8] | None = field(default=None, repr=False)
+    """The memory of `pixels` if that has four bytes a pixel: H x W x 4, C-contiguous, the fourth undefined.
+
+    Whoever submits such a picture gives its memory away: an engine that `takes_rgbx` makes the cut-out there.
+    """
 
     @property
     def width(self) -> int:

@@ -236,6 +236,8 @@ def keep_all(picture: Picture) -> Cutout:
 class FakeEngine:
     """An engine without a device. `cut` makes the cut-out, or raises, when a picture is submitted."""
 
+    takes_rgbx = False
+
     def __init__(self, cut: Callable[[Picture], Cutout] = keep_all) -> None:
         self._cut = cut
         self.submitted = 0

@@ -24,7 +24,7 @@ class Pixels:
     """Pixels in sRGB, writable and C-contiguous."""
 
     rgb: NDArray[np.uint8]
-    """H x W x 3, flattened on white."""
+    """H x W x 3, flattened on white; or H x W x 4, the fourth byte undefined, where that was asked for."""
     rgba: NDArray[np.uint8] | None = None
     """H x W x 4, straight alpha; None if every pixel is opaque."""
 

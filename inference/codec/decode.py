@@ -114,43 +114,48 @@ def reader_of(format: str) -> Callable[[io.BytesIO], ImageFile]:
     return opened
 
 
-def decode(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS, keep_truncated: bool = False) -> Picture:
+def decode(
+    data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS, keep_truncated: bool = False, rgbx: bool = False
+) -> Picture:
     """Decode the first frame, apply the EXIF orientation, convert colours to sRGB, and flatten transparency on white.
 
     The picture also keeps its own alpha, if the file has any.
     The size in the header is checked against `max_pixels` before any pixel is decoded. With `keep_truncated`, a
-    truncated or damaged JPEG, PNG or uncompressed TIFF is decoded as far as possible, and marked as truncated. Raises a
-    PictureError for any bytes that are not such a picture; only MemoryError passes through, because it says nothing
-    about the picture.
+    truncated or damaged JPEG, PNG or uncompressed TIFF is decoded as far as possible, and marked as truncated. With
+    `rgbx`, the usual JPEG is decoded to four bytes a pixel (`Picture.rgbx`), which costs no more.
+
+    Raises a PictureError for any bytes that are not such a picture; only MemoryError passes through, because it says
+    nothing about the picture.
     """
     content = bytes(data)
     format = identify(content)
     try:
         with _decoder_errors(format, content):
-            return _decode(format, content, max_pixels, strict=True)
+            return _decode(format, content, max_pixels, rgbx, strict=True)
     except TruncatedPicture:
         if not keep_truncated:
             raise
     with _decoder_errors(format, content):
-        return _decode_part(format, content, max_pixels)
+        return _decode_part(format, content, max_pixels, rgbx)
 
 
-def _decode(format: str, content: bytes, max_pixels: int, *, strict: bool) -> Picture:
+def _decode(format: str, content: bytes, max_pixels: int, rgbx: bool, *, strict: bool) -> Picture:
     source = open_picture(format, content, max_pixels)
     image, icc = source.image, source.profile()
-    pixels = _jpeg_pixels(image, content, icc, strict) if format == "JPEG" else to_srgb(image, icc)
+    pixels = _jpeg_pixels(image, content, icc, rgbx, strict) if format == "JPEG" else to_srgb(image, icc)
     # After loading: Pillow applies the orientation of some formats itself, and then removes the tag.
     orientation = orientation_of(image)
     rgba = None if pixels.rgba is None else upright(pixels.rgba, source.crop, orientation)
-    return Picture(upright(pixels.rgb, source.crop, orientation), rgba)
+    decoded = upright(pixels.rgb, source.crop, orientation)
+    return Picture(decoded[..., :3], rgba, rgbx=decoded if decoded.shape[2] == 4 else None)
 
 
-def _decode_part(format: str, content: bytes, max_pixels: int) -> Picture:
+def _decode_part(format: str, content: bytes, max_pixels: int, rgbx: bool) -> Picture:
     """Decode what a truncated file has. Raises TruncatedPicture if that is nothing, or a single colour."""
     info = _info(format, content)
     _check_size(info.width, info.height, max_pixels)
     completed = complete(format, content)
-    picture = _decode(format, completed, max_pixels, strict=False) if completed else None
+    picture = _decode(format, completed, max_pixels, rgbx, strict=False) if completed else None
     if picture is None or (picture.pixels == picture.pixels[0, 0]).all():
         raise TruncatedPicture(
             f"the {format} data is truncated or damaged, and nothing of the picture can be kept; upload the file again"
@@ -249,12 +254,14 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None, strict: bool) -> Pixels:
+def _jpeg_pixels(image: ImageFile, content: bytes, icc: bytes | None, rgbx: bool, strict: bool) -> Pixels:
     """Decode to sRGB: by simplejpeg if the picture is RGB or grey, else by Pillow (CMYK, YCCK)."""
-    fast = _fast_jpeg(content, _FAST_JPEG[image.mode], strict) if image.mode in _FAST_JPEG else None
+    final = image.mode == "RGB" and is_srgb(icc, "RGB")
+    space = "RGBX" if rgbx and final else _FAST_JPEG.get(image.mode)
+    fast = _fast_jpeg(content, space, strict) if space else None
     if fast is None:
         return to_srgb(image, icc)
-    if image.mode == "RGB" and is_srgb(icc, "RGB"):
+    if final:
         return Pixels(fast)
     return to_srgb(Image.fromarray(fast if image.mode == "RGB" else fast[..., 0]), icc)
 

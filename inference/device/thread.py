@@ -385,7 +385,12 @@ def upload_all(pictures: Sequence[Picture], transfers: Transfers) -> Tensor:
 
 
 def upload(picture: Picture, transfers: Transfers) -> Tensor:
-    """Upload a picture as H x W x 4 uint8, fourth channel undefined: words of 32 bits are faster than three bytes."""
+    """Upload a picture as H x W x 4 uint8, fourth channel undefined: words of 32 bits are faster than three bytes.
+
+    On a CPU, that is the picture's own memory if it has `rgbx`.
+    """
+    if picture.rgbx is not None and transfers.device.type == "cpu":
+        return torch.from_numpy(picture.rgbx)
     return rgb_to_rgbx(transfers.upload(torch.from_numpy(picture.pixels)))
 
 

@@ -55,6 +55,11 @@ class ImageEngine(Protocol):
     core_lock: AbstractContextManager[None]
     """Held around CPU-bound work."""
 
+    @property
+    def takes_rgbx(self) -> bool:
+        """Whether pictures should be decoded to four bytes a pixel, in which the engine then works."""
+        ...
+
     def announce(self) -> AbstractContextManager[Submit]:
         """Tell the engine that a picture is being decoded, so that it may hold a batch open for it."""
         ...
@@ -243,7 +248,8 @@ class ImagePath:
             with self.engine.core_lock, timer.timed("decode"), self.decodings.watching(job, alone=alone):
                 self._hang_if_told(job.ref.key)
                 keep = self.settings.truncated == "keep"
-                picture = decode(data, max_pixels=self.settings.max_pixels, keep_truncated=keep)
+                limit, rgbx = self.settings.max_pixels, self.engine.takes_rgbx
+                picture = decode(data, max_pixels=limit, keep_truncated=keep, rgbx=rgbx)
                 carried = needed_of_source(data, plans, self.settings.max_pixels)
             timer.pixels, timer.truncated = picture.width * picture.height, picture.truncated
             rgba = None if self.settings.input_alpha == "ignore" else picture.rgba

@@ -41,6 +41,14 @@ def test_a_jpeg_is_decoded_into_its_only_copy(drawn: NDArray[np.uint8]) -> None:
     assert 3 * PIXELS <= peak(lambda: decode(data)) < 3.2 * PIXELS
 
 
+def test_a_jpeg_can_be_decoded_to_the_memory_of_its_cut_out(drawn: NDArray[np.uint8]) -> None:
+    data = saved(np.ascontiguousarray(drawn[..., :3]), "JPEG", quality=90)
+    assert 4 * PIXELS <= peak(lambda: decode(data, rgbx=True)) < 4.2 * PIXELS
+    picture, cpu = decode(data, rgbx=True), Transfers(torch.device("cpu"))
+    assert peak(lambda: upload(picture, cpu)) < PIXELS / 10
+    assert picture.rgbx is not None and upload(picture, cpu).data_ptr() == picture.rgbx.ctypes.data
+
+
 def test_the_upload_is_the_copy_that_becomes_the_cut_out(drawn: NDArray[np.uint8]) -> None:
     picture, alpha = Picture(np.ascontiguousarray(drawn[..., :3])), torch.from_numpy(drawn[..., 3].copy())
     assert 4 * PIXELS <= peak(lambda: upload(picture, Transfers(torch.device("cpu")))) < 4.2 * PIXELS

@@ -47,6 +47,17 @@ def test_the_object_stays_and_the_background_goes() -> None:
     assert pixels[0, 0, 3] == 0
 
 
+def test_a_picture_of_four_bytes_a_pixel_becomes_its_own_cut_out() -> None:
+    plain = picture(colour=(10, 120, 40))
+    rgbx = np.dstack((plain.pixels, np.full(plain.pixels.shape[:2], 99, np.uint8)))
+    with fake() as engine:
+        assert engine.takes_rgbx
+        wanted = engine.submit(plain).result().pixels
+        made = engine.submit(Picture(rgbx[..., :3], rgbx=rgbx)).result().pixels
+    assert np.shares_memory(made, rgbx)
+    assert np.array_equal(made, wanted)
+
+
 def test_many_threads_get_their_own_results() -> None:
     colours = [(c, 255 - c, 40) for c in range(0, 200, 5)]
     with fake() as engine:

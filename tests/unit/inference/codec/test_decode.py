@@ -92,6 +92,35 @@ def test_every_orientation_is_turned_upright(name: str) -> None:
         assert far(picture.pixels, upright) <= 2, value
 
 
+# ---- four bytes a pixel ----
+
+
+def test_a_jpeg_decodes_to_four_bytes_a_pixel_in_every_orientation() -> None:
+    for value in range(1, 9):
+        data = saved(PHOTO, "JPEG", exif=with_orientation(value))
+        picture, plain = decode(data, rgbx=True), decode(data)
+        assert picture.rgbx is not None and picture.rgbx.flags.c_contiguous and picture.rgbx.flags.writeable
+        assert np.shares_memory(picture.pixels, picture.rgbx)
+        assert np.array_equal(picture.pixels, picture.rgbx[..., :3])
+        assert far(picture.pixels, plain.pixels) == 0, value
+
+
+@pytest.mark.parametrize("name", [*LOSSLESS, "JPEG of a printer", "grey JPEG", "JPEG with a profile"])
+def test_what_is_converted_has_three_bytes_a_pixel_though_four_are_wanted(name: str) -> None:
+    others = {
+        "JPEG of a printer": saved(IMAGE.convert("CMYK"), "JPEG"),
+        "grey JPEG": saved(IMAGE.convert("L"), "JPEG"),
+        "JPEG with a profile": saved(PHOTO, "JPEG", icc_profile=swapped_profile()),
+    }
+    data = others.get(name) or FILES[name]
+    picture = decode(data, rgbx=True)
+    assert picture.rgbx is None
+    assert np.array_equal(picture.pixels, decode(data).pixels)
+
+
+# ---- metadata ----
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_is_ignored() -> None:
     for exif in (b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0junk", b"Exif\0\0", with_orientation(9).tobytes()):

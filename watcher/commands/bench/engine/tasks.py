@@ -129,7 +129,7 @@ def single(runner: TaskRunner, files: list[str], repeats: int) -> Answer:
 
 def process_alone(engine: Engine, data: bytes) -> int:
     """Process one image with nothing else in flight; return the size of its cut-out in bytes."""
-    return len(encode(engine.submit(decode(data)).result()))
+    return len(encode(engine.submit(decode(data, rgbx=engine.takes_rgbx)).result()))
 
 
 def prepare(runner: TaskRunner, batch: int) -> Answer:
@@ -157,7 +157,7 @@ def process_announced(engine: Engine, file: str) -> int:
     """Process one image that is announced to the batcher; return the size of its cut-out in bytes."""
     data = Path(file).read_bytes()
     with engine.announce() as submit:
-        future = submit(decode(data))
+        future = submit(decode(data, rgbx=engine.takes_rgbx))
     return len(encode(future.result()))
 
 
@@ -186,7 +186,7 @@ def lockstep(
         started = time.perf_counter()
         for first in range(0, count, batch):
             names = [files[index % len(files)] for index in range(first, min(count, first + batch))]
-            pictures = [decode(Path(name).read_bytes()) for name in names]
+            pictures = [decode(Path(name).read_bytes(), rgbx=engines[0].takes_rgbx) for name in names]
             parts = [pictures[index * share : (index + 1) * share] for index in range(len(engines))]
             for cutout in submit_batches(engines, parts):
                 encode(cutout)
@@ -246,7 +246,7 @@ def run_stages(engine: Engine, files: Sequence[str], timer: StepTimer, folder: P
     with read.measure():
         contents = [Path(file).read_bytes() for file in files]
     with decoded.measure():
-        pictures = [decode(data) for data in contents]
+        pictures = [decode(data, rgbx=engine.takes_rgbx) for data in contents]
     with inferred.measure():
         cutouts = submit_batches([engine], [pictures])
     with encoded.measure():
