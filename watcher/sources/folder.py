@@ -271,4 +271,6 @@ class _FirstListing:
         if self._is_over or self._unsettled is None:
             return False
         self._is_over = self._clock() >= self._give_up_at or self._unsettled.isdisjoint(self._settling)
+        if self._is_over:
+            self._unsettled = set()  # which may have named every file of the folder
         return self._is_over

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import ImageRef
 from watcher.sources.base import Arrival, DiscoveredVia, Stop
+from watcher.sources.reported import ReportedVersions
 from watcher.sources.settle import SettleTracker
 from watcher.sources.source_filter import SourceFilter
 from watcher.stores.listing import modified_at
@@ -26,8 +27,7 @@ class NewFileDetector:
         self._store = store
         self._names = names
         self._settle = settle
-        self._reported: dict[str, int] = {}
-        """Hash of the reported version by key; takes a third of the memory that the versions would."""
+        self._reported = ReportedVersions()
         self._unreadable: set[str] = set()
         """Reported files that this user may not read: they are reported again once that has changed."""
         self.unreadable_folders = 0
@@ -65,27 +65,27 @@ class NewFileDetector:
 
     def forget(self, key: str) -> None:
         """Report the file at this key again, whatever its version. Safe from any thread."""
-        self._reported.pop(key, None)
+        self._reported.forget(key)
 
     def scan(self, stop: Stop) -> Iterator[Arrival]:
         """List the folder, report its new pictures and forget the deleted ones; ends early on `stop`.
 
         Raises SourceMissing or Unavailable.
         """
-        seen: dict[str, int] = {}
+        self._reported.unmark()
+        unreadable: set[str] = set()
         listing = self._store.listing("", self._names.enters)
         for count, ref in enumerate(listing):
             if count % _STOP_CHECK_INTERVAL == 0 and stop.is_set():
                 return
             if not self._is_reported(ref):  # the checks below cost more, and few files need them
                 yield from self._listed(ref, DiscoveredVia.SCAN)
-            if ref.key in self._reported:
-                seen[ref.key] = self._reported[ref.key]
+            if ref.key in self._unreadable:
+                unreadable.add(ref.key)
         self.unreadable_folders = listing.unreadable
         # A folder that is suddenly empty is more likely an unmounted disk than a thousand deletions.
-        if listing.complete and seen:
-            self._reported = seen
-            self._unreadable.intersection_update(seen)
+        if listing.complete and self._reported.drop_unseen():
+            self._unreadable = unreadable
 
     def _listed(self, ref: ImageRef, discovered_via: DiscoveredVia) -> Iterator[Arrival]:
         """Report a listed file at once if it is old; a young one must settle first."""
@@ -115,13 +115,13 @@ class NewFileDetector:
         return ref
 
     def _is_reported(self, ref: ImageRef) -> bool:
-        if self._reported.get(ref.key) != hash(ref.version):
+        if not self._reported.holds(ref.key, ref.version):
             return False
         return ref.key not in self._unreadable or not self._store.is_readable(ref.key)
 
     def _report(self, ref: ImageRef, discovered_via: DiscoveredVia) -> Arrival:
         self.settling.forget(ref.key)
-        self._reported[ref.key] = hash(ref.version)
+        self._reported.add(ref.key, ref.version)
         if self._store.is_readable(ref.key):
             self._unreadable.discard(ref.key)
         else:
