@@ -152,3 +152,11 @@ class Cutout:
 
 def _is_visible(words: NDArray[np.uint32]) -> bool:
     return bool(words.max() >= VISIBLE << 24)
+
+
+def textured_picture(height: int = 540, width: int = 720) -> Picture:
+    """Draw a soft disc of noise on a light ground, so that a matte has an outline and a cut-out has mixed colours."""
+    down, across = np.ogrid[:height, :width]
+    inside = np.clip((height / 3 - np.hypot(down - height / 2, across - width / 2)) / 20, 0, 1)[..., None]
+    noise = np.random.default_rng(1).integers(0, 80, (height, width, 3))
+    return Picture((inside * noise + (1 - inside) * (255 - noise / 4)).astype(np.uint8))

@@ -98,6 +98,17 @@ class Command(StrEnum):
     """Finish the images in flight, lease no more, and exit."""
 
 
+class AfterDeath(StrEnum):
+    """What a worker does first, after its device has ended the last one; see decision 0051."""
+
+    NOTHING = "nothing"
+    """Its device has not failed since it finished a picture."""
+    SUSPECT_FIRST = "suspect_first"
+    """Run the suspect of that death alone, before any other image."""
+    REHEARSE = "rehearse"
+    """Cut out a picture that is known to be good, before any image is leased."""
+
+
 class Message(BaseModel):
     """Base of all that crosses a process boundary."""
 
@@ -124,8 +135,10 @@ class WorkerStart(Message):
     """The strong model of a cascade."""
     conditional_writes: ConditionalWrites | None
     """Which conditional writes the sink's store was found to enforce; None where it was not probed."""
+    after: AfterDeath = AfterDeath.NOTHING
+    """What the device's last death asks of this worker before it works as usual."""
     count_deaths: bool = True
-    """Whether the death of this worker counts against a crash suspect; not where its device fails on every picture."""
+    """Whether the death of this worker counts against a crash suspect before its device has finished a picture."""
 
 
 class ReadyReport(Message):
@@ -233,6 +246,13 @@ class BatchReport(Message):
     seconds: float
 
 
+class RehearsalReport(Message):
+    """A picture that is known to be good is about to be cut out, or was."""
+
+    kind: Literal["rehearsal"] = "rehearsal"
+    passed: bool
+
+
 class SuspectReport(Message):
     """A crash suspect is about to run, with no other image beside it."""
 
@@ -281,6 +301,7 @@ Report = (
     | ImageReport
     | UnavailableReport
     | BatchReport
+    | RehearsalReport
     | SuspectReport
     | HeartbeatReport
     | CountsReport

@@ -20,13 +20,13 @@ from inference.device.hardware import Hardware, device_memory
 from inference.device.reviewed import ReviewedCoarse
 from inference.device.stats import DeviceStats
 from inference.device.transfers import Download, Transfers
-from inference.device.warmup import Warmup, textured_picture
+from inference.device.warmup import Warmup
 from inference.errors import DeviceFull, DeviceLost, PictureTooLargeForDevice
 from inference.foreground.batched import cut_out as cut_out_all
 from inference.foreground.fused import cut_out
 from inference.models.base import MattingModel
 from inference.models.memory_errors import is_out_of_memory
-from inference.picture import BatchStats, Cutout, Picture
+from inference.picture import BatchStats, Cutout, Picture, textured_picture
 from inference.resampling import resize_all_pixels, resize_pixels, to_canvas, to_canvases
 from inference.review.calibration import load_calibration
 from inference.review.doubts import Review

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 
 from inference.device.cuda_graphs import MAX_PIXELS, CudaGraphs, varied_batch
 from inference.device.hardware import Hardware
 from inference.models.base import MattingModel
 from inference.models.memory_errors import is_out_of_memory
-from inference.picture import Picture
 
 Size = tuple[int, int]
 """Height and width of a canvas."""
@@ -83,14 +81,6 @@ class Warmup:
         slots = sorted({self._hardware.slots_for(count) for count in range(1, most + 1)}, reverse=True)
         for height, width in self.sizes:
             yield from ((count, (height, width)) for count in slots if count * height * width <= MAX_PIXELS)
-
-
-def textured_picture(height: int = 540, width: int = 720) -> Picture:
-    """Draw a soft disc of noise on a light ground, so that a matte has an outline and a cut-out has mixed colours."""
-    down, across = np.ogrid[:height, :width]
-    inside = np.clip((height / 3 - np.hypot(down - height / 2, across - width / 2)) / 20, 0, 1)[..., None]
-    noise = np.random.default_rng(1).integers(0, 80, (height, width, 3))
-    return Picture((inside * noise + (1 - inside) * (255 - noise / 4)).astype(np.uint8))
 
 
 def largest_batch(free: int, one: int, several: int, most: int, count: int = PROBE_BATCH) -> int:

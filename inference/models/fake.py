@@ -49,6 +49,8 @@ class FakeModel(MattingModel):
         """Compute the same matte at the picture's own size."""
         if self.options.oom_pixels and picture[..., 0].numel() > self.options.oom_pixels:
             raise torch.OutOfMemoryError("the fake device has no memory for so large a picture")
+        if self.options.fail_above and picture[..., 0].numel() > self.options.fail_above:
+            raise RuntimeError("the fake device fails on so large a picture, as it was told to")
         pieces = torch.split(picture.permute(2, 0, 1)[None, :3], ROWS, dim=2)
         return torch.cat([as_bytes(difference(some / 255, coarse[1])[0, 0]) for some in pieces])
 

@@ -23,6 +23,8 @@ class FakeOptions:
     """Pictures of more pixels than this fail for lack of memory (0: none)."""
     fail_at: float = 0
     """The device fails for good in this batch, counted from 1 (0: never)."""
+    fail_above: float = 0
+    """The device fails for good on a picture of more pixels than this (0: none)."""
     confidence: float = 0.0
     """Confidence where the middle of a picture is white; the darker it is, the lower (0: none is recorded).
     Only `FakeEngine` knows it: the real engine measures the matte."""
@@ -30,7 +32,7 @@ class FakeOptions:
     @property
     def fails(self) -> bool:
         """Whether the device is to fail or to lack memory."""
-        return bool(self.oom_above or self.oom_pixels or self.fail_at)
+        return bool(self.oom_above or self.oom_pixels or self.fail_at or self.fail_above)
 
 
 def parse_options(name: str) -> FakeOptions:

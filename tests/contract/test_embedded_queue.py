@@ -325,6 +325,19 @@ def test_only_the_dead_workers_leases_become_suspects(embedded: EmbeddedQueue) -
     assert (embedded.stats().suspects, embedded.stats().in_flight) == (1, 1)
 
 
+def test_the_last_suspect_is_leased_before_everything_on_request(embedded: EmbeddedQueue, clock: Clock) -> None:
+    assert not embedded.lease_last_suspect("w")
+    embedded.put([job("a"), job("b"), job("c"), job("d")])
+    for _ in range(2):
+        embedded.lease("dead", 1, alone=False)
+        embedded.abandon("dead", blame=True)
+        clock.now += 1
+    (suspect,) = embedded.lease_last_suspect("w")
+    assert (suspect.job.id, suspect.alone) == ("b@1", True)
+    assert ids(embedded.lease_last_suspect("other")) == ["a@1"]
+    assert not embedded.lease_last_suspect("w"), "neither what is leased nor what is no suspect"
+
+
 def test_a_suspect_that_waited_long_goes_before_healthy_jobs(embedded: EmbeddedQueue, clock: Clock) -> None:
     embedded.put([job("a"), job("b"), job("c")])
     embedded.lease("dead", 1, alone=False)

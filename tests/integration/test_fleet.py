@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 
 from tests.equipment.daemon import Daemon, Folders, colour, coloured, finish, shows
 from tests.equipment.support import error_records
+from watcher.core.jobs import DEATHS_TO_QUARANTINE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -82,6 +84,40 @@ def test_with_no_device_that_works_it_is_alive_but_not_ready_and_says_why(folder
 
         assert daemon.stop() == 0
     assert folders.stats().pending == 3 and not folders.rejected()
+
+
+def test_a_device_that_fails_on_each_real_batch_is_found_at_fault_and_no_picture_is_blamed(folders: Folders) -> None:
+    wanted = drop(folders, 1)
+    with Daemon(folders, "--settle", "0", model="fake:fail_at=2") as daemon:  # after the warm-up
+        daemon.until(lambda: daemon.events("device_at_fault"), "the device was never found at fault")
+        assert "known to be good" in daemon.events("device_at_fault")[0]["problem"]
+        assert daemon.unready()["devices"] == "cpu: every picture fails, also alone; replace the device"
+        assert daemon.metric("alphadrop_device_at_fault", device="cpu") == 1
+        wanted |= drop(folders, 4)
+        deaths = len(daemon.events("worker_died"))
+        daemon.until(lambda: len(daemon.events("worker_died")) > deaths + 1, "it is not tried again")
+        assert daemon.stop() == 0
+    assert len(daemon.events("device_at_fault")) == 1
+    assert folders.stats().pending == 4 and not folders.rejected()
+    with Daemon(folders, "--settle", "0") as replaced:
+        expect_all_done(replaced, wanted)
+
+
+def test_a_picture_on_which_each_device_fails_is_rejected_though_it_is_the_only_one(folders: Folders) -> None:
+    Image.new("RGB", (2000, 1500)).save(folders.source / "killer.png")
+    daemon = finish(folders, model="fake:fail_above=2500000")
+    assert daemon.wait() == 3
+    assert {key: rejection.reason for key, rejection in folders.rejected().items()} == {"killer.png": "kills_worker"}
+    assert len(daemon.events("worker_died")) == 2 * DEATHS_TO_QUARANTINE, "every second death counts"
+    assert not daemon.events("device_at_fault")
+
+
+def test_a_device_that_fails_every_second_batch_blames_no_picture(folders: Folders) -> None:
+    wanted = drop(folders, 12)
+    daemon = finish(folders, "--batch", "2", model="fake:fail_at=3")
+    assert daemon.wait() == 0, "nothing is rejected"
+    assert folders.outputs() == set(wanted) and all(shows(folders.sink / key, wanted[key]) for key in wanted)
+    assert len(daemon.events("worker_died")) >= 3 and not daemon.events("device_at_fault")
 
 
 def test_a_frozen_worker_is_noticed_and_replaced(folders: Folders, figures: Callable[[str], None]) -> None:

@@ -20,11 +20,13 @@ from watcher.core.backoff import Backoff
 from watcher.core.errors import public
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 from watcher.protocol import (
+    AfterDeath,
     BatchReport,
     Command,
     DeathReason,
     ImageReport,
     ReadyReport,
+    RehearsalReport,
     Report,
     UnavailableReport,
     WorkerStart,
@@ -65,8 +67,8 @@ class WorkerEvents:
     """A worker has ended. Gets its name, its owner name in the queue, the reason, and whether it ended unasked."""
     on_change: Callable[[], None]
     """The state of some worker has changed."""
-    counts_deaths: Callable[[str], bool] = lambda worker: True
-    """Whether the death of the worker of that name, which is about to be started, counts against its images."""
+    after_death: Callable[[str], tuple[AfterDeath, bool]] = lambda worker: (AfterDeath.NOTHING, True)
+    """Gets the name of a worker that is about to be started; returns its `WorkerStart.after` and `count_deaths`."""
 
 
 class WorkerKeeper(threading.Thread):
@@ -158,8 +160,8 @@ class WorkerKeeper(threading.Thread):
             return
         with self._lock:
             self._process = process
-        start = self._make_start(owner)
-        self.send(encode(start.model_copy(update={"count_deaths": self._events.counts_deaths(self.worker)})))
+        after, count_deaths = self._events.after_death(self.worker)
+        self.send(encode(self._make_start(owner).model_copy(update={"after": after, "count_deaths": count_deaths})))
         if self._stopping.is_set():  # told to stop while the process was being started
             process.kill()
         timed_out = self._read_reports(process)
@@ -192,7 +194,7 @@ class WorkerKeeper(threading.Thread):
             return
         if isinstance(report, ReadyReport):
             self._set_state(WorkerState.READY, "")
-        elif isinstance(report, ImageReport | UnavailableReport | BatchReport):
+        elif isinstance(report, ImageReport | UnavailableReport | BatchReport) or _has_passed(report):
             self._restart_backoff.reset()  # it works, so it is worth restarting it quickly
         self._events.on_report(self.worker, report)
 
@@ -220,6 +222,10 @@ class WorkerKeeper(threading.Thread):
     def _set_state(self, state: WorkerState, problem: str) -> None:
         self.state, self.problem = state, problem
         self._events.on_change()
+
+
+def _has_passed(report: Report) -> bool:
+    return isinstance(report, RehearsalReport) and report.passed
 
 
 def start_process() -> subprocess.Popen[str]:

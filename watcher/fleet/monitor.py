@@ -22,6 +22,7 @@ from watcher.protocol import (
     DeathReason,
     ImageReport,
     ReadyReport,
+    RehearsalReport,
     Report,
     SuspectReport,
     UnavailableReport,
@@ -139,7 +140,7 @@ class WorkerMonitor:
             self._handle_report,
             self._handle_worker_death,
             self._update_states,
-            lambda worker: not self._faults.at_fault(worker),
+            self._faults.after_death,
         )
         self.pool = WorkerPool(devices, make_start, events, report_timeout)
         self._sink, self._embedded, self._telemetry = sink, embedded, telemetry
@@ -182,6 +183,8 @@ class WorkerMonitor:
             self._handle_failure(worker, report)
         elif isinstance(report, SuspectReport):
             self._faults.suspect_started(worker, report.key)
+        elif isinstance(report, RehearsalReport):
+            self._faults.rehearsed(worker, passed=report.passed)
         elif isinstance(report, ReadyReport):
             log.info("worker_ready", device=worker, name=report.device_name, seconds=report.warmup_seconds)
 
@@ -203,9 +206,7 @@ class WorkerMonitor:
         A broker needs no help: it delivers again what was not acknowledged.
         """
         self._telemetry.metrics.worker_died(worker, reason if unasked else "")
-        if unasked:
-            self._faults.died(worker, reason)
-        blame = unasked and not self._faults.at_fault(worker)
+        blame = unasked and self._faults.died(worker, reason)
         if problem := self._release_leases(worker, owner, blame):
             log.error("leases_not_released", device=worker, problem=problem)
         if reason is not DeathReason.EXIT:

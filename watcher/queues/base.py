@@ -79,6 +79,13 @@ class Queue(Protocol):
         """
         ...
 
+    def lease_last_suspect(self, owner: str) -> Leases:
+        """Lease the job that became a crash suspect last to a worker with nothing in flight; [] if there is none.
+
+        With `Lease.alone` set. A broker delivers in its own order, so its queue returns nothing.
+        """
+        ...
+
     def stats(self) -> QueueStats:
         """Count what is in the queue now; a broker counts messages only, and estimates some of them."""
         ...

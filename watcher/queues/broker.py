@@ -97,6 +97,10 @@ class BrokerQueue:
         leases = self._lease_ready(limit)
         return Leases(leases, waited=not leases and not ready and room > 0 and wait > 0)
 
+    def lease_last_suspect(self, owner: str) -> Leases:
+        """See `Queue.lease_last_suspect`: nothing."""
+        return Leases()
+
     def stats(self) -> QueueStats:
         """See `Queue.stats`. Finished jobs are unknown; the suspects are those that wait in this process."""
         now = time.monotonic()

@@ -80,6 +80,10 @@ class MemoryQueue:
                 leases.append(MemoryLease(self, entry, entry.leases))
         return leases
 
+    def lease_last_suspect(self, owner: str) -> Leases:
+        """See `Queue.lease_last_suspect`: nothing."""
+        return Leases()
+
     def stats(self) -> QueueStats:
         """See `Queue.stats`. Exact."""
         self._fail("stats")

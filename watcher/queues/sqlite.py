@@ -69,6 +69,14 @@ class SqliteQueue:
             rows = self._claim_alone(connection, claim) if alone else self._claim_jobs(connection, claim)
         return Leases(self._lease_of(row) for row in rows)
 
+    def lease_last_suspect(self, owner: str) -> Leases:
+        """See `Queue.lease_last_suspect`. Of several, the one whose workers died most often."""
+        now = self._clock()
+        claim = {"owner": owner, "now": now, "latest": now + LONGEST_DELAY}
+        with self._database.transaction(durable=False) as connection:
+            rows = _claim(connection, "lease_last_suspect", claim)
+        return Leases(self._lease_of(row) for row in rows)
+
     def stats(self) -> QueueStats:
         """See `Queue.stats`. The cost does not depend on the number of jobs."""
         with self._database.transaction("BEGIN") as connection:

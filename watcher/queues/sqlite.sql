@@ -186,6 +186,22 @@ WHERE seq = (
 RETURNING *;
 
 
+-- name: lease_last_suspect
+UPDATE jobs
+SET state = 'leased', owner = :owner, leased_at = :now, alone = 1, claims = claims + 1, not_before = 0
+WHERE seq = (
+    SELECT c.seq
+    FROM jobs AS c
+    WHERE c.state = 'pending' AND c.suspected_at IS NOT NULL
+        AND (c.not_before <= :now OR c.not_before > :latest)
+        AND NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.state = 'leased' AND held.key = c.key)
+        AND NOT EXISTS (SELECT 1 FROM jobs AS held WHERE held.state = 'leased' AND held.output = c.output)
+    ORDER BY c.suspected_at DESC, c.deaths DESC, c.seq
+    LIMIT 1
+)
+RETURNING *;
+
+
 -- name: suspect_is_overdue
 SELECT EXISTS (
     SELECT 1 FROM jobs

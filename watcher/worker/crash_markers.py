@@ -41,10 +41,14 @@ class CrashMarkers:
     """The crash markers in a sink. Safe to use from all threads of a worker."""
 
     def __init__(self, sink: Store, *, count_deaths: bool = True) -> None:
-        """Without `count_deaths`, a death counts against no image, because the device fails on every one."""
+        """Without `count_deaths`, a death counts against no image until `device_works` was called."""
         self._sink, self._count_deaths = sink, count_deaths
         self._survived: set[str] = set()
         """Jobs that a worker survived, but whose marker could not be deleted."""
+
+    def device_works(self) -> None:
+        """The device has finished a picture: from now on, a death counts against the suspect that runs alone."""
+        self._count_deaths = True
 
     def read(self, job: Job) -> CrashMarker:
         """Read a suspect's marker.

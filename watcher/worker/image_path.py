@@ -259,6 +259,7 @@ class ImagePath:
                 future = submit(picture)
                 del picture, data
                 cutout = future.result()
+            self.crash_markers.device_works()
             if rgba is not None:
                 cutout = cutout.multiplied(rgba)
         if timer.truncated:

@@ -33,11 +33,19 @@ class WorkerLoop:
     """
 
     def __init__(
-        self, owner: str, path: ImagePath, queue: Queue, capacity: int, report: Callable[[Report], None], most: int = 0
+        self,
+        owner: str,
+        path: ImagePath,
+        queue: Queue,
+        capacity: int,
+        report: Callable[[Report], None],
+        most: int = 0,
+        *,
+        suspect_first: bool = False,
     ) -> None:
         """`capacity` is the largest number of images that are being made, `most` that of all in flight.
 
-        Without `most`, both are the same.
+        Without `most`, both are the same. With `suspect_first`, the newest crash suspect runs before any other image.
         """
         self.owner, self.path, self.queue, self.capacity = owner, path, queue, capacity
         self.most = max(most, capacity)
@@ -48,6 +56,7 @@ class WorkerLoop:
         self._refill = capacity // 6 + 1
         """Free places that are worth a request to the queue, which costs the same for one job as for several."""
         self._alone = self._draining = self._woken = False
+        self._suspect_first = suspect_first
         self._idle_at = time.monotonic()
         """When no image was in flight last."""
         self._queue_backoff = Backoff(*QUEUE_BACKOFF)
@@ -95,7 +104,7 @@ class WorkerLoop:
         try:
             if free <= 0 or self._suspects_wait():
                 return Leases()
-            leases = self.queue.lease(self.owner, free, alone=idle)
+            leases = self._lease_first_suspect() or self.queue.lease(self.owner, free, alone=idle)
             self._queue_backoff.reset()
             return leases
         except Unavailable as error:
@@ -104,6 +113,11 @@ class WorkerLoop:
             )
             self._back_off()
             return Leases(waited=True)
+
+    def _lease_first_suspect(self) -> Leases:
+        leases = self.queue.lease_last_suspect(self.owner) if self._suspect_first else Leases()
+        self._suspect_first = False
+        return leases
 
     def _back_off(self) -> None:
         """Wait longer after each failure: a queue that answers too late hands out messages that nobody receives."""

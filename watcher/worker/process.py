@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, TextIO
 import psutil
 import structlog
 
-from inference.errors import DeviceLost, ModelError
-from inference.picture import BatchStats
+from inference.errors import DeviceFull, DeviceLost, ModelError, PictureTooLargeForDevice
+from inference.picture import BatchStats, textured_picture
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import ImageRef
 from watcher.notify.sender import Sender
 from watcher.protocol import (
+    AfterDeath,
     BatchReport,
     Command,
     CountsReport,
@@ -35,6 +36,7 @@ from watcher.protocol import (
     HeartbeatReport,
     NotificationsReport,
     ReadyReport,
+    RehearsalReport,
     Report,
     WorkerStart,
     decode_start,
@@ -214,7 +216,11 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     """Start the engine, and work until drained."""
     settings, model = start.settings, start.model
 
+    rehearsed = threading.Event()
+
     def on_batch(stats: BatchStats) -> None:
+        if not rehearsed.is_set():
+            return  # no image's batch
         report(
             BatchReport(
                 device=start.device,
@@ -240,11 +246,17 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     wiring = wiring.for_threads(most)
     queue = wiring.open_queue(counts, capacity=most)
     path = make_path(wiring, engine, queue, counts, report, start.count_deaths)
-    loop = WorkerLoop(start.owner, path, queue, capacity, report, most)
+    suspect_first = start.after is AfterDeath.SUSPECT_FIRST
+    loop = WorkerLoop(start.owner, path, queue, capacity, report, most, suspect_first=suspect_first)
     sender = open_sender(wiring, queue, counts, report)
     if sender:
         sender.start()
     signal.signal(signal.SIGTERM, lambda *_: loop.drain())
+    heartbeat = (settings, engine, loop, counts, report)
+    threading.Thread(target=send_heartbeats, args=heartbeat, daemon=True, name="heartbeat").start()
+    if start.after is AfterDeath.REHEARSE and rehearse(engine, report):
+        path.crash_markers.device_works()
+    rehearsed.set()
     report(
         ReadyReport(
             device=start.device,
@@ -255,8 +267,6 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
         )
     )
     threading.Thread(target=follow_commands, args=(loop, commands), daemon=True, name="commands").start()
-    heartbeat = (settings, engine, loop, counts, report)
-    threading.Thread(target=send_heartbeats, args=heartbeat, daemon=True, name="heartbeat").start()
     gc.freeze()  # torch's objects stay; looking at them again and again takes longer than what an image leaves
     loop.run()
     if sender:
@@ -266,6 +276,20 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     report(CountsReport(counts=counts.snapshot()))
     engine.close()
     return ExitCode.FINISHED
+
+
+def rehearse(engine: AnyEngine, report: Callable[[Report], None]) -> bool:
+    """Cut out a picture that is known to be good, as an image; whether there was room for it. Raises DeviceLost."""
+    report(RehearsalReport(passed=False))
+    try:
+        with engine.announce() as submit:
+            future = submit(textured_picture(1080, 1920))
+            future.result()
+    except (DeviceFull, PictureTooLargeForDevice) as error:  # which says nothing about other pictures
+        log.warning("rehearsal_skipped", device=engine.options.device, problem=str(error))
+        return False
+    report(RehearsalReport(passed=True))
+    return True
 
 
 def take_stdout() -> TextIO:

@@ -74,7 +74,7 @@ WORKER_RESTARTS = Metric(
 DEVICE_AT_FAULT = Metric(
     Gauge,
     "device_at_fault",
-    "Whether a device fails on every picture: several different ones in a row, each alone, and none succeeded.",
+    "Whether a device fails on every picture, one that is known to be good included.",
     "1 needs a person: the device passes its warm-up and then fails. Its images are not blamed, and are tried again.",
     _DEVICE,
 )

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from inference import Engine, EngineOptions, Picture
 from inference.device.thread import BYTES_PER_PIXEL, OTHERS_BYTES
-from inference.device.warmup import textured_picture
 from inference.errors import DeviceFull, DeviceLost, PictureTooLargeForDevice
 from inference.models.fake import FakeModel
 from inference.models.fake_options import FakeOptions
+from inference.picture import textured_picture
 from inference.resampling import MOST_REDUCTION, prior_reduction, resize_floats
 from tests.equipment.fake_gpu import FakeGpu
 

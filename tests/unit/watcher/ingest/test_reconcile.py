@@ -48,6 +48,9 @@ class PutOnlyQueue:
     def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
         return Leases()
 
+    def lease_last_suspect(self, owner: str) -> Leases:
+        return Leases()
+
     def suspects(self) -> int:
         return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -130,3 +131,24 @@ def test_images_that_only_wait_for_the_sink_leave_their_places_to_others(work: R
     work.path.may_end.release()
     wait_until(lambda: work.worker.in_flight == ALL)
     assert work.queue.handed_out == [MOST, 2, 2]
+
+
+@pytest.mark.parametrize("suspect_first", [True, False])
+def test_a_worker_may_begin_with_the_last_crash_suspect(tmp_path: Path, suspect_first: bool) -> None:
+    begun: list[tuple[str, bool]] = []
+
+    class AnyPath:
+        def process(self, lease: Lease, made: Callable[[], None]) -> None:
+            begun.append((lease.job.ref.key, lease.alone))
+            lease.done(Outcome.WRITTEN)
+            worker.drain()
+
+    with closing(Queue(tmp_path / "queue.sqlite")) as queue:
+        refs = [ImageRef(f"{number}.jpg", "1", 1) for number in range(3)]
+        queue.put([Job(ref.key, ref, f"{ref.key}.png") for ref in refs])
+        queue.lease("dead", 1, alone=True)
+        queue.abandon("dead", blame=False)
+        path = cast(ImagePath, AnyPath())
+        worker = WorkerLoop("w", path, queue, 1, lambda report: None, suspect_first=suspect_first)
+        worker.run()
+    assert begun == [("0.jpg", True) if suspect_first else ("1.jpg", False)]

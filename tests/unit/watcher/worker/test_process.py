@@ -11,13 +11,15 @@ import structlog
 import torch
 
 from inference import Engine, EngineOptions
+from inference.errors import DeviceLost
 from inference.models.fake import FakeModel
+from inference.models.fake_options import FakeOptions
 from tests.equipment.fake_gpu import FakeGpu
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
-from watcher.protocol import ExitCode
+from watcher.protocol import ExitCode, RehearsalReport, Report
 from watcher.worker.loop import WorkerLoop
-from watcher.worker.process import Reporter, default_capacity, log_slowdowns, send_heartbeats
+from watcher.worker.process import Reporter, default_capacity, log_slowdowns, rehearse, send_heartbeats
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,25 @@ def test_each_reason_for_a_slower_device_is_logged() -> None:
         ("device_not_optimal", "cuda:0", "warning")
     ] * 2
     assert [line["problem"] for line in lines] == card.slowdowns
+
+
+def rehearsals(model: FakeModel) -> tuple[list[bool], bool | None]:
+    """What the reports of a rehearsal say, and what it returns; None if the device is lost."""
+    reports: list[Report] = []
+    with Engine(EngineOptions(), model=model) as engine:
+        try:
+            works: bool | None = rehearse(engine, reports.append)
+        except DeviceLost:
+            works = None
+    return [report.passed for report in reports if isinstance(report, RehearsalReport)], works
+
+
+def test_a_rehearsal_tells_a_device_that_works_from_one_that_fails() -> None:
+    assert rehearsals(FakeModel()) == ([False, True], True)
+    assert rehearsals(FakeModel(FakeOptions(fail_at=2))) == ([False], None)
+    with structlog.testing.capture_logs() as lines:
+        assert rehearsals(FakeModel(FakeOptions(oom_pixels=1e5))) == ([False], False)
+    assert [line["event"] for line in lines] == ["rehearsal_skipped"]
 
 
 def test_a_device_that_answers_no_more_ends_the_worker_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
