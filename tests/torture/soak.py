@@ -22,8 +22,8 @@ MOST_WAITING = 2000
 """Files that are put and have no output yet."""
 FIRST_SHARE = 0.25
 """Of the images, before which memory may grow: caches and allocators fill."""
-SLOPE_LIMIT = {"supervisor": 80.0, "worker": 20.0}
-"""MiB that a process may grow for 100,000 images; the supervisor remembers each file of the source."""
+SLOPE_LIMIT = {"supervisor": 12.0, "worker": 12.0}
+"""MiB that a process may grow for 100,000 images; the supervisor remembers each file of the source, in 35 bytes."""
 MORE_DESCRIPTORS = 8
 
 
