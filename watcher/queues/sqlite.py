@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from watcher.core.errors import Unavailable
 from watcher.core.jobs import DEATHS_TO_QUARANTINE, KILLS_WORKER, ImageRef, Job, Lease, Outcome, Rejection
 from watcher.core.notification import Notification
 from watcher.queues.base import Announce, Leases, QueueStats
@@ -44,9 +48,14 @@ class SqliteQueue:
         self.outbox = SqliteOutbox(self._database, clock)
         """See `EmbeddedQueue.outbox`."""
         self._turns = Turns()
+        self._unrecorded: deque[_End] = deque()
+        """How leases ended while the file could not be written to, in order."""
+        self._recording = threading.Lock()
 
     def close(self) -> None:
         """See `Queue.close`. Every later call raises Unavailable."""
+        with suppress(Unavailable):  # then the owner of the leases abandons them, as after a kill
+            self._record_ends()
         self._database.close()
 
     def put(self, jobs: Sequence[Job], *, urgent: bool = False) -> int:
@@ -59,12 +68,16 @@ class SqliteQueue:
         return added
 
     def lease(self, owner: str, limit: int, *, alone: bool) -> Leases:
-        """See `Queue.lease`. Urgent jobs come first, then the oldest ones, and the suspects with the fewest deaths."""
+        """See `Queue.lease`. Urgent jobs come first, then the oldest ones, and the suspects with the fewest deaths.
+
+        Raises Unavailable as long as the end of an earlier lease cannot be recorded.
+        """
         now = self._clock()
         waits = {"overdue": now - SUSPECT_MAX_WAIT, "latest": now + LONGEST_DELAY}
         claim = {"owner": owner, "now": now, "limit": limit} | waits
         if limit < 1:
             return Leases()
+        self._record_ends()
         with self._database.transaction(durable=False) as connection:
             rows = self._claim_alone(connection, claim) if alone else self._claim_jobs(connection, claim)
         return Leases(self._lease_of(row) for row in rows)
@@ -181,19 +194,50 @@ class SqliteQueue:
     def _end(
         self, name: str, values: dict[str, Any], notification: Notification | None = None, *, durable: bool = True
     ) -> None:
+        """End a lease, or remember how it ended until the file can be written to: its worker is not to blame."""
+        end = _End(name, values, notification, durable)
+        try:
+            self._record(end)
+        except Unavailable:
+            if self._database.closed:
+                raise
+            self._unrecorded.append(end)
+
+    def _record(self, end: _End) -> None:
         """Change the job, and announce it in the same transaction; not if another worker has ended it before."""
-        with self._database.transaction(durable=durable) as connection:
-            changed = connection.execute(SQL[name], values).rowcount
-            if changed and notification:
-                add_notification(connection, notification)
+        with self._database.transaction(durable=end.durable) as connection:
+            changed = connection.execute(SQL[end.statement], end.values).rowcount
+            if changed and end.notification:
+                add_notification(connection, end.notification)
+
+    def _record_ends(self) -> None:
+        """Record what could not be recorded before. Raises Unavailable."""
+        with self._recording:
+            while self._unrecorded:
+                self._record(self._unrecorded[0])
+                self._unrecorded.popleft()
 
     def _lease_of(self, row: sqlite3.Row) -> Lease:
         return SqliteLease(self, _job(row), bool(row["alone"]), row["found_at"], row["seq"], row["claims"])
 
 
 @dataclass(frozen=True, slots=True)
+class _End:
+    """How a lease ends."""
+
+    statement: str
+    """The name of the statement in sqlite.sql."""
+    values: dict[str, Any]
+    notification: Notification | None
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SqliteLease:
-    """A leased row. Once it is abandoned, `done` still counts, but `release` and `reject` do nothing."""
+    """A leased row. Once it is abandoned, `done` still counts, but `release` and `reject` do nothing.
+
+    What cannot be recorded at present, because the disk is full, is recorded before the queue leases anything else.
+    """
 
     queue: SqliteQueue
     job: Job

@@ -59,6 +59,11 @@ class SqliteDatabase:
                 self._connection.close()
             self._connection = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._connection is None
+
     def read(self, name: str, values: dict[str, Any]) -> list[sqlite3.Row]:
         """Return the rows of a named SELECT."""
         with self.transaction("BEGIN") as connection:

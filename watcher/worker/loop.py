@@ -22,6 +22,11 @@ QUEUE_BACKOFF = (0.5, 15.0)
 """First and longest pause after the queue was unavailable, in seconds."""
 
 
+def queue_failure(error: Unavailable) -> UnavailableReport:
+    """The report that the queue cannot be used at present."""
+    return UnavailableReport(stage="queue_wait", reason=error.reason, detail=str(error), public=error.public)
+
+
 class Place:
     """What an image has while it is being made, and others wait for."""
 
@@ -108,9 +113,7 @@ class WorkerLoop:
             self._queue_backoff.reset()
             return leases
         except Unavailable as error:
-            self._report(
-                UnavailableReport(stage="queue_wait", reason=error.reason, detail=str(error), public=error.public)
-            )
+            self._report(queue_failure(error))
             self._back_off()
             return Leases(waited=True)
 

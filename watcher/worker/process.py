@@ -23,6 +23,7 @@ import structlog
 from inference.errors import DeviceFull, DeviceLost, ModelError, PictureTooLargeForDevice
 from inference.picture import BatchStats, textured_picture
 from watcher.config.settings import Settings
+from watcher.core.backoff import Backoff
 from watcher.core.counts import Counts
 from watcher.core.errors import Unavailable
 from watcher.core.jobs import ImageRef
@@ -49,7 +50,7 @@ from watcher.worker.after_success import success_action
 from watcher.worker.crash_markers import CrashMarkers
 from watcher.worker.engines import open_engine
 from watcher.worker.image_path import ImagePath, PixelBudget
-from watcher.worker.loop import WorkerLoop
+from watcher.worker.loop import QUEUE_BACKOFF, WorkerLoop, queue_failure
 from watcher.worker.output_maker import OutputMaker
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     most = settings.images_in_flight or capacity + WRITING
     wiring = Wiring(settings, model, start.conditional_writes, strong=start.strong, broker_visible=False)
     wiring = wiring.for_threads(most)
-    queue = wiring.open_queue(counts, capacity=most)
+    queue = until_available(lambda: wiring.open_queue(counts, capacity=most), report)
     path = make_path(wiring, engine, queue, counts, report, start.count_deaths)
     suspect_first = start.after is AfterDeath.SUSPECT_FIRST
     loop = WorkerLoop(start.owner, path, queue, capacity, report, most, suspect_first=suspect_first)
@@ -276,6 +277,18 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     report(CountsReport(counts=counts.snapshot()))
     engine.close()
     return ExitCode.FINISHED
+
+
+def until_available(open_queue: Callable[[], Queue], report: Callable[[Report], None]) -> Queue:
+    """Open the queue, however long that takes: its disk may be full."""
+    backoff = Backoff(*QUEUE_BACKOFF)
+    while True:
+        try:
+            return open_queue()
+        except Unavailable as error:
+            report(queue_failure(error))
+            backoff.fail()
+            time.sleep(backoff.delay())
 
 
 def rehearse(engine: AnyEngine, report: Callable[[Report], None]) -> bool:

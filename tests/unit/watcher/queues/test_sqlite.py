@@ -301,12 +301,65 @@ def test_a_queue_that_cannot_be_opened_for_lack_of_descriptors_is_unavailable(pa
     SqliteQueue(path).close()
 
 
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        (lambda lease: lease.done(Outcome.WRITTEN), {"written": 1}),
+        (lambda lease: lease.reject(Rejection(Reason.TRUNCATED, "ends early")), {"rejected": 1}),
+        (lambda lease: lease.release(), {}),
+    ],
+)
+def test_a_lease_that_ends_while_nothing_can_be_written_is_recorded_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[Lease], None], outcome: dict[str, int]
+) -> None:
+    monkeypatch.setattr(sqlite_database, "BUSY_TIMEOUT", 0.0)
+    with opened(path) as queue, opened(path) as other, opened(path) as third:
+        queue.put([job("a"), job("b")])
+        (lease,) = queue.lease("w", 1, alone=True)
+        with other._database.transaction():  # every write fails meanwhile, as on a full disk
+            end(lease)
+            for _ in range(2):
+                with pytest.raises(Unavailable):
+                    queue.lease("w", 1, alone=True)
+            assert third.stats().in_flight == 1
+        leased = {lease.job.ref.key for lease in queue.lease("w", 8, alone=True)}
+        assert leased == ({"b"} if outcome else {"a", "b"})
+        assert third.stats().ended == outcome and third.stats().suspects == 0
+
+
+def test_what_could_not_be_recorded_is_tried_once_more_when_the_queue_is_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_database, "BUSY_TIMEOUT", 0.0)
+    with opened(path) as other:
+        for written in ({}, {"written": 1}):
+            queue = SqliteQueue(path)
+            queue.put([job("a")])
+            (lease,) = queue.lease("w", 1, alone=True)
+            with other._database.transaction():
+                lease.done(Outcome.WRITTEN)
+                if not written:
+                    queue.close()
+            queue.close()
+            assert other.stats().ended == written
+            other.abandon("w", blame=False)
+
+
 def test_a_closed_queue_is_unavailable(path: Path) -> None:
     queue = SqliteQueue(path)
     queue.close()
     queue.close()
     with pytest.raises(Unavailable, match="closed"):
         queue.stats()
+
+
+def test_a_lease_cannot_end_in_a_closed_queue(path: Path) -> None:
+    queue = SqliteQueue(path)
+    queue.put([job("a")])
+    (lease,) = queue.lease("w", 1, alone=True)
+    queue.close()
+    with pytest.raises(Unavailable, match="closed"):
+        lease.done(Outcome.WRITTEN)
 
 
 def test_a_deleted_queue_begins_anew(path: Path) -> None:

@@ -17,9 +17,13 @@ from inference.models.fake_options import FakeOptions
 from tests.equipment.fake_gpu import FakeGpu
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
-from watcher.protocol import ExitCode, RehearsalReport, Report
+from watcher.core.errors import Unavailable
+from watcher.protocol import ExitCode, RehearsalReport, Report, UnavailableReport
+from watcher.queues.base import Queue
+from watcher.testing import MemoryQueue
+from watcher.worker import process
 from watcher.worker.loop import WorkerLoop
-from watcher.worker.process import Reporter, default_capacity, log_slowdowns, rehearse, send_heartbeats
+from watcher.worker.process import Reporter, default_capacity, log_slowdowns, rehearse, send_heartbeats, until_available
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,21 @@ def test_a_rehearsal_tells_a_device_that_works_from_one_that_fails() -> None:
     with structlog.testing.capture_logs() as lines:
         assert rehearsals(FakeModel(FakeOptions(oom_pixels=1e5))) == ([False], False)
     assert [line["event"] for line in lines] == ["rehearsal_skipped"]
+
+
+def test_a_worker_waits_for_a_queue_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "QUEUE_BACKOFF", (0.001, 0.001))
+    queue, failures, reports = MemoryQueue(), [Unavailable("the disk is full")] * 2, list[Report]()
+
+    def open_queue() -> Queue:
+        if failures:
+            raise failures.pop()
+        return queue
+
+    assert until_available(open_queue, reports.append) is queue
+    assert [(r.kind, r.stage, r.detail) for r in reports if isinstance(r, UnavailableReport)] == [
+        ("unavailable", "queue_wait", "the disk is full")
+    ] * 2
 
 
 def test_a_device_that_answers_no_more_ends_the_worker_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
