@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -213,14 +214,33 @@ def test_an_image_is_pinned_by_its_digest(own_overlay: OwnOverlay):
     assert re.fullmatch(r"registry\.example/alphadrop@sha256:\w{64}", pods.container["image"])
 
 
-def test_one_of_two_images_of_an_overlay_is_pinned_by_its_digest(own_overlay: OwnOverlay):
+@pytest.mark.parametrize("name", ["aws-sqs", "onprem-rabbitmq"])
+def test_each_image_of_an_overlay_with_two_is_pinned_by_its_digest(own_overlay: OwnOverlay, name: str):
     [lines] = [block.text for block in blocks(PAGE, "yaml") if "containers/0/image" in block.text]
-    registry = [{"name": "alphadrop", "newName": "registry.example/alphadrop"}]
-    made = pods_of(own_overlay("onprem-rabbitmq", images=registry, **yaml.safe_load(lines)))
-    assert {pods.command: pods.container["image"] for pods in made} == {
-        "watch": "registry.example/alphadrop:0.1.0-watch",
-        "work": "registry.example/alphadrop@sha256:...",
+    objects = own_overlay(name, **yaml.safe_load(lines))
+    assert Counter(images(objects)) == {
+        "registry.example/alphadrop@sha256:(of work)": 1,
+        "registry.example/alphadrop@sha256:(of watch)": 2,
     }
+
+
+def test_the_init_container_that_fetches_models_is_pinned_where_the_page_says(own_overlay: OwnOverlay):
+    [path] = re.findall(r"`(/spec/\S+initContainers\S+)`", prose(PAGE))
+    target = {"kind": "Deployment", "labelSelector": "app.kubernetes.io/component=run"}
+    patch = json.dumps([{"op": "replace", "path": path, "value": "pinned"}])
+    models = "../deploy/k8s/components/models"
+    objects = own_overlay("cpu-dev", components=[models], patches=[{"target": target, "patch": patch}])
+    assert "pinned" in images(objects)
+
+
+def images(manifest: object) -> list[str]:
+    """The image of every container in these objects, wherever it stands."""
+    if isinstance(manifest, list):
+        return [image for part in manifest for image in images(part)]
+    if not isinstance(manifest, dict):
+        return []
+    own = [str(manifest["image"])] if "image" in manifest and "name" in manifest else []
+    return own + [image for part in manifest.values() for image in images(part)]
 
 
 def test_the_shorter_times_for_spot_nodes_fit_each_other(own_overlay: OwnOverlay):
