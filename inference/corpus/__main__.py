@@ -18,6 +18,7 @@ from inference.corpus.gathering import (
     gather_photographs,
     gather_stamps,
     gather_surfaces,
+    mark_complete,
     write,
 )
 from inference.corpus.layout import DEFAULT, Layout
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"[{len(SOURCES) + 1}/{len(SOURCES) + 1}] the teacher's mattes", flush=True)
         os.nice(10)  # minutes of work for every core, which others may want
         write_mattes(layout.photographs, layout.mattes, lambda: Teacher(layout.teacher, args.threads), say)
+        mark_complete(layout)
     except (FetchError, ArchiveError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

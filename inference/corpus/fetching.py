@@ -28,7 +28,7 @@ def fetch(source: Source, folder: Path, report: Report = print) -> Path:
             return path
         path.unlink()  # cut short by a full disk, or changed since
     report(f"{source.name} {source.version}: fetching {source.megabytes} MB by {source.client.value}")
-    with tempfile.TemporaryDirectory(dir=folder) as place:
+    with tempfile.TemporaryDirectory(dir=folder.resolve()) as place:  # the client works in it
         run_client(source, Path(place))
         found = [path for path in Path(place).iterdir() if path.is_file()]
         if len(found) != 1:

@@ -19,6 +19,7 @@ from inference.corpus.archives import ArchiveError, read_deb, read_zip
 from inference.corpus.layout import Layout
 from inference.corpus.rendering import render
 from inference.corpus.resources import read_resources
+from inference.corpus.sources import SOURCES
 from inference.corpus.wavefront import ModelFileError, Read, read_model
 from inference.synthetic.sampling import Rng
 
@@ -225,6 +226,21 @@ def gather_file(package: Path, member: str, to: Path) -> int:
     for _, content in read_zip(package, member.__eq__):
         return write(to, content)
     raise ArchiveError(f"{package.name} holds no {member}")
+
+
+def mark_complete(layout: Layout) -> None:
+    """Note that every source's files and every matte of the teacher are there."""
+    write(layout.complete, everything().encode())
+
+
+def is_complete(layout: Layout) -> bool:
+    """Whether all of today's sources have been gathered, so that a training sees all of its mix."""
+    return layout.complete.exists() and layout.complete.read_text("utf-8") == everything()
+
+
+def everything() -> str:
+    """One digest of all sources' digests."""
+    return hashlib.sha256("".join(source.sha256 for source in SOURCES).encode()).hexdigest()
 
 
 def write(path: Path, content: bytes) -> int:

@@ -88,3 +88,8 @@ class Layout:
     def done(self) -> Path:
         """A mark for each package that has been unpacked."""
         return self.root / "done"
+
+    @property
+    def complete(self) -> Path:
+        """Written when everything is there: the digest of all sources."""
+        return self.done / "complete"

