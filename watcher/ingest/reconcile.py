@@ -40,19 +40,22 @@ class Reconciler:
         records: bool = True,
         clock_tolerance: float = SAME_CLOCK_TOLERANCE,
         settle: float = 0.0,
+        listed_elsewhere: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Compare listings, and with `deep` also look at every output, for a sink where that costs little.
 
         With `records`, images that have an error record count as finished; without, they are found again, as `once`
         needs, which reports every rejected image. `clock_tolerance` is as in ListingComparison. An image modified less
-        than `settle` seconds ago is left for the next comparison.
+        than `settle` seconds ago is left for the next comparison. With `listed_elsewhere`, another source lists all
+        images at the start, so that the first comparison remembers what is outstanding and yields nothing.
         """
         self._enqueuer = enqueuer
         self._comparison = ListingComparison(
             enqueuer.recipe, enqueuer.source, enqueuer.sink, names, deep, records, clock_tolerance
         )
         self._deep, self._settle, self._clock = deep, settle, clock
+        self._listed_elsewhere = listed_elsewhere
         self._found = RecentImages()
         self._reset_at = 0.0
         self._marker = _ComparedMarker(enqueuer)
@@ -60,7 +63,8 @@ class Reconciler:
 
     def find(self, stop: Stop) -> Iterator[ImageRef]:
         """Compare once, and yield the images to process. Raises Unavailable; the next call starts over."""
-        empty = self._reset_found()
+        yields = not self._listed_elsewhere
+        empty, self._listed_elsewhere = self._reset_found(), False
         comparison = self._comparison
         comparison.deep = self._deep or (empty and not self._marker.is_set())
         comparison.found.clear()
@@ -69,7 +73,7 @@ class Reconciler:
             for ref, _ in comparison.outstanding(stop):
                 if self._is_full():  # the rest is found when the queue is empty
                     return
-                if not self._is_young(ref) and self._found.add(ref):
+                if not self._is_young(ref) and self._found.add(ref) and yields:
                     yield ref
         except Unavailable:  # the consumer collects batches, and has lost an incomplete one
             self._found = RecentImages()

@@ -49,7 +49,9 @@ def _sources(
         yield "source", lambda callbacks: _folder_source(folder, wiring, once, callbacks)
         if wiring.shared:  # this process does not hear when a worker elsewhere finds an image missing
             settle = max(settings.settle, 1.0)
-            rest = Reconciler(enqueuer, wiring.names, deep=deep, clock_tolerance=tolerance, settle=settle)
+            rest = Reconciler(
+                enqueuer, wiring.names, deep=deep, clock_tolerance=tolerance, settle=settle, listed_elsewhere=True
+            )
             yield "reconcile", lambda callbacks: ReconcilingSource(rest, rescan, callbacks)
         return
     reconciler = Reconciler(enqueuer, wiring.names, deep=deep, records=not once, clock_tolerance=tolerance)

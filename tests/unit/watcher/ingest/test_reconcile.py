@@ -188,6 +188,19 @@ def test_an_image_whose_job_was_lost_is_found_again_when_the_queue_is_empty(
     assert compare_once(reconciler) == ["a.jpg"]
 
 
+def test_what_another_source_lists_at_the_start_is_found_only_once_the_queue_is_empty(
+    shared: Enqueuer, source: MemoryStore, outbox: PutOnlyQueue
+) -> None:
+    reconciler = Reconciler(shared, SourceFilter(), listed_elsewhere=True)
+    source.write("a.jpg", b"x")
+    assert compare_once(reconciler) == []
+    outbox.waiting = 1
+    source.write("b.jpg", b"x")
+    assert compare_once(reconciler) == ["b.jpg"]
+    outbox.waiting = 0
+    assert compare_once(reconciler) == ["a.jpg", "b.jpg"]
+
+
 def test_an_image_is_found_again_after_an_hour_if_the_queue_is_never_empty(
     reconciler: Reconciler, source: MemoryStore, outbox: PutOnlyQueue, clock: Clock
 ) -> None:
