@@ -30,19 +30,24 @@ class KernelsUnavailable(Exception):
     """The compiled kernels cannot be used; the message says why, and what to do."""
 
 
-class PngFilter:
-    """The filter of `codec.png` in one pass over the pixels. The interpreter lock is released during each call."""
+class PixelKernels:
+    """What is computed for every pixel without torch. The interpreter lock is released during each call."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         """Take a library that `open_library` has opened."""
         pointer, number = ctypes.c_void_p, ctypes.c_int
         library.filter_up.argtypes = [pointer, pointer, number, number, number, pointer]
         self._filter_up = library.filter_up
+        library.measure_alpha.argtypes = [pointer, number, number, number, pointer, pointer]
+        library.measure_alpha.restype = ctypes.c_int64
+        self._measure_alpha = library.measure_alpha
 
     def filter_up(
         self, rows: NDArray[np.uint8], above: NDArray[np.uint8] | None, filtered: NDArray[np.uint8], keep_hidden: bool
     ) -> None:
-        """Write h x w x 4 pixels as h rows of their filter type and 4 * w filtered bytes, after the row `above` them.
+        """Apply the filter of `codec.png` to h x w x 4 pixels, which follow the row `above` them.
+
+        Writes h rows of their filter type and 4 * w filtered bytes.
 
         Without `keep_hidden`, fully transparent pixels count as black. Raises ValueError for arrays of other shapes,
         or that are not contiguous.
@@ -56,17 +61,31 @@ class PngFilter:
         before = None if above is None else above.ctypes.data
         self._filter_up(rows.ctypes.data, before, height, width, keep_hidden, filtered.ctypes.data)
 
+    def measure_alpha(self, words: NDArray[np.uint32], least: int) -> tuple[int, tuple[int, int, int, int]]:
+        """Sum up alpha, the highest byte of H x W words, and find where it is at least `least`: 1 to 255.
 
-def png_filter() -> PngFilter | None:
-    """Return the compiled PNG filter, where there is one: numpy does the same in twice the CPU time."""
-    return None if _hidden.is_set() else _png_filter()
+        Returns the sum and left, top, right and bottom, the latter two exclusive; zeros if that is nowhere. Raises
+        ValueError for an array that is not contiguous.
+        """
+        if words.ndim != 2 or words.dtype != np.uint32 or not words.flags.c_contiguous:
+            raise ValueError(f"contiguous rows of words are needed, not {words.shape} {words.dtype}")
+        height, width = words.shape
+        columns, box = np.empty(width, np.uint32), np.empty(4, np.int32)
+        total = self._measure_alpha(words.ctypes.data, height, width, least, columns.ctypes.data, box.ctypes.data)
+        left, top, right, bottom = box.tolist()
+        return total, (left, top, right, bottom)
+
+
+def pixel_kernels() -> PixelKernels | None:
+    """Return what is compiled, where it is available: numpy does the same in at least twice the CPU time."""
+    return None if _hidden.is_set() else _pixel_kernels()
 
 
 @cache
-def _png_filter() -> PngFilter | None:
+def _pixel_kernels() -> PixelKernels | None:
     try:
         require_vectors()
-        return PngFilter(open_library(library_path()))
+        return PixelKernels(open_library(library_path()))
     except KernelsUnavailable:
         return None  # an engine on a CPU reports why, see `kernels_problem`
 

@@ -15,7 +15,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from inference.compiled import png_filter
+from inference.compiled import pixel_kernels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -131,7 +131,7 @@ def _filtered(pixels: NDArray[np.uint8], keep_hidden: bool) -> Iterator[NDArray[
     height, width, channels = pixels.shape
     step = max(1, _STRIPE_BYTES // (width * channels))
     buffer = np.empty((min(step, height), 1 + width * channels), np.uint8)
-    compiled = png_filter() if channels == 4 and pixels.flags.c_contiguous else None
+    compiled = pixel_kernels() if channels == 4 and pixels.flags.c_contiguous else None
     if compiled is None:
         yield from _filtered_by_numpy(pixels, keep_hidden, step, buffer)
         return

@@ -559,6 +559,36 @@ API int set_alpha(uint32_t *RESTRICT picture, const uint8_t *RESTRICT alpha, lon
     return mixed;
 }
 
+/* Sum up alpha, the highest byte of H x W words, and find where it is at least `least` (1 to 255).
+
+   Writes left, top, right and bottom, the latter two exclusive, to `box`; zeros if that is nowhere. `columns` has W words. */
+API int64_t measure_alpha(const uint32_t *RESTRICT picture, int height, int width, int least, uint32_t *RESTRICT columns,
+                          int32_t *RESTRICT box) {
+    const uint32_t visible = (uint32_t)least << 24;
+    int64_t sum = 0;
+    memset(box, 0, 4 * sizeof(int32_t));
+    memset(columns, 0, sizeof(uint32_t) * width);
+    for (int y = 0; y < height; y++, picture += width) {
+        uint32_t row = 0, most = 0;
+        for (int x = 0; x < width; x++) {
+            uint32_t word = picture[x];
+            row += word >> 24;
+            most = word > most ? word : most;
+            columns[x] = word > columns[x] ? word : columns[x];
+        }
+        sum += row;
+        if (most < visible) continue;
+        if (!box[3]) box[1] = y;
+        box[3] = y + 1;
+    }
+    for (int x = 0; x < width; x++) {
+        if (columns[x] < visible) continue;
+        if (!box[2]) box[0] = x;
+        box[2] = x + 1;
+    }
+    return sum;
+}
+
 INLINE floats4 colours_of(uint32_t word) {
     bytes4 bytes;
     memcpy(&bytes, &word, 4);

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.compiled import pixel_kernels, without_kernels
 from inference.picture import VISIBLE, Box, Cutout
 
 
@@ -22,8 +25,19 @@ def test_box_and_coverage_are_those_of_the_pixels(height: int, width: int, seed:
     wanted = (
         Box(int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1) if rows.size else None
     )
-    assert Cutout(pixels).box == wanted
-    assert Cutout(pixels).coverage == pytest.approx(alpha.mean() / 255)
+    for compiled in (nullcontext(), without_kernels()):
+        with compiled:
+            assert Cutout(pixels).box == wanted
+            assert Cutout(pixels).coverage == pytest.approx(alpha.mean() / 255)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_the_compiled_measures_are_used_and_take_only_rows_of_words() -> None:
+    compiled = pixel_kernels()
+    assert compiled is not None
+    for wrong in (np.zeros((4, 6), np.uint32)[:, ::2], np.zeros((4, 6, 1), np.uint32)):
+        with pytest.raises(ValueError, match="contiguous"):
+            compiled.measure_alpha(wrong, 1)
 
 
 def test_pixels_that_are_not_contiguous_are_measured_as_well() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from inference.codec import png
 from inference.codec.png import HEAD_BYTES, encode_png
-from inference.compiled import PngFilter, library_path, open_library, png_filter, without_kernels
+from inference.compiled import PixelKernels, library_path, open_library, pixel_kernels, without_kernels
 from tests.equipment.encoded_pictures import cutout, noise, saved
 
 SIDES = st.integers(1, 40)
@@ -70,7 +70,7 @@ def test_the_compiled_filter_gives_the_same_file(width: int, height: int, seed: 
     """Identical jobs give identical bytes, also where one worker has compiled kernels and another has none."""
     pixels = noise(height, width, 4, seed=seed)
     pixels[: height // 2, ::2, 3] = 0
-    assert png_filter() is not None
+    assert pixel_kernels() is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(png, "_STRIPE_BYTES", stripe)
         compiled = encode_png(pixels, keep_hidden=keep)
@@ -80,7 +80,7 @@ def test_the_compiled_filter_gives_the_same_file(width: int, height: int, seed: 
 
 @pytest.mark.usefixtures("kernels")
 def test_arrays_that_the_compiled_filter_would_misread_are_refused() -> None:
-    compiled, rows, filtered = PngFilter(open_library(library_path())), noise(4, 6, 4), np.empty((4, 25), np.uint8)
+    compiled, rows, filtered = PixelKernels(open_library(library_path())), noise(4, 6, 4), np.empty((4, 25), np.uint8)
     for wrong in (noise(4, 6, 3), noise(5, 6, 4), noise(4, 12, 4)[:, ::2]):
         with pytest.raises(ValueError, match="contiguous rows"):
             compiled.filter_up(wrong, None, filtered, True)

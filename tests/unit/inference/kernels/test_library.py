@@ -146,7 +146,7 @@ def test_a_processor_without_vectors_is_refused(kernels: Kernels, monkeypatch: p
         library.load(compiled.library_path())
 
 
-def test_a_processor_without_vectors_has_no_compiled_png_filter(
+def test_a_processor_without_vectors_has_no_compiled_pixel_kernels(
     kernels: Kernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpuinfo").write_text("flags : sse2 avx f16c\n")
