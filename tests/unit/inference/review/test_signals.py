@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from inference.review.signals import SIGNALS, measure
+from inference.review.signals import SIGNALS, local_mean, measure
 
 SIDE = 96
 
@@ -69,3 +70,10 @@ def test_pictures_of_a_batch_are_measured_apart() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (150, 2)])
 def test_any_shape_has_signals(shape: tuple[int, int]) -> None:
     assert torch.isfinite(measure(torch.rand(1, 1, *shape), torch.rand(1, 3, *shape))).all()
+
+
+@pytest.mark.parametrize("side", [5, 11])
+@pytest.mark.parametrize("shape", [(27, 48), (1, 48), (3, 2)])
+def test_local_means_are_those_of_a_pool(shape: tuple[int, int], side: int) -> None:
+    plane = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(side))
+    assert torch.allclose(local_mean(plane, side), avg_pool2d(plane, side, 1, side // 2), atol=1e-6)
