@@ -50,7 +50,7 @@ def resize_pixels(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize H x W x C uint8 to h x w x C uint8, contiguous."""
     if pixels.shape[:2] == size:
         return pixels
-    resized = resize(pixels.permute(2, 0, 1)[None], size)  # 1 x C x h x w
+    resized = resize(pixels[None].movedim(-1, 1), size)  # 1 x C x h x w; as channels-last, it is not copied apart
     rounded = resized.round() if resized.is_floating_point() else resized
     return rounded.to(torch.uint8)[0].permute(1, 2, 0).contiguous()
 
