@@ -279,7 +279,8 @@ class HeartbeatReport(Message):
     """Utilization (0..1), power (watts) and temperature (degrees Celsius); those that the device knows."""
     cpu_seconds: float = 0.0
     """Of this process, since it started."""
-    resident_bytes: int = 0
+    resident_bytes: int | None = None
+    """Of this process; None where it could not be read."""
 
 
 class CountsReport(Message):

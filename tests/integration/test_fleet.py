@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -118,6 +120,21 @@ def test_a_device_that_fails_every_second_batch_blames_no_picture(folders: Folde
     assert daemon.wait() == 0, "nothing is rejected"
     assert folders.outputs() == set(wanted) and all(shows(folders.sink / key, wanted[key]) for key in wanted)
     assert len(daemon.events("worker_died")) >= 3 and not daemon.events("device_at_fault")
+
+
+def test_a_worker_without_descriptors_keeps_sending_heartbeats(folders: Folders) -> None:
+    with Daemon(folders, "--settle", "0") as daemon:
+        daemon.wait_until_ready()
+        worker, kind = psutil.Process(daemon.workers()[0]), resource.RLIMIT_NOFILE
+        before = resource.prlimit(worker.pid, kind)
+        resource.prlimit(worker.pid, kind, (worker.num_fds(), before[1]))
+        for _ in range(3):  # each heartbeat says how much time the worker has used
+            used = daemon.metric("alphadrop_worker_cpu_seconds_total")
+            daemon.until(lambda: daemon.metric("alphadrop_worker_cpu_seconds_total") > used, "no heartbeat")  # noqa: B023
+        resource.prlimit(worker.pid, kind, before)
+        wanted = drop(folders, 3)
+        expect_all_done(daemon, wanted)
+    assert "Traceback" not in folders.log.read_text("utf-8")
 
 
 def test_a_frozen_worker_is_noticed_and_replaced(folders: Folders, figures: Callable[[str], None]) -> None:

@@ -87,7 +87,9 @@ class StatusBoard:
             "state": str(worker.state),
             "problem": worker.problem or None,
             "in_flight": beat.in_flight if beat else None,
-            "resident_bytes": round(beat.resident_bytes, -7) if beat else None,  # else it would change each second
+            "resident_bytes": round(beat.resident_bytes, -7)
+            if beat and beat.resident_bytes
+            else None,  # else it would change each second
         }
 
     def _devices(self, workers: Sequence[Worker]) -> list[dict[str, Any]]:

@@ -170,7 +170,7 @@ def send_heartbeats(settings: Settings, engine: AnyEngine, loop: WorkerLoop, cou
                 stages=loop.path.occupancy.snapshot(stats.running),
                 gpu=stats.gpu,
                 cpu_seconds=round(time.process_time(), 3),
-                resident_bytes=process.memory_info().rss,
+                resident_bytes=resident_bytes(process),
             )
         )
         report(CountsReport(counts=counts.snapshot()))
@@ -183,6 +183,15 @@ def send_heartbeats(settings: Settings, engine: AnyEngine, loop: WorkerLoop, cou
             # The images in flight fail now and end the loop; an idle worker has nobody else to notice.
             time.sleep(HEARTBEAT_SECONDS)
             os._exit(ExitCode.DEVICE_LOST)
+
+
+def resident_bytes(process: psutil.Process) -> int | None:
+    """Resident memory of a process; None where the kernel does not say, as when there are no descriptors left."""
+    try:
+        rss: int = process.memory_info().rss
+    except (OSError, psutil.Error):
+        return None
+    return rss
 
 
 def end_stuck_decoding(path: ImagePath) -> None:

@@ -274,7 +274,8 @@ class _Devices:
         metrics.add_device(device)
         metrics.set(definitions.BATCH_SIZE_LIMIT, report.batch_limit, device)
         metrics.set(definitions.WORKER_IN_FLIGHT, report.in_flight, device)
-        metrics.set(definitions.WORKER_MEMORY, report.resident_bytes, device)
+        if report.resident_bytes is not None:
+            metrics.set(definitions.WORKER_MEMORY, report.resident_bytes, device)
         card = self._card(device, report)
         for kind in definitions.DEVICE_MEMORY.labels["kind"]:
             if kind in report.memory:
