@@ -44,6 +44,8 @@ def order(name: str) -> str | None:
 def taken(name: str) -> str | None:
     """The text of an order that only the first who gets to it follows."""
     text = order(name)
+    if text is None:  # there is none, or this process has no descriptor left to read it, so another one must
+        return None
     try:
         (ORDERS / name).unlink()
     except OSError:
