@@ -1,4 +1,4 @@
-"""`alphadrop inspect`: print what outputs record about themselves."""
+"""`alphadrop inspect`: print what outputs and error records say."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from watcher.config.settings import Group, Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import ImageRef
+from watcher.stores.error_records import parse_error_record
 from watcher.stores.output_metadata import KEYWORD, object_texts
 from watcher.wiring import Wiring
 
@@ -53,6 +54,8 @@ class _File:
     @property
     def recorded(self) -> dict[str, str]:
         """What the output says of itself, by name."""
+        if self.picture is None and (record := _error_record(self.data)):
+            return record
         said = {word.removeprefix(KEYWORD): text for word, text in read_text(self.data).items() if KEYWORD in word}
         return {**self.texts, **said}
 
@@ -106,6 +109,18 @@ def _print(file: _File) -> None:
     Console().print(table)
 
 
+def _error_record(data: bytes) -> dict[str, str]:
+    """Why an image was rejected, if the file is an error record; otherwise nothing."""
+    try:
+        record = parse_error_record(data)
+    except ValueError:
+        return {}
+    return {
+        "source": record["key"],
+        **{name: record[name] for name in ("version", "job", "reason", "detail", "when") if name in record},
+    }
+
+
 def _readable(name: str, text: str) -> str:
     if name == "box":
         left, top, right, bottom = (int(side) for side in text.split(","))
@@ -142,16 +157,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     """\
-Reads PNG, WebP, JPEG, TIFF and AVIF files that alphadrop wrote, and objects in a
-bucket, whose metadata says the same.""",
+Reads PNG, WebP, JPEG, TIFF and AVIF files that alphadrop wrote, the error records
+below _failed/, and both as objects in a bucket.""",
     """\
 examples:
   alphadrop inspect cutouts/shoe.png
   alphadrop inspect cutouts/*.png --json
+  alphadrop inspect cutouts/_failed/shoe.jpg.json
   alphadrop inspect s3://shop/out/shoe.png
 
 Exit code:
-  0  every file says how it was made
+  0  every file says how it was made, or why there is no output
   2  wrong usage, or a file cannot be read
   3  a file says nothing""",
     _add_arguments,

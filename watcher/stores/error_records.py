@@ -60,7 +60,17 @@ def read_error_records(sink: Store) -> Iterator[ErrorRecord]:
     """The error records of a sink, in the order of their keys. Other objects are skipped."""
     for ref in sink.list(FAILED_PREFIX):
         try:
-            fields = json.loads(sink.read(ref))
+            fields = parse_error_record(sink.read(ref))
             yield ErrorRecord(fields["key"], Rejection.parse(fields["reason"], fields["detail"]))
-        except (Gone, Stale, ValueError, KeyError, TypeError):
+        except (Gone, Stale, ValueError):
             continue
+
+
+def parse_error_record(data: bytes) -> dict[str, str]:
+    """The texts of an error record by name: `key`, `reason`, `detail` and others. Raises ValueError for others."""
+    fields = json.loads(data)
+    if not isinstance(fields, dict) or not all(
+        isinstance(fields.get(name), str) for name in ("key", "reason", "detail")
+    ):
+        raise ValueError("not an error record")
+    return {name: value for name, value in fields.items() if isinstance(value, str)}

@@ -13,7 +13,10 @@ from inference.compose.values import Format
 from inference.picture import Cutout
 from tests.equipment.moto import moto_server
 from watcher import cli
-from watcher.core.jobs import Facts, ImageRef, Output
+from watcher.core.jobs import Facts, ImageRef, Job, Output, Rejection
+from watcher.core.reasons import Reason
+from watcher.stores.error_records import record_key, write_error_record
+from watcher.stores.local import LocalStore
 from watcher.stores.output_metadata import output_text
 
 OUTPUT = Output("a" * 64, ImageRef("shoes/ä.jpg", "10-20", 5), "x", "b" * 64)
@@ -55,6 +58,26 @@ def test_a_file_of_every_format_says_how_it_was_made(
     assert cli.main(["inspect", str(tmp_path / name)]) == 0
     printed = capsys.readouterr().out
     assert "shoes/ä.jpg" in printed and "16 x 16 pixels, 8 from the left and 8 from the top" in printed
+
+
+def test_an_error_record_says_why_there_is_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sink = LocalStore(tmp_path)
+    job = Job("j" * 64, ImageRef("shoes/ä.jpg", "10-20", 5), "shoes/ä.png")
+    write_error_record(sink, job, Rejection(Reason.TRUNCATED, "the JPEG data is truncated"))
+    record = str(tmp_path / record_key(job.ref.key))
+    assert cli.main(["inspect", record]) == 0
+    printed = capsys.readouterr().out
+    assert "shoes/ä.jpg" in printed and "truncated" in printed and "the JPEG data is truncated" in printed
+    assert cli.main(["inspect", record, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["source"], said["reason"], said["job"]) == ("shoes/ä.jpg", "truncated", "j" * 64)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "7", '{"key": 1, "reason": "a", "detail": "b"}'])
+def test_other_json_is_no_error_record(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (tmp_path / "other.json").write_text(text, "utf-8")
+    assert cli.main(["inspect", str(tmp_path / "other.json")]) == 3
+    assert "says nothing of a job" in capsys.readouterr().out
 
 
 def test_a_file_that_says_nothing_is_named_and_a_missing_one_is_an_error(
