@@ -175,11 +175,12 @@ class S3Store:
         Raises Unavailable, also if outputs cannot be written with these options.
         """
         key = PROBE_PREFIX + secrets.token_hex(8)
+        probe = ConditionProbe(self.client, self.place(key), self.options.for_output())
         with translate_errors(f"probing {self.address(key)}"):
             try:
-                return ConditionProbe(self.client, self.place(key), self.options.for_output()).run()
+                return probe.run()
             finally:
-                self._delete_probe(key)
+                self._delete_probe(key, exists=probe.has_written)
 
     def tag(self, ref: ImageRef, name: str, value: str) -> None:
         """Add a tag to that version and keep its other tags. Raises Gone, Stale or Unavailable."""
@@ -324,11 +325,14 @@ class S3Store:
                     return
                 raise _read_error(error, self.address(key)) or error from error
 
-    def _delete_probe(self, key: str) -> None:
+    def _delete_probe(self, key: str, *, exists: bool) -> None:
+        """Delete the probe, also where the answer to its put was lost; complain only if it is known to exist."""
         try:
             self.delete(key)
         except Unavailable as error:
-            log.warning("probe_not_deleted", key=key, problem=str(error), remedy="delete it by hand; it is not needed")
+            remedy = "delete it by hand; it is not needed"
+            if exists:
+                log.warning("probe_not_deleted", key=key, problem=str(error), remedy=remedy)
 
 
 _HEAD_REMEDIES = {

@@ -28,6 +28,11 @@ class ConditionProbe:
         self._client, self._place, self._options = client, place, options
         self._etag = ""
 
+    @property
+    def has_written(self) -> bool:
+        """Whether a put has succeeded."""
+        return bool(self._etag)
+
     def run(self) -> ConditionalWrites:
         """Test every condition. Leaves an object at the key. Raises what boto3 raises."""
         return ConditionalWrites(self._enforces_absence(), self._match_style())

@@ -702,6 +702,16 @@ class TestProbe:
         with pytest.raises(Unavailable, match="does not exist"):
             moto_server().store("s3://nobody-has-this").probe_conditional_writes()
 
+    def test_that_has_written_nothing_leaves_nothing_to_delete_by_hand(
+        self, behind: S3Store, front: Front, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        logged: list[str] = []
+        monkeypatch.setattr(s3.log, "warning", lambda event, **fields: logged.append(event), raising=False)
+        front.instead = times(9, refusal(403, "AccessDenied"), "PUT", "DELETE")
+        with pytest.raises(Denied):
+            behind.probe_conditional_writes()
+        assert not logged
+
 
 class TestConfig:
     def test_without_a_probe_trusts_only_amazon(self, bucket: str) -> None:
