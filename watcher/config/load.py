@@ -175,7 +175,9 @@ def _unknown_keys(layer: _Layer) -> Iterator[str]:
             for header in _headers(key, value):
                 yield f"{layer.label(header)} is a table: remove this line, since settings stand outside of tables."
         else:
-            yield f"{layer.label(key)} is not a setting; the nearest one is {_nearest(key.replace('-', '_'), PUBLIC)}."
+            nearest = difflib.get_close_matches(key.replace("-", "_").lower(), PUBLIC, n=1)
+            hint = f"the nearest one is {nearest[0]}" if nearest else "`alphadrop run --help` lists them"
+            yield f"{layer.label(key)} is not a setting; {hint}."
 
 
 def _headers(name: str, table: Mapping[str, object]) -> Iterator[str]:

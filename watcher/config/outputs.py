@@ -162,7 +162,7 @@ def _field_problems(fields: Mapping[str, Any]) -> Iterator[str]:
     known = (*_OWN_FIELDS, *OutputSpec.model_fields)
     for field in fields:
         if field not in known:
-            yield f"{field} is not a field of an output; the nearest one is {_nearest(field, known)}"
+            yield f"{field} is not a field of an output; {_hint(field, known)}"
     for field in _OWN_FIELDS:
         if field in fields and not isinstance(fields[field], str):
             yield f"{field}: must be a string, not {fields[field]!r}"
@@ -176,7 +176,7 @@ def _field_problems(fields: Mapping[str, Any]) -> Iterator[str]:
 def _preset_problems(name: str) -> Iterator[str]:
     known = (PLAIN, *PRESETS)
     if name not in known:
-        yield f"takes the name of a preset, not {name!r}; the nearest one is {_nearest(name, known)}"
+        yield f"takes the name of a preset, not {name!r}; {_hint(name, known)}"
 
 
 def _pattern(key: str | None, name: str, spec: OutputSpec) -> str:
@@ -198,5 +198,7 @@ def _wanted(detail: ErrorDetails) -> str:
     return f"{detail['msg'].replace('Input should be', 'must be')}, not {detail['input']!r}"
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    return max(names, key=lambda known: difflib.SequenceMatcher(None, known.lower(), name.lower()).ratio())
+def _hint(name: str, names: Sequence[str]) -> str:
+    """The most similar of `names`, or all of them where none is similar."""
+    nearest = difflib.get_close_matches(name.lower(), names, n=1)
+    return f"the nearest one is {nearest[0]}" if nearest else f"there are {', '.join(names)}"

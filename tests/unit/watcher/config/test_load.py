@@ -59,10 +59,15 @@ def test_a_flag_can_turn_off_a_switch_that_a_variable_has_turned_on() -> None:
     assert load("--no-exclude-sink", environ=environ).exclude_sink is False
 
 
-@pytest.mark.parametrize(("name", "nearest"), [("bacth", "batch"), ("max-wait-ms", "max_wait_ms"), ("zzz", "")])
+@pytest.mark.parametrize(("name", "nearest"), [("bacth", "batch"), ("max-wait-ms", "max_wait_ms")])
 def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_name(tmp_path: Path, name: str, nearest: str) -> None:
     (tmp_path / "alphadrop.toml").write_text(f"{name} = 1\n", "utf-8")
     assert f"alphadrop.toml: {name} is not a setting; the nearest one is {nearest}" in complaint()
+
+
+def test_an_unknown_key_that_is_like_no_setting_is_refused_with_the_command_that_lists_them(tmp_path: Path) -> None:
+    (tmp_path / "alphadrop.toml").write_text("zzz = 1\n", "utf-8")
+    assert complaint() == "alphadrop.toml: zzz is not a setting; `alphadrop run --help` lists them."
 
 
 @pytest.mark.parametrize(

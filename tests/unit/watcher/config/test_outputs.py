@@ -84,7 +84,15 @@ def test_flags_variables_and_tables_say_the_same(tmp_path: Path) -> None:
             "--preset: takes the name of a preset, not 'amazn-main'; the nearest one is amazon-main.",
         ),
         (["--output", "jpeg"], "--output 1: JPEG has no transparency: set background to a colour"),
-        (["--output", "webp,colour=red"], "--output 1: colour is not a field of an output; the nearest one is "),
+        (
+            ["--output", "webp,colour=red"],
+            "--output 1: colour is not a field of an output; there are name, key, preset, ",
+        ),
+        (["--output", "webp,qualty=5"], "--output 1: qualty is not a field of an output; the nearest one is quality"),
+        (
+            ["--output", "white"],
+            "--output 1 (\"white\"): preset: takes the name of a preset, not 'white'; there are cutout, amazon-main, ",
+        ),
         (["--output", "webp", "--output", "avif,quality=101,name=web"], '--output 2 ("web"): quality: must be '),
         (["--output", "webp,quality=high"], "--output 1: quality: must be "),
         (["--output", "preset=shopfy"], "--output 1 (\"shopfy\"): preset: takes the name of a preset, not 'shopfy'"),
