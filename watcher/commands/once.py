@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -20,12 +20,15 @@ from watcher.commands.command import Command, ExitCode, prepare, require_torch
 from watcher.commands.model_files import ensure_model
 from watcher.commands.terminal import OUTCOMES, make_table, shorten
 from watcher.config.flags import add_settings_arguments
-from watcher.config.settings import Group
-from watcher.core.errors import ConfigurationError
+from watcher.config.settings import Group, Settings
+from watcher.core.counts import Counts
+from watcher.core.errors import ConfigurationError, Unavailable
 from watcher.core.jobs import PLAIN, Job, Mode, Outcome, Rejection
 from watcher.core.reasons import Reason
 from watcher.queues.base import QueueStats
+from watcher.sources.source_filter import READ
 from watcher.telemetry.run_summary import EXAMPLES, RunSummary
+from watcher.wiring import Wiring
 
 
 def once(args: argparse.Namespace) -> ExitCode:
@@ -51,7 +54,7 @@ def once(args: argparse.Namespace) -> ExitCode:
         )
     skipped = supervisor.run_summary.unreadable_folders
     if finished or supervisor.run_summary.outcomes or rejected:
-        Console().print(summary_table(supervisor.run_summary, rejected))
+        Console().print(summary_table(supervisor.run_summary, rejected, lambda: _has_images(settings)))
     if not finished:
         why = supervisor.why or "It was stopped; the same command goes on from there."
         Console(stderr=True).print(f"alphadrop: could not finish. {why}", markup=False)
@@ -75,15 +78,19 @@ class Progress:
         )
         self._bar = Bar(*columns, console=Console(file=stream), disable=not stream.isatty(), transient=True)
         self._task = self._bar.add_task("starting", total=None, pace="")
+        self.total = 0
+        """Images that the run is known to have."""
 
     def show(self, run: RunSummary, stats: QueueStats) -> None:
         """Update the bar with what is finished and what is left in the queue."""
         finished = run.outcomes.total()
         task = self._bar.tasks[0]
+        # An image leaves the queue shortly before its outcome is counted: the total must not fall in between.
+        self.total = max(self.total, finished + stats.open)
         self._bar.update(
             self._task,
             completed=finished,
-            total=finished + stats.open,
+            total=self.total,
             description="cutting out" if finished else "warming up",
             pace=f"{task.speed * 3600:,.0f} an hour" if task.speed else "",
         )
@@ -98,13 +105,20 @@ class Progress:
         self._bar.stop()
 
 
-def summary_table(run: RunSummary, rejected: Sequence[tuple[Job, Rejection]]) -> Table:
-    """Images of this run by outcome, and every rejected image of the source by reason."""
+def summary_table(run: RunSummary, rejected: Sequence[tuple[Job, Rejection]], has_images: Callable[[], bool]) -> Table:
+    """Images of this run by outcome, and every rejected image of the source by reason.
+
+    `has_images` is asked whether the source has any image only if there is nothing else to show.
+    """
     table = make_table("outcome", "images", "meaning")
     for outcome in Outcome:
         count = len(rejected) if outcome is Outcome.REJECTED else run.outcomes[outcome]
         if count:
             table.add_row(outcome, f"{count:,}", OUTCOMES[outcome])
+        if outcome is Outcome.WRITTEN and run.unsure:
+            table.add_row(
+                "  unsure", f"{run.unsure:,}", "more likely bad than good; `alphadrop review SINK` lists them"
+            )
         if outcome is Outcome.WRITTEN and run.empty:
             names = shorten(run.first_empty, run.empty)
             table.add_row("  empty", f"{run.empty:,}", Text(f"show hardly anything: {names}"))
@@ -117,9 +131,20 @@ def summary_table(run: RunSummary, rejected: Sequence[tuple[Job, Rejection]]) ->
     if run.unreadable_folders:
         remedy = "folders were skipped; let this user read them, the log names them"
         table.add_row(Reason.UNREADABLE.value, f"{run.unreadable_folders:,}", remedy)
-    if not table.row_count:
+    if not table.row_count and has_images():
         table.add_row("nothing to do", "0", "every image of the source has its output")
+    elif not table.row_count:
+        table.add_row("no images", "0", f"no file in the source has one of these extensions: {', '.join(sorted(READ))}")
     return table
+
+
+def _has_images(settings: Settings) -> bool:
+    """Whether the source holds any image, as far as it can be listed."""
+    wiring = Wiring.of(settings)
+    try:
+        return any(wiring.names.accepts(ref.key) for ref in wiring.open_source(Counts()).list())
+    except Unavailable:
+        return True
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,9 @@ from watcher.protocol import STAGES, ImageReport
 EXAMPLES = 3
 """How many keys of empty cut-outs are kept as examples; a daemon runs for months, so the list must not grow."""
 
+UNSURE_BELOW = 0.5
+"""Confidence below which the summary counts an image as unsure: its cut-out is more likely bad than good."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -23,6 +26,8 @@ class RunSummary:
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     """Rejected images by reason."""
+    unsure: int = 0
+    """Images whose confidence is below UNSURE_BELOW."""
     empty: int = 0
     """Cut-outs that are almost entirely transparent."""
     first_empty: list[str] = field(default_factory=list)
@@ -42,6 +47,8 @@ class RunSummary:
         self.outcomes[report.outcome] += 1
         if report.reason:
             self.reasons[report.reason] += 1
+        if report.confidence is not None and report.confidence < UNSURE_BELOW:
+            self.unsure += 1
         if report.empty:
             self._record_empty(report.key)
         self.last_finished = time.monotonic()
@@ -57,8 +64,9 @@ def log_image(device: str, report: ImageReport, trace_id: str = "") -> None:
     stages = {stage: round(report.stages[stage], 4) for stage in STAGES if stage in report.stages}
     fields: dict[str, object] = {
         "key": report.key,
-        "device": device,
         "outcome": report.outcome,
+        **({"stage": report.stage, "reason": report.reason, "detail": report.detail} if report.reason else {}),
+        "device": device,
         "seconds": round(sum(report.stages.values()) - report.stages.get("queue_wait", 0), 3),
         "stages": stages,
         "bytes_in": report.bytes_in,
@@ -79,7 +87,7 @@ def log_image(device: str, report: ImageReport, trace_id: str = "") -> None:
     if trace_id:
         fields["trace_id"] = trace_id
     if report.reason:
-        log.warning("image", **fields, stage=report.stage, reason=report.reason, detail=report.detail)
+        log.warning("image", **fields)
     elif report.empty:
         log.warning("image", **fields, output=report.output, coverage=report.coverage, empty=True)
     elif report.truncated:
