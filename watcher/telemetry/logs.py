@@ -65,7 +65,7 @@ def _renderers(text: bool, colors: bool) -> Sequence[Processor]:
     """Plain tracebacks in both formats: structlog's rich ones print local variables, which may contain whole images."""
     if text:
         plain = structlog.dev.plain_traceback
-        return [_flatten, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+        return [_flatten, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, sort_keys=False)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
