@@ -9,7 +9,7 @@ from rich.console import Console
 
 from watcher.commands.command import Command, ExitCode
 from watcher.commands.status import open_existing_queue
-from watcher.commands.terminal import printable
+from watcher.commands.terminal import counted, printable
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
@@ -24,12 +24,12 @@ def retry(args: argparse.Namespace) -> ExitCode:
     """Print the key of each image that is pending again, or how many notifications are."""
     if args.notifications:
         count = retry_notifications(load_settings(args))
-        Console(stderr=True).print(f"{count} notifications are pending again")
+        Console(stderr=True).print(f"{counted(count, 'notification')} pending again")
         return ExitCode.OK
     jobs = retry_rejected(load_settings(args), args.pattern)
     for job in jobs:
         print(printable(job.ref.key))
-    Console(stderr=True).print(f"{len(jobs)} images are pending again")
+    Console(stderr=True).print(f"{counted(len(jobs))} pending again")
     return ExitCode.OK
 
 

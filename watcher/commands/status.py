@@ -77,9 +77,9 @@ def queue_table(stats: QueueStats, rejected: Sequence[tuple[str, Rejection]]) ->
     table.add_row(
         "in flight", *(("unknown", "this broker does not report it") if unknown else (f"{stats.in_flight:,}", ""))
     )
-    for outcome, count in sorted(stats.ended.items()):
+    for outcome, count in sorted(stats.ended.items(), key=lambda item: (item[0] == Outcome.REJECTED, item[0])):
         table.add_row(outcome, f"{count:,}", OUTCOMES.get(Outcome(outcome), ""))
-    for key, rejection in rejected:
+    for key, rejection in rejected:  # below the row "rejected", which is the last of the outcomes
         table.add_row("", "", Text(printable(f"{key}: {rejection.reason}, {rejection.detail}")))
     return table
 

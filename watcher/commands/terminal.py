@@ -32,6 +32,15 @@ def make_table(*columns: str) -> Table:
     return table
 
 
+def counted(number: int, noun: str = "image") -> str:
+    """A number of things with its verb.
+
+    >>> counted(1), counted(2), counted(1000, "notification")
+    ('1 image is', '2 images are', '1,000 notifications are')
+    """
+    return f"{number:,} {noun} is" if number == 1 else f"{number:,} {noun}s are"
+
+
 def shorten(keys: Sequence[str], count: int) -> str:
     """`keys`, the first of `count`, as one line that says how many more there are."""
     names = printable(", ".join(keys))

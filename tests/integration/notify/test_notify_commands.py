@@ -51,7 +51,7 @@ def test_what_was_set_aside_is_shown_and_sent_again_on_demand(folders: Folders, 
     shown = call("status", *places).out
     assert "set aside" in shown and "shoes/a.jpg: https://shop.example answers 400: no such article" in shown
     again = call("retry", *places, "--notifications")
-    assert again.code == 0 and "1 notifications are pending again" in again.err
+    assert again.code == 0 and "1 notification is pending again" in again.err
     with closing(SqliteQueue(folders.state / "queue.sqlite")) as queue:
         assert [waiting.key for waiting in queue.outbox.due(1)] == ["shoes/a.jpg"]
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from inference.review.doubts import Doubt
 from watcher.commands.command import Command, ExitCode, require_torch
 from watcher.commands.review.items import Item, Listing, list_items
-from watcher.commands.terminal import make_table, printable
+from watcher.commands.terminal import counted, make_table, printable
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
@@ -45,7 +45,8 @@ def review(args: argparse.Namespace) -> ExitCode:
         print(left_alone(listing.items, chosen, args), end="", file=sys.stderr)
         return code
     shown = chosen[: args.limit]
-    Console().print(table(shown))
+    if shown:
+        Console().print(table(shown))
     print(summary(listing, chosen, shown))
     if args.csv:
         write_csv(chosen, args.csv)
@@ -82,15 +83,6 @@ def left_alone(items: Sequence[Item], chosen: Sequence[Item], args: argparse.Nam
     return f"{counted(decided)} decided already, and left alone; --all includes them.\n" if decided else ""
 
 
-def counted(number: int) -> str:
-    """A number of images with its verb.
-
-    >>> counted(1), counted(2)
-    ('1 image is', '2 images are')
-    """
-    return f"{number:,} image is" if number == 1 else f"{number:,} images are"
-
-
 def table(items: Sequence[Item]) -> Table:
     """The items in their order, for people."""
     result = make_table("confidence", "image", "doubts", "model", "decision")
@@ -105,6 +97,8 @@ def summary(listing: Listing, chosen: Sequence[Item], shown: Sequence[Item]) -> 
     """What the list leaves out, in a sentence or two."""
     decided = sum(item.decision is not None for item in listing.items)
     parts = [f"{len(shown)} of {len(chosen)} images, the least sure first."] if chosen else ["Nothing to review."]
+    if not listing.items and not listing.unknown:
+        parts = ["There are no outputs of alphadrop here: name the SINK of `once` or `run`."]
     parts += [f"{decided} of {len(listing.items)} are decided."] if decided else []
     parts += [f"{listing.unknown} outputs record no confidence."] if listing.unknown else []
     return " ".join(parts)

@@ -102,6 +102,13 @@ def test_a_decision_takes_an_image_off_the_list_until_it_is_made_anew(sink: Loca
     assert [item.key for item in choose(list_items(sink).items, arguments("sink"))] == ["b.jpg", "c.jpg"]
 
 
+def test_a_folder_without_outputs_is_not_taken_for_a_sink_that_is_reviewed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert review(arguments(str(tmp_path))) == 0
+    assert capsys.readouterr().out == "There are no outputs of alphadrop here: name the SINK of `once` or `run`.\n"
+
+
 def test_a_decision_says_how_many_images_it_is_about_and_how_many_are_decided_already(
     sink: LocalStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

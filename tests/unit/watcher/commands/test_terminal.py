@@ -8,11 +8,12 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from watcher.commands.once import summary_table
+from watcher.commands.once import Progress, summary_table
 from watcher.commands.status import queue_table
 from watcher.commands.terminal import printable
-from watcher.core.jobs import ImageRef, Job, Rejection
+from watcher.core.jobs import ImageRef, Job, Outcome, Rejection
 from watcher.core.reasons import Reason
+from watcher.protocol import ImageReport
 from watcher.queues.base import QueueStats
 from watcher.telemetry.run_summary import RunSummary
 
@@ -30,9 +31,9 @@ def test_control_characters_are_escaped(text: str) -> None:
     assert shown.isprintable() and "\\" in shown
 
 
-def shown(run: RunSummary) -> str:
+def shown(run: RunSummary, *, has_images: bool = True) -> str:
     page = io.StringIO()
-    Console(file=page, width=200).print(summary_table(run, []))
+    Console(file=page, width=200).print(summary_table(run, [], lambda: has_images))
     return page.getvalue()
 
 
@@ -55,13 +56,50 @@ def test_the_summary_leaves_out_empty_cut_outs_where_there_are_none() -> None:
     assert "empty" not in shown(RunSummary(Counter(written=2000)))
 
 
+def test_the_summary_counts_the_unsure_cut_outs_and_names_the_command_that_lists_them() -> None:
+    run = RunSummary(Counter(written=3), unsure=2)
+    assert "unsure 2 more likely bad than good; `alphadrop review SINK` lists them" in " ".join(shown(run).split())
+    assert "unsure" not in shown(RunSummary(Counter(written=3)))
+
+
+@pytest.mark.parametrize(("confidence", "unsure"), [(None, 0), (0.49, 1), (0.5, 0)])
+def test_an_image_is_unsure_below_a_confidence_of_a_half(confidence: float | None, unsure: int) -> None:
+    run = RunSummary()
+    run.record(ImageReport(key="a.jpg", job="j", outcome=Outcome.WRITTEN, stages={}, confidence=confidence))
+    assert run.unsure == unsure
+
+
+def test_the_summary_says_why_there_is_nothing_to_do() -> None:
+    assert "every image of the source has its output" in shown(RunSummary())
+    words = " ".join(shown(RunSummary(), has_images=False).split())
+    assert "no images 0 no file in the source has one of these extensions: avif, bmp" in words
+
+
+def test_rejections_are_listed_below_the_row_that_counts_them() -> None:
+    page = io.StringIO()
+    stats = QueueStats(ended={"rejected": 1, "written": 9})
+    Console(file=page, width=200).print(queue_table(stats, [("a.jpg", Rejection(Reason.TRUNCATED, "ends early"))]))
+    rows = [line.split()[0] for line in page.getvalue().splitlines() if line.strip()]
+    assert rows[-3:] == ["written", "rejected", "a.jpg:"]
+
+
+def test_the_total_of_the_progress_bar_never_falls_while_an_image_is_between_queue_and_summary() -> None:
+    progress, run = Progress(io.StringIO()), RunSummary()
+    totals = []
+    for finished, left in ((0, 10), (0, 8), (2, 5), (5, 5), (6, 6)):
+        run.outcomes["written"] = finished
+        progress.show(run, QueueStats(left))
+        totals.append(progress.total)
+    assert totals == [10, 10, 10, 10, 12]
+
+
 def test_tables_contain_no_control_characters_from_names() -> None:
     rejection = Rejection(Reason.TRUNCATED, f"{EVIL} ends early")
     job = Job("id", ImageRef(EVIL, "1", 1), "x.png")
     page = io.StringIO()
     console = Console(file=page, width=200)
     console.print(queue_table(QueueStats(), [(EVIL, rejection)]))
-    console.print(summary_table(RunSummary(empty=1, first_empty=[EVIL]), [(job, rejection)]))
+    console.print(summary_table(RunSummary(empty=1, first_empty=[EVIL]), [(job, rejection)], lambda: True))
     assert page.getvalue().count(r"a\x1b[2J") == 4
     assert all(line.isprintable() for line in page.getvalue().split("\n"))
 
