@@ -71,7 +71,7 @@ def _cutout(number: int, place: tuple[int, int]) -> Cutout:
 
 
 def _photo(cutout: Cutout) -> Image.Image:
-    """The product before a drawn ground, as a camera would have seen it."""
+    """The product before a drawn background, as a camera would have seen it."""
     ground = _picture(render_background(np.random.default_rng([SEED, 12]), FRAME[1], FRAME[0]))
     layer = Image.fromarray(cutout.pixels)
     ground.paste(layer, (0, 0), layer)
@@ -87,7 +87,7 @@ def _made(cutout: Cutout, spec: OutputSpec) -> Image.Image:
 
 
 def _framed(picture: Image.Image) -> Image.Image:
-    """Scale to a cell and add a line around it, because a white ground has no visible edge on white paper."""
+    """Scale to a cell and add a line around it, because a white background has no visible edge on white paper."""
     small = ImageOps.contain(picture, (CELL - 2, CELL - 2), Image.Resampling.LANCZOS)
     if small.mode == "RGBA":
         return small

@@ -1,4 +1,4 @@
-"""From a cut-out to the file that a shop wants: frame, ground, shadow, format, metadata.
+"""From a cut-out to the file that a shop wants: frame, background, shadow, format, metadata.
 
     from inference.compose import OutputSpec, compose, read_source
 

@@ -1,4 +1,4 @@
-"""The ground behind an object: a colour, or a picture that covers the frame."""
+"""The background of an output: a colour, or a picture that covers the frame."""
 
 from __future__ import annotations
 

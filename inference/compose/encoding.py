@@ -102,7 +102,7 @@ def _png_chunks(metadata: OutputMetadata) -> list[bytes]:
 
 
 def _jpeg(pixels: AnyDepth, quality: int, metadata: OutputMetadata) -> bytes:
-    """Encode by libjpeg-turbo without chroma subsampling, which blurs coloured edges into the ground."""
+    """Encode by libjpeg-turbo without chroma subsampling, which blurs coloured edges into the background."""
     grey = pixels.shape[2] == 1
     colours = ("GRAY", "Gray") if grey else ("RGB", "444")
     bare = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, *colours, fastdct=False)

@@ -41,9 +41,9 @@ class Frame:
         return Box(left, top, right, bottom)
 
     def around(self, box: Box, source: Size) -> Box:
-        """Return the part of `visible` that is drawn on an opaque ground: the object's box, and a little room.
+        """Return the part of `visible` that is drawn on an opaque background: the object's box, and a little room.
 
-        Some models leave a faint haze everywhere, which would make a white ground grey.
+        Some models leave a faint haze everywhere, which would make a white background grey.
         """
         seen, room = self.visible(source), max(_LEAST_ROOM, max(box.width, box.height) // 100)
         left, top = max(seen.left, box.left - room), max(seen.top, box.top - room)

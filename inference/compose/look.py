@@ -1,4 +1,4 @@
-"""Draw a finished cut-out as a request wants it: placed, on a ground, with a shadow, as a mask or in two layers."""
+"""Draw a finished cut-out as a request wants it: placed, on a background, with a shadow, as a mask or in two layers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Look:
     """Only alpha, as a grey picture in which the object is white."""
     placement: Placement = WHOLE
     colour: Rgba | None = None
-    """The ground's colour."""
+    """The background's colour."""
     shadow: float = 0.0
     """Strength of a soft shadow under the object's foot, 0..1."""
 
@@ -70,7 +70,7 @@ class Drawn:
 
 
 def draw(cutout: Cutout, look: Look, ground: Image.Image | None = None) -> Drawn:
-    """Draw and encode. A JPEG without a ground gets a white one.
+    """Draw and encode. A JPEG without a background gets a white one.
 
     `ground` is an RGB picture of any size that fills the frame; it takes the place of a colour.
 
@@ -111,7 +111,7 @@ def _spec(look: Look) -> OutputSpec:
 
 
 def _background(look: Look, format: Format) -> str:
-    """Return the ground of an opaque picture; a veil of colour is put under the others afterwards."""
+    """Return the background of an opaque picture; a veil of colour is put under the others afterwards."""
     if format is Format.JPEG:
         return _hexadecimal(_on_white(look.colour or (0, 0, 0, 0)))
     is_opaque = look.colour is not None and look.colour[3] == _OPAQUE

@@ -1,8 +1,8 @@
-"""The pixels of an output with 8 bits a channel: the object on its ground, with its shadow.
+"""The pixels of an output with 8 bits a channel: the object on its background, with its shadow.
 
 Everything is blended in sRGB values, not in linear light: the matte was estimated for such a blend, so the photo's own
-ground comes back exactly (docs/decisions/0037). Colours are resized multiplied by alpha, so that what is hidden under
-transparent pixels never shows at an edge.
+background comes back exactly (docs/decisions/0037). Colours are resized multiplied by alpha, so that what is hidden
+under transparent pixels never shows at an edge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def paint(cutout: Cutout, spec: OutputSpec, frame: Frame, box: Box | None, groun
 
     An RGB picture of the frame's size as `ground` takes the place of the spec's colour or picture; it is drawn on.
 
-    Returns H x W x 1 (a mask), H x W x 3 (an opaque ground) or H x W x 4 (straight alpha), uint8, sRGB.
+    Returns H x W x 1 (a mask), H x W x 3 (an opaque background) or H x W x 4 (straight alpha), uint8, sRGB.
     """
     size = (cutout.pixels.shape[1], cutout.pixels.shape[0])
     if spec.content == "cutout" and spec.is_opaque:
@@ -87,7 +87,7 @@ def _over_shadow(canvas: Pixels, box: Box, strength: float) -> Pixels:
 
 
 def _darkened(ground: Image.Image, alpha: Pixels, box: Box, strength: float) -> Image.Image:
-    """Darken an opaque ground where the shadow falls."""
+    """Darken an opaque background where the shadow falls."""
     area, darkness = contact_shadow(alpha, box, ground.size)
     place = (area.left, area.top, area.right, area.bottom)
     light = 1 - darkness[..., None] * np.float32(strength)

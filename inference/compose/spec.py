@@ -1,4 +1,4 @@
-"""What one output looks like: its format, frame, ground, shadow and metadata. Importing this loads no codec."""
+"""What one output looks like: its format, frame, background, shadow and metadata. Importing this loads no codec."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class OutputSpec(BaseModel):
 
     @property
     def colour(self) -> Colour | None:
-        """The ground's colour; None where there is none, or a picture."""
+        """The background's colour; None where there is none, or a picture."""
         if not self.background.startswith("#"):
             return None
         red, green, blue = bytes.fromhex(self.background[1:])

@@ -10,7 +10,7 @@ Colour = tuple[int, int, int]
 """Red, green and blue, 0 to 255, sRGB."""
 
 NO_BACKGROUND = "none"
-"""A transparent ground."""
+"""A transparent background."""
 COLOURS: dict[str, Colour] = {
     "white": (255, 255, 255),
     "black": (0, 0, 0),

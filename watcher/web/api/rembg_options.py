@@ -56,7 +56,7 @@ class RembgOptions(BaseModel):
 
     @property
     def colour(self) -> Rgba | None:
-        """The ground's colour."""
+        """The background's colour."""
         return values.comma_colour(self.bgc) if self.bgc else None
 
     @property

@@ -108,7 +108,7 @@ class RemovebgOptions(BaseModel):
 
     @property
     def colour(self) -> Rgba | None:
-        """The ground's colour."""
+        """The background's colour."""
         return values.colour(self.bg_color) if self.bg_color else None
 
     @property

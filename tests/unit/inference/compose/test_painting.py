@@ -1,4 +1,4 @@
-"""The pixels of outputs: grounds, shadows, masks and edges."""
+"""The pixels of outputs: backgrounds, shadows, masks and edges."""
 
 from pathlib import Path
 from typing import Any

@@ -19,7 +19,7 @@ SECTIONS: Mapping[str, str] = {
     "api": "latency of synchronous calls, with a backlog behind them",
     "sweeps": "batch sizes and canvases, without codecs",
     "encoders": "PNG encoders",
-    "outputs": "formats, grounds and presets of outputs",
+    "outputs": "formats, backgrounds and presets of outputs",
     "processes": "one process per device, or one for all",
     "simulated": "1, 2, 4 and 8 devices that use no CPU time",
     "launches": "kernel launches of a card by step, counted on any machine",
