@@ -48,6 +48,8 @@ def test_the_container_runs_the_image_that_the_dockerfile_builds(files: list[str
     found = service(*files)
     assert found["build"]["target"] == target and found["image"] == f"alphadrop:{target}"
     assert re.search(rf"^FROM .* AS {target}$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE | re.IGNORECASE)
+    if target == "cpu":  # which the Dockerfile does not build without an index
+        assert found["build"]["args"] == {"TORCH_INDEX": "${TORCH_INDEX:-}"}
     settings = settings_of(found["command"], found.get("environment", {}))
     assert settings.devices == ("cuda:0" if target == "cuda" else "auto")
     assert [volume.split(":")[1] for volume in found["volumes"]] == ["/photos", "/cutouts", "/var/lib/alphadrop"]
@@ -103,6 +105,7 @@ def test_the_unit_stops_in_time_and_gives_up_on_a_wrong_setting():
 def test_the_page_sets_up_the_folders_that_the_unit_names():
     [setup] = [block.text for block in blocks(PAGE, "sh") if "useradd" in block.text]
     found = unit()
+    assert "/opt/alphadrop/bin/pip install '.[engine]'" in setup, "`run` needs torch"
     assert f'sink = "{found["ReadWritePaths"]}"' in setup and found["ReadWritePaths"] in setup
     assert "/etc/alphadrop/alphadrop.toml" in setup and found["WorkingDirectory"] == "/etc/alphadrop"
     assert f"useradd --system --home-dir /var/lib/alphadrop --shell /usr/sbin/nologin {found['User']}" in setup
