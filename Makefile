@@ -164,7 +164,7 @@ bench: setup ## measure this machine, into runs/bench/ (make bench QUICK=1: unde
 	@$(BIN)/alphadrop bench --out runs/bench $(if $(QUICK),--quick)
 
 .PHONY: bench-api
-bench-api: setup ## how long synchronous calls take with a backlog behind them, into runs/bench-api/ (QUICK=1: a minute)
+bench-api: setup ## how long synchronous calls take, alone and with a backlog, into runs/bench-api/ (QUICK=1: a minute)
 	@$(BIN)/alphadrop bench --only api --out runs/bench-api $(if $(QUICK),--quick)
 
 peers: setup ## the same network in a plain script and in rembg, into runs/peers/

@@ -61,7 +61,7 @@ def table(title: str, confidence: NDArray[np.float64], good: NDArray[np.bool_]) 
     lines = [
         f"{title}: {len(good)} cut-outs, {bad} of them bad, AUC {area_under_curve(confidence, good):.3f}",
         "",
-        "| least sure | of the bad cut-outs they hold | of them are bad |",
+        "| least sure | share of all bad cut-outs among them | bad among them |",
         "|---|---|---|",
     ]
     rows = (worst(confidence, good, share) for share in SHARES)

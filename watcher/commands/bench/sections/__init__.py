@@ -16,7 +16,7 @@ SECTIONS: Mapping[str, str] = {
     "batches": "throughput by batch size, table 4",
     "stages": "cost of each stage, by format and size",
     "daemon": "maximum throughput of the stages, and how close the daemon gets",
-    "api": "latency of synchronous calls, with a backlog behind them",
+    "api": "latency of synchronous calls, alone and with a backlog in the queue",
     "sweeps": "batch sizes and canvases, without codecs",
     "encoders": "PNG encoders",
     "outputs": "formats, backgrounds and presets of outputs",

@@ -124,7 +124,7 @@ def _section(context: BenchContext, found: Sequence[Calls]) -> Section:
     table = Table(
         name="api",
         title=f"POST {_WAIT.partition('?')[0]} with a time to wait, {size_label(context.workload.hd)} JPEGs",
-        columns=("clients", "backlog behind them", "calls", "p50 ms", "p95 ms", "p99 ms", "img/s for them"),
+        columns=("clients", "other images queued", "calls", "p50 ms", "p95 ms", "p99 ms", "their img/s"),
         rows=tuple(rows),
         note="Each client sends its next picture when it has the last one, so more clients wait longer for each other.",
     )
