@@ -12,8 +12,8 @@ API = Row(
     (
         Panel(
             "API requests",
-            "By outcome, the page's own requests included. limited: told to come back later. failed: our fault, or that"
-            " of storage or queue.",
+            "By outcome, the page's own requests included. limited: answered with 429. failed: an error of alphadrop, "
+            "storage or queue.",
             "suffix: /s",
             (Query("sum by (outcome) (rate(alphadrop_api_requests_total[$__rate_interval]))", "{{outcome}}"),),
             width=6,
@@ -23,7 +23,7 @@ API = Row(
         ),
         Panel(
             "Uploads",
-            "Pictures that were taken in, by route.",
+            "Accepted pictures, by route.",
             "suffix: /s",
             (
                 Query(
@@ -39,8 +39,8 @@ API = Row(
         ),
         Panel(
             "Refused uploads",
-            "Pictures that were not taken in. limited: too many clients wait, or the backlog is too long. refused: no"
-            " picture, too large, a wrong token or parameter.",
+            "Pictures that were not accepted. limited: too many clients wait, or the backlog is too long. refused: not "
+            "a picture, too large, a wrong token or parameter.",
             "suffix: /s",
             (
                 Query(
@@ -57,7 +57,7 @@ API = Row(
         ),
         Panel(
             "Time of a call",
-            "95th percentile, by route. Where the client waits for its cut-out, this is the whole way of the image.",
+            "95th percentile, by route. Where the client waits for its cut-out, this covers all of its processing.",
             "s",
             (
                 Query(

@@ -69,7 +69,7 @@ DEVICES = Row(
         ),
         Panel(
             "Out of memory",
-            "Batches in the last ten minutes that did not fit and were split. A few are normal: so the limit is found.",
+            "Batches in the last ten minutes that did not fit and were split. A few are normal: they reveal the limit.",
             "short",
             (Query("sum by (device) (increase(alphadrop_device_out_of_memory_total[10m]))", "{{device}}"),),
             width=6,

@@ -1,11 +1,11 @@
-"""Does the receiver of notifications hear of each image?"""
+"""Is the receiver notified of each image?"""
 
 from __future__ import annotations
 
 from scripts.monitoring.panels import Panel, Query, Row
 
 NOTIFICATIONS = Row(
-    "Notifications: what other systems hear",
+    "Notifications: what is sent to other systems",
     (
         Panel(
             "Notifications sent",
@@ -18,7 +18,7 @@ NOTIFICATIONS = Row(
         ),
         Panel(
             "Notifications pending",
-            "Still to be delivered. Grows while the receiver is away.",
+            "Still to be delivered. Grows while the receiver is unreachable.",
             "short",
             (Query("sum(alphadrop_notifications_pending)", "pending"),),
             width=6,

@@ -105,7 +105,7 @@ BATCHES = Row(
         ),
         Panel(
             "Batches by trigger",
-            "full: the limit was reached. idle: no image was on its way. timeout: an image was, but came too late.",
+            "full: the limit was reached. idle: no other image was being decoded. timeout: one was, but took too long.",
             "suffix: /s",
             (Query("sum by (trigger) (rate(alphadrop_batches_total[$__rate_interval]))", "{{trigger}}"),),
             width=6,

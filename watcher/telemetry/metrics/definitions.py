@@ -45,7 +45,7 @@ READY = Metric(
     Gauge,
     "ready",
     "1 while every part of the daemon can work, as /readyz reports.",
-    "Look at this first. Page somebody when it stays 0 for minutes.",
+    "Look at this first. Page the person on call when it stays 0 for minutes.",
 )
 UNREADY = Metric(
     Gauge,
@@ -75,7 +75,8 @@ DEVICE_AT_FAULT = Metric(
     Gauge,
     "device_at_fault",
     "Whether a device fails on every picture, one that is known to be good included.",
-    "1 needs a person: the device passes its warm-up and then fails. Its images are not blamed, and are tried again.",
+    "With 1, an operator must act: the device passes its warm-up and then fails. Its images are not blamed, and are "
+    "tried again.",
     _DEVICE,
 )
 LAST_OUTPUT = Metric(
@@ -175,9 +176,9 @@ IMAGES_BY_MODEL = Metric(
     Counter,
     "images_by_model",
     "Images whose outputs were written, by the model of a cascade that cut them out.",
-    "`fast`: only the fast model ran. `fast_kept`: both ran, and the fast one's matte was the surer. The share of "
-    "`fast_kept` and `strong` is what `--strong-share` or `--strong-below` comes to. Without `--strong`, all are "
-    "`fast`.",
+    "`fast`: only the fast model ran. `fast_kept`: both ran, and the fast one's matte had the higher "
+    "confidence. `fast_kept` and `strong` together are the images that `--strong-share` or `--strong-below` selected. "
+    "Without `--strong`, all are `fast`.",
     {"model": labels.CASCADE_MODELS},
     unit="images",
 )
@@ -255,7 +256,7 @@ QUARANTINED = Metric(
     Gauge,
     "quarantined_images",
     "Rejected images that have not been retried, by reason.",
-    "Somebody has to look at these. Embedded queue only.",
+    "An operator has to look at these. Embedded queue only.",
     {"reason": tuple(REJECTIONS)},
     only_when_known=True,
 )
@@ -522,7 +523,7 @@ NOTIFICATION_DELAY = Metric(
     Histogram,
     "notification_delay_seconds",
     "Time from the end of an image until its notification was delivered.",
-    "How late another system hears of an image.",
+    "How late another system is notified of an image.",
     buckets=DELAY_SECONDS,
 )
 
@@ -532,8 +533,8 @@ API_REQUESTS = Metric(
     Counter,
     "api_requests",
     "Requests to the API, by route and outcome.",
-    "`accepted` is an upload whose client does not wait, or has waited in vain. `limited` clients were told to come "
-    "back later: there are too many of them, or the backlog is too long. `failed` is our fault, or that of storage or "
+    "`accepted` is an upload whose client does not wait for the cut-out, or did not get it in time. `limited` clients "
+    "got 429: there are too many of them, or the backlog is too long. `failed` is an error of alphadrop, storage or "
     "queue.",
     {"method": labels.API_METHODS, "route": labels.API_ROUTES, "outcome": labels.API_OUTCOMES},
     only_when_known=True,
@@ -543,8 +544,8 @@ API_DURATION = Metric(
     Histogram,
     "api_request_duration_seconds",
     "Time from the head of a request until its answer begins, by route of the API.",
-    "Of `POST /v1.0/removebg`, of `/api/remove` and of `POST /v1/cutouts` with a time to wait, this is the whole way "
-    "of an image. Uploads are part of it.",
+    "Of `POST /v1.0/removebg`, of `/api/remove` and of `POST /v1/cutouts` with `wait`, this covers all the processing of an "
+    "image. The upload is included.",
     {"method": labels.API_METHODS, "route": labels.API_ROUTES},
     buckets=STAGE_SECONDS,
     only_when_known=True,
