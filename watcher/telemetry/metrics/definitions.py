@@ -544,8 +544,8 @@ API_DURATION = Metric(
     Histogram,
     "api_request_duration_seconds",
     "Time from the head of a request until its answer begins, by route of the API.",
-    "Of `POST /v1.0/removebg`, of `/api/remove` and of `POST /v1/cutouts` with `wait`, this covers all the processing of an "
-    "image. The upload is included.",
+    "Of `POST /v1.0/removebg`, of `/api/remove` and of `POST /v1/cutouts` with `wait`, this covers all processing of "
+    "an image. The upload is included.",
     {"method": labels.API_METHODS, "route": labels.API_ROUTES},
     buckets=STAGE_SECONDS,
     only_when_known=True,
