@@ -112,7 +112,7 @@ def fuzz(
     headers: Mapping[str, str],
     item: str = "",
 ) -> None:
-    """Send so many requests, valid or not by `mode`. Raises what is wrong with an answer.
+    """Send this many requests, valid or not by `mode`. Raises what is wrong with an answer.
 
     Valid ones concern the `item`, if there is one: of items with other ids there are none.
     """

@@ -318,7 +318,7 @@ class Supervisor:
     # The main loop.
 
     def _loop(self) -> bool:
-        """Run until a signal; with Mode.ONCE until no job is open (True), or there is no hope for the rest (False)."""
+        """Run until a signal; with Mode.ONCE until no job is open (True), or the rest cannot be finished (False)."""
         once = self.mode is Mode.ONCE
         self.health.set("queue", True)
         while not self._stop.is_set():

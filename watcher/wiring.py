@@ -72,7 +72,7 @@ class Wiring:
     strong: ModelEntry | None = None
     """The strong model of a cascade."""
     broker_visible: bool = True
-    """Whether this process logs that a broker's connection is lost. Not where reports of workers tell of it."""
+    """Whether this process logs that a broker's connection is lost. Not in a supervisor whose workers report it."""
 
     @classmethod
     def of(cls, settings: Settings) -> Wiring:

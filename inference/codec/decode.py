@@ -58,9 +58,9 @@ _USUAL_TILE = 4096 * 4096
 """Pixels of a tile that is accepted for any picture."""
 _FAST_JPEG = MappingProxyType({"RGB": "RGB", "L": "GRAY"})
 # libjpeg reports missing pixels, which it replaces by grey, as warnings with these texts (jerror.h). It warns of
-# harmless stray bytes, too. simplejpeg raises ValueError for all of them, so only the text tells them apart.
+# harmless stray bytes, too. simplejpeg raises ValueError for all of them, so only the text distinguishes them.
 _JPEG_DAMAGE = ("premature end", "bad huffman", "found marker", "inconsistent progression")
-# Pillow raises the same classes for unsupported variants as for damaged data; only the text tells them apart.
+# Pillow raises the same classes for unsupported variants as for damaged data; only the text distinguishes them.
 _UNSUPPORTED_WORDS = ("unsupported", "not supported", "cannot handle", "unknown", "not implemented")
 
 

@@ -1,4 +1,4 @@
-"""Frames that a request describes, not a setting: crop with four margins, scale, position, at most so many pixels."""
+"""Frames that a request describes, not a setting: crop with four margins, scale, position, a limit of pixels."""
 
 from __future__ import annotations
 

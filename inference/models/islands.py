@@ -14,7 +14,7 @@ from torch import Tensor
 from inference.kernels import Kernels
 
 CELL = 2
-"""Side in pixels of the matte's cells, by which islands are told apart."""
+"""Side in pixels of the matte's cells, by which islands are distinguished."""
 SURE = 2.1875
 """The logit of alpha 0.9, as a number that is the same in 16 bits: whoever compares with it then finds the same."""
 SURE_SHARE = 0.45

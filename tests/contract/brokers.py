@@ -89,7 +89,7 @@ def make_sqs_queue(aws: AwsOptions, name: str, **attributes: str) -> str:
 
 
 def receive(broker: Broker, count: int, enough: Callable[[Message], bool] = lambda message: True) -> list[Message]:
-    """So many messages that are `enough`; the others are given back. SQS may hand out fewer at a time than it has."""
+    """So many messages that are `enough`; the others are released. SQS may hand out fewer at a time than it has."""
     found: list[Message] = []
 
     def look() -> bool:

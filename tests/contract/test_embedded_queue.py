@@ -53,7 +53,7 @@ def lease_ids(queue: Queue, limit: int = 10, *, owner: str = "w", alone: bool = 
 
 
 def die_alone(queue: EmbeddedQueue, *, blame: bool = True) -> list[tuple[Job, Rejection]]:
-    """A worker takes one suspect and dies of it."""
+    """A worker leases one suspect and crashes."""
     (lease,) = queue.lease("doomed", 1, alone=True)
     assert lease.alone
     return queue.abandon("doomed", blame=blame)

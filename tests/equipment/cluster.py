@@ -113,7 +113,7 @@ class Cluster:
             there = self.outputs()
 
     def wait_until_idle(self) -> None:
-        """Until nothing waits in the queue, and nobody has anything in hand, for some seconds on end."""
+        """Until nothing waits in the queue, and nobody has anything in flight, for some seconds on end."""
         since = time.monotonic()
 
         def idle() -> bool:
@@ -125,7 +125,7 @@ class Cluster:
         wait_until(idle, STUCK, "the queue never ran empty", pause=0.5)
 
     def waiting(self) -> int:
-        """Messages that wait in the queue; those of SQS that somebody has in hand, too."""
+        """Messages that wait in the queue; those of SQS that somebody has in flight, too."""
         return self._in_sqs() if self.queue.startswith("sqs://") else self._in_rabbit()
 
     def _open(self) -> int:

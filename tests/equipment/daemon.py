@@ -96,11 +96,11 @@ class Folders:
             return {job.ref.key: rejection for job, rejection in queue.rejected()}
 
     def in_flight(self) -> int:
-        """How many pictures some worker has in hand."""
+        """How many pictures some worker has in flight."""
         return self.stats().in_flight
 
     def all_done(self) -> bool:
-        """Nothing waits and nothing is in hand, though something was."""
+        """Nothing waits and nothing is in flight, though something was."""
         stats = self.stats()
         return bool(stats.ended) and not stats.open
 

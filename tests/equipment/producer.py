@@ -247,13 +247,13 @@ def _listener(plan: Plan) -> _Nobody:
     return {"": _Nobody(), "amqp": _Amqp(plan), "http": _Webhook(plan)}[scheme]
 
 
-def _insist(attempt: Callable[[], _T], troubles: tuple[type[Exception], ...]) -> _T:
+def _insist(attempt: Callable[[], _T], errors: tuple[type[Exception], ...]) -> _T:
     """Again and again, until it works or it is plain that it never will."""
     deadline = time.monotonic() + STUCK
     while True:
         try:
             return attempt()
-        except troubles:
+        except errors:
             if time.monotonic() > deadline:
                 raise
         time.sleep(_PAUSE)

@@ -144,7 +144,7 @@ def test_a_picture_replaced_while_it_is_processed_ends_as_the_newest(folders: Fo
     with Daemon(folders, "--settle", "0.2", model="fake:delay=3") as daemon:
         daemon.wait_until_ready()
         coloured(folders.source / "shoe.png", RED)
-        daemon.until(lambda: folders.in_flight() == 1, "never in hand")
+        daemon.until(lambda: folders.in_flight() == 1, "never in flight")
         coloured(folders.source / "shoe.png", GREEN)
         daemon.until(lambda: daemon.metric("alphadrop_images_discovered_total") >= 2, "not noticed")
         coloured(folders.source / "shoe.png", BLUE)

@@ -21,10 +21,10 @@ from tests.equipment.refusals import EXPIRED, MISSING
 from tests.equipment.support import STUCK, alphadrop, wait_until
 
 SLOW = "fake:delay=1.0"
-"""Long enough in hand to be overwritten meanwhile."""
+"""Long enough in flight to be overwritten meanwhile."""
 NEVER = ("--rescan", "3600")
 SOON = 60
-"""Seconds in which a daemon ends that has nothing in hand, whatever it waits for."""
+"""Seconds in which a daemon ends that has nothing in flight, whatever it waits for."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -66,7 +66,7 @@ def wait_for(cluster: Cluster, key: str, number: int) -> None:
     wait_until(lambda: shows(content(cluster, key), colour(number)), STUCK, f"{key} never came", pause=0.1)
 
 
-def in_hand(work: Daemon) -> float:
+def in_flight(work: Daemon) -> float:
     """How many images it says it works on."""
     return work.metric("alphadrop_worker_images_in_flight")
 
@@ -99,7 +99,7 @@ def test_what_is_overwritten_while_it_is_in_work_ends_as_its_newest_version(clus
     work = cluster.work()
     work.wait_until_ready()
     put(cluster, "in/a b+c.png", 1)
-    work.until(lambda: in_hand(work), "nothing in hand")
+    work.until(lambda: in_flight(work), "nothing in flight")
     put(cluster, "in/a b+c.png", 2)
     wait_for(cluster, "out/a b+c.png", 2)
     cluster.wait_until_idle()
@@ -113,8 +113,8 @@ def test_a_frozen_worker_does_not_bring_an_old_version_back(cluster: Cluster) ->
     for work in works:
         work.wait_until_ready()
     put(cluster, "in/a.png", 1)
-    works[0].until(lambda: any(map(in_hand, works)), "nothing in hand")
-    first, second = sorted(works, key=in_hand, reverse=True)
+    works[0].until(lambda: any(map(in_flight, works)), "nothing in flight")
+    first, second = sorted(works, key=in_flight, reverse=True)
     os.killpg(first.process.pid, signal.SIGSTOP)
     put(cluster, "in/a.png", 2)
     wait_for(cluster, "out/a.png", 2)

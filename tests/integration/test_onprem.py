@@ -154,7 +154,7 @@ def test_the_page_works_as_it_is_pasted(machine: Machine):
         assert "photo" not in machine.type(line("alphadrop status"))
     # And nobody was denied anything
     for log in logs.values():
-        troubles = [event for event in log_events(log.read_text()) if event["level"] in ("warning", "error")]
-        assert troubles == []
+        warnings = [event for event in log_events(log.read_text()) if event["level"] in ("warning", "error")]
+        assert warnings == []
     bindings = machine.rabbit.administer(line("rabbitmqctl list_bindings"))
     assert "bucket-events\texchange\talphadrop\tqueue\t#" in bindings

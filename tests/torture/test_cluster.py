@@ -119,7 +119,7 @@ class Chaos:
         self.works = [cluster.work(), cluster.work()]
 
     def strike(self) -> None:
-        """Do one of the three, once somebody has something in hand, at any moment."""
+        """Do one of the three, once somebody has something in flight, at any moment."""
         victim = self.random.randrange(len(self.works))
         work = self.works[victim]
         work.wait_until_ready()

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.torture, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 class Campaign:
-    """Kills a daemon again and again, always while it has pictures in hand."""
+    """Kills a daemon again and again, always while it has pictures in flight."""
 
     def __init__(self, folders: Folders, receiver: Receiver, kills: int, pictures: int, devices: str) -> None:
         self.folders, self.receiver = folders, receiver
@@ -65,7 +65,7 @@ class Campaign:
         """One line of figures."""
         return (
             f"kill campaign: {self.kills} kills ({self.deaths} of a worker, {self.restarts} of all processes) hit "
-            f"{self.hit} pictures in hand; {replays(self.folders)} replays; {len(self.wanted)} of "
+            f"{self.hit} pictures in flight; {replays(self.folders)} replays; {len(self.wanted)} of "
             f"{len(self.wanted)} pictures whole, {len(self.receiver.accepted)} notifications, after "
             f"{time.monotonic() - self._started:.0f} s"
         )
@@ -86,7 +86,7 @@ class Campaign:
         daemon.until(lambda: daemon.events("worker_died"), "the worker's death was not noticed")
 
     def _wait_for_progress(self, daemon: Daemon) -> None:
-        """Some outputs more than there were, pictures in hand, and then any moment."""
+        """Some outputs more than there were, pictures in flight, and then any moment."""
         target = len(self.folders.outputs()) + self._random.randint(1, self._most_steps)
         daemon.until(lambda: len(self.folders.outputs()) >= target and self.folders.in_flight(), "no progress")
         time.sleep(self._random.uniform(0, LARGEST_PAUSE))
@@ -94,7 +94,7 @@ class Campaign:
 
 
 def replays(folders: Folders) -> int:
-    """How often a picture was taken in hand again."""
+    """How often a picture was leased again."""
     with closing(sqlite3.connect(folders.state / "queue.sqlite")) as queue:
         return int(queue.execute("SELECT sum(claims - 1) FROM jobs").fetchone()[0])
 
@@ -146,7 +146,7 @@ def test_a_suspect_is_not_put_off_for_ever_by_new_pictures(
         pytest.skip("takes minutes: --campaign=full")
     with Daemon(folders, "--settle", "0", model="fake:delay=0.2") as daemon:
         count = feed(folders, 0)
-        daemon.until(folders.in_flight, "nothing in hand")
+        daemon.until(folders.in_flight, "nothing in flight")
         os.kill(daemon.workers()[0], signal.SIGKILL)
         daemon.until(lambda: folders.stats().suspects, "nobody is suspected")
         killed = time.monotonic()

@@ -1,4 +1,4 @@
-"""Large pictures, and many small ones: memory stays where it is, since the pixels in hand are bounded."""
+"""Large pictures, and many small ones: memory stays where it is, since the pixels in flight are bounded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.equipment.support import STUCK, peak_memory
 WIDTH, HEIGHT = 6000, 4000
 MIB = 1 << 20
 LIMIT = 2048 * MIB
-"""By default 100 megapixels are in hand, with 3 bytes a pixel decoded, 4 cut out and 1 to 2 as PNG: 0.9 GiB. One
+"""By default 100 megapixels are in flight, with 3 bytes a pixel decoded, 4 cut out and 1 to 2 as PNG: 0.9 GiB. One
 picture at a time is on the device, with some 16 bytes a pixel: 0.4 GiB. Python and torch take 0.25 GiB, and what malloc
 keeps for itself some 0.2 GiB more. Measured over 200 pictures: 1.6 GiB."""
 

@@ -150,8 +150,8 @@ class Settings(BaseSettings):
     """SQS visibility timeout in seconds; extended while a job runs"""
 
     notify: Annotated[Notify, Group.NOTIFY] = ""
-    """what to tell when all outputs of an image are stored, or it is rejected: a webhook, https://HOST/PATH; sqs://NAME;
-    sns://TOPIC-ARN; or amqp://USER:PASSWORD@HOST/VHOST?queue=NAME, or with ?exchange=NAME&routing_key=KEY"""
+    """who is notified when all outputs of an image are stored, or it is rejected: a webhook, https://HOST/PATH;
+    sqs://NAME; sns://TOPIC-ARN; amqp://USER:PASSWORD@HOST/VHOST?queue=NAME, or with ?exchange=NAME&routing_key=KEY"""
     notify_secret: Annotated[Secret, Group.NOTIFY] = ""
     """secret with which requests to a webhook are signed, or file:PATH of a file that holds it; prefer the variable or
     a file, since other users of this machine can read flags"""

@@ -1,4 +1,4 @@
-"""What other systems are told when an image is finished. docs/notifications.md describes it for them."""
+"""The notifications that other systems get when an image is finished. docs/notifications.md describes it for them."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Notification(BaseModel):
 def notification_id(job: str, kind: NotificationType, found_at: float) -> str:
     """The id of a notification: the same when a job is finished twice because a worker died in between.
 
-    `found_at` tells a retried or repeated job from its earlier run.
+    `found_at` distinguishes a retried or repeated job from its earlier run.
     """
     return hashlib.sha256(f"{job} {kind} {found_at:.6f}".encode()).hexdigest()[:32]
 

@@ -22,7 +22,9 @@ class BackgroundThread:
     def check(self) -> None:
         """Raise RuntimeError if the thread has ended with an exception."""
         if self._error is not None:
-            raise RuntimeError(f"the thread {self._thread.name} died of an unexpected error") from self._error
+            raise RuntimeError(
+                f"the thread {self._thread.name} has stopped because of an unexpected error"
+            ) from self._error
 
     def join(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for the thread to end."""

@@ -26,7 +26,7 @@ class _Entry:
     leased: bool = False
     urgent: bool = False
     leases: int = 0
-    """How often it was leased: tells an old lease from the present one."""
+    """How often it was leased: distinguishes an old lease from the present one."""
 
 
 class MemoryQueue:

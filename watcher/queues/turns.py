@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 URGENT_TURNS = 4
-"""Of so many leases in a row, one goes to the oldest job, urgent or not."""
+"""Of this many leases in a row, one goes to the oldest job, urgent or not."""
 
 
 class Turns:

@@ -8,7 +8,7 @@ A message is a JSON object with one of these:
 - `alphadrop`: our own format, see `encode_arrival`.
 
 They differ in how they write keys. AWS and MinIO encode them like form values (a space is a `+`); Ceph and EventBridge
-send them as they are. Only `eventSource` tells which, and not every service's is known, so a key may have two readings.
+send them as they are. Only `eventSource` shows which, and not every service's is known, so a key may have two readings.
 """
 
 from __future__ import annotations

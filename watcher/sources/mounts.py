@@ -17,7 +17,7 @@ def reports_all_changes(path: str) -> bool:
     """Whether inotify reports every change below a real path; True if the file system is unknown."""
     try:
         table = _MOUNTINFO.read_text(errors="surrogateescape")
-    except OSError:  # not Linux, where mounts cannot be told apart so easily
+    except OSError:  # not Linux, where mounts cannot be distinguished so easily
         return True
     kind = filesystem_type(table, path)
     return not (kind in _REMOTE or kind.startswith(("fuse.", "smb")))

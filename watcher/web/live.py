@@ -138,7 +138,7 @@ class Live:
         client.send(_event("status", await self._fetch(lambda _: self._read_status(), None)))
 
     async def _run(self) -> None:
-        """Tell the clients until there is none."""
+        """Send updates to the clients until none is left."""
         last, due = "", 0.0
         while self._clients and not self._closed:
             now = time.monotonic()

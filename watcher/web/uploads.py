@@ -104,7 +104,7 @@ class Receiver:
         )
 
     async def receive_text(self, request: Request, pictures: int) -> bytes:
-        """The body of a request that is text, with room for so many pictures in base64. Raises ApiError."""
+        """The body of a request that is text, large enough for this many pictures in base64. Raises ApiError."""
         limit = pictures * (self.max_bytes * 4 // 3) + MAX_FIELD * MAX_FIELDS
         with self._reserved(_length(request, limit, self.max_bytes)):
             return await _receive_raw(request, limit)

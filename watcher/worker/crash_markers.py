@@ -53,7 +53,7 @@ class CrashMarkers:
     def read(self, job: Job) -> CrashMarker:
         """Read a suspect's marker.
 
-        Raises Rejected if too many workers have died of it or if it takes too long to decode, or Unavailable.
+        Raises Rejected if too many workers have crashed on it or if it takes too long to decode, or Unavailable.
         """
         content = b"" if job.id in self._survived else self._content(job)
         self._require_in_time(job, content)

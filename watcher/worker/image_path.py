@@ -282,7 +282,7 @@ class ImagePath:
         self.report(self._report_on(lease.job, outcome, timer))
 
     def _notification(self, lease: Lease, outcome: Outcome, timer: StageTimer) -> Notification | None:
-        """What to tell of outputs that are durable. Of those that were there before, size and box are not known."""
+        """What a notification says about durable outputs. Of earlier ones, size and box are not known."""
         if self.notifications is None or outcome not in (Outcome.WRITTEN, Outcome.ALREADY_DONE):
             return None
         known = {output.key: output.model_dump(exclude={"written"}) for output in timer.outputs}

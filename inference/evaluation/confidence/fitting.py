@@ -17,7 +17,7 @@ from inference.review.signals import SIGNALS
 Array = NDArray[np.float64]
 
 PENALTY = 3.0
-"""Of the squared weights: with it, signals that tell the same share their weight."""
+"""Of the squared weights: with it, redundant signals share their weight."""
 ROUNDS = 50
 """Of Newton's method, which needs about ten."""
 ORDINARY = 0.9

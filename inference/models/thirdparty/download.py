@@ -59,7 +59,7 @@ class DownloadOptions:
 
 
 class Reporter(Protocol):
-    """Is told how a download goes."""
+    """Receives the progress of a download."""
 
     def progress(self, done: int, total: int) -> None:
         """Bytes that are there, of how many."""

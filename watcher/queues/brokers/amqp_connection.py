@@ -184,7 +184,7 @@ class AmqpConnection:
 
     def _end(self) -> Exception:
         if self._death:
-            return RuntimeError(f"the connection to {self._address.name} died of an unexpected error")
+            return RuntimeError(f"the connection to {self._address.name} has stopped because of an unexpected error")
         return Unavailable(f"{self._address.name} is closed")
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from watcher.web.errors import RETRY_AFTER, ApiError, too_many
 
 LONGEST_RETRY = 60
-"""Most seconds after which a client is told to come back."""
+"""Largest `Retry-After`, in seconds."""
 _REMEMBERED = 64
 """Finished images from which the pace is estimated."""
 
@@ -57,7 +57,7 @@ class Pace:
             self._ends.append(self._clock())
 
     def seconds_for(self, images: int) -> int:
-        """Whole seconds until so many images are finished, 1 to LONGEST_RETRY; RETRY_AFTER while that is not known."""
+        """Whole seconds until this many images are finished, 1 to LONGEST_RETRY; RETRY_AFTER while not known."""
         with self._lock:
             if len(self._ends) < 2:
                 return RETRY_AFTER

@@ -29,7 +29,7 @@ class Completions:
         cutouts.listeners.append(self._wake)
 
     async def wait(self, record: Record, seconds: float) -> Record:
-        """Return the record when its image is finished, or as it is after so many seconds. Raises Unavailable."""
+        """Return the record when its image is finished, or as it is after that many seconds. Raises Unavailable."""
         if record.status not in _OPEN:
             return record
         deadline = asyncio.get_running_loop().time() + seconds

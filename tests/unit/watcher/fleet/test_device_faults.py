@@ -49,7 +49,7 @@ class Fleet:
         self.queue.put([Job(f"{n:064x}", ImageRef(f"{n}.jpg", "1", 1), f"{n}.png") for n in numbers])
 
     def die(self, reason: DeathReason = LOST, limit: int = 8) -> list[str]:
-        """A worker leases what there is, as an idle one does, and dies of it; the keys."""
+        """A worker leases what there is, as an idle one does, and crashes; returns the keys."""
         owner, self.deaths = f"worker-{self.deaths}", self.deaths + 1
         leases = list(self.queue.lease(owner, limit, alone=True))
         for lease in leases:

@@ -286,7 +286,7 @@ def test_a_job_that_is_released_too_often_is_requeued_without_a_higher_delivery_
         held.release()
     wait_until(lambda: broker.depth().pending == 1)
     assert broker.bodies == [b"a"]
-    assert [message.deliveries for message in broker.receive(10, 0)] == [1], "trouble is not the image's fault"
+    assert [message.deliveries for message in broker.receive(10, 0)] == [1], "an outage is not the image's fault"
 
 
 def test_a_message_is_requeued_as_a_whole_once_none_of_its_jobs_is_leased(
@@ -573,7 +573,7 @@ def test_a_thread_that_dies_ends_leasing(method: str) -> None:
             lease(queue)
 
 
-# A broker in trouble
+# A broker that fails
 
 
 def test_a_broker_that_cannot_be_asked_is_unavailable(queue: BrokerQueue, broker: MemoryBroker) -> None:

@@ -223,7 +223,7 @@ def test_a_new_file_that_is_locked_for_long_is_unavailable(path: Path, monkeypat
             SqliteQueue(path)
 
 
-# Damage and trouble
+# Damage and outages
 
 
 def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_worker_waits_for_a_queue_that_cannot_be_opened(monkeypatch: pytest.Mo
 
 
 def test_a_device_that_answers_no_more_ends_the_worker_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a failed kernel even questions about memory raise; a heartbeat that died of it would be `silent`."""
+    """After a failed kernel even questions about memory raise; a heartbeat that fails with them would be `silent`."""
     engine = Engine(EngineOptions(), model=FakeModel())
 
     def raise_lost() -> None:

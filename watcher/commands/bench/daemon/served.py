@@ -79,7 +79,7 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
 
 @contextmanager
 def kept_backlog(daemon: ServedDaemon, photos: Sequence[Path], images: int) -> Iterator[None]:
-    """Keep at least so many images waiting: link photos into the source again and again."""
+    """Keep at least this many images waiting: link photos into the source again and again."""
     stop, number = threading.Event(), 0
 
     def top_up() -> None:

@@ -62,7 +62,7 @@ def measure(context: BenchContext) -> Section:
             waiting = kept_backlog(daemon, photos, workload.api_backlog) if backlog else nullcontext()
             with waiting:
                 for clients in workload.api_clients:
-                    context.show(f"{clients} clients{', a backlog behind them' if backlog else ''}")
+                    context.show(f"{clients} clients{', with a backlog in the queue' if backlog else ''}")
                     calls = max(workload.api_requests, clients * workload.api_requests // 4)
                     seconds, took = ask(daemon, next_picture, clients, calls)
                     found.append(Calls(clients, backlog, tuple(seconds), took))
@@ -76,7 +76,7 @@ def with_comment(jpeg: bytes, text: str) -> bytes:
 
 
 def ask(daemon: ServedDaemon, next_picture: Callable[[], bytes], clients: int, calls: int) -> tuple[list[float], float]:
-    """Send so many pictures; returns the seconds of each call, and of all together. Raises CommandFailed."""
+    """Send this many pictures; returns the seconds of each call, and of all together. Raises CommandFailed."""
     seconds: list[float] = []
     problems: list[str] = []
     bodies = [next_picture() for _ in range(calls)]

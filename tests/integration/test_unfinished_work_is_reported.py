@@ -63,6 +63,6 @@ def test_what_becomes_readable_is_cut_out_without_anybodys_help(folders: Folders
         (folders.source / "late.png").chmod(0o644)
         (folders.source / "shut").chmod(0o755)
         daemon.until(lambda: folders.outputs() == {"late.png", "shut/x.png"}, "they are not tried again")
-        daemon.until(lambda: not daemon.unready() and not error_records(folders.sink), "the trouble is still told")
+        daemon.until(lambda: not daemon.unready() and not error_records(folders.sink), "the outage is still reported")
         assert daemon.stop() == 0
     assert len(daemon.events("directory_unreadable")) == 1
