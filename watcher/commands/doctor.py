@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +149,8 @@ def _check_codecs() -> Check:
         return Check("codecs", False, f"a cut-out could not be read back: {error}; reinstall pillow and isal")
     exact = bool((back.pixels[16:48, 16:48] == (200, 30, 10)).all())
     changed = "a cut-out was read back with other colours; reinstall pillow and isal"
-    return Check("codecs", exact, "JPEG, PNG, WEBP, TIFF, BMP, GIF, AVIF" if exact else changed)
+    heic = "HEIC" if find_spec("pillow_heif") else "no HEIC: pip install 'alphadrop[heic]' adds it"
+    return Check("codecs", exact, f"JPEG, PNG, WEBP, TIFF, BMP, GIF, AVIF, {heic}" if exact else changed)
 
 
 def _check_weights(settings: Settings) -> Check:

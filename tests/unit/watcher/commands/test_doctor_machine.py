@@ -1,4 +1,4 @@
-"""What the doctor says of GPUs."""
+"""What the doctor says about this machine: GPUs and codecs."""
 
 from __future__ import annotations
 
@@ -30,3 +30,15 @@ def test_workers_that_share_a_gpu_are_counted(monkeypatch: pytest.MonkeyPatch) -
     said = checks(monkeypatch, "", [("NVIDIA H200", 139 << 30)])
     assert "driver" not in said and said["devices"][0] is True
     assert said["devices"][1].startswith("2 workers on cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("package", "finding"),
+    [("a package", "AVIF, HEIC"), (None, "AVIF, no HEIC: pip install 'alphadrop[heic]' adds it")],
+)
+def test_the_codecs_say_whether_photos_of_phones_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, package: object, finding: str
+) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: package)
+    check = doctor._check_codecs()
+    assert check.ok and check.finding.endswith(finding)
