@@ -125,6 +125,8 @@ def _readable(name: str, text: str) -> str:
     if name == "box":
         left, top, right, bottom = (int(side) for side in text.split(","))
         return f"{right - left} x {bottom - top} pixels, {left} from the left and {top} from the top"
+    if name == "doubts":
+        return text.replace(",", ", ").replace("_", " ")
     if name == "options":
         return ", ".join(f"{option} {json.dumps(value)}" for option, value in json.loads(text).items())
     return text

@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     a file, since other users of this machine can read flags"""
 
     page: Annotated[Switch, Group.PAGE] = False
-    """serve a page at --http on which pictures are dropped, looked at and reviewed, with the API that it uses"""
+    """serve a page at --http to upload, compare, review and download pictures, and the API that it uses"""
     api: Annotated[Switch, Group.PAGE] = False
     """serve the API at --http without the page"""
     api_token: Annotated[Tokens, Group.PAGE] = ()
