@@ -75,4 +75,4 @@ def test_what_needs_torch_says_so_and_the_rest_works(lean: Path, tmp_path: Path)
     compared = call(lean, "reconcile", *places, "--dry-run", "--model", "fake")
     assert compared.returncode == 0, compared.stderr
     doctor = call(lean, "doctor", *places, "--model", "fake")
-    assert doctor.returncode == 2 and "`watch` does without" in doctor.stdout
+    assert doctor.returncode == 2 and "`run`, `once` and `work` need it" in doctor.stdout

@@ -105,7 +105,7 @@ def _check_devices(settings: Settings) -> Iterator[Check]:
     answer = subprocess.run([sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, check=False)
     if answer.returncode:
         why = answer.stderr.strip().splitlines()[-1]
-        yield Check("torch", False, f"{why}; `watch` does without, all else needs: pip install 'alphadrop[engine]'")
+        yield Check("torch", False, f"{why}; `run`, `once` and `work` need it: pip install 'alphadrop[engine]'")
         return
     found = json.loads(answer.stdout)
     gpus = found["gpus"]
