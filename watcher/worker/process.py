@@ -91,9 +91,13 @@ class Reporter:
 
 
 def default_capacity(engine: AnyEngine) -> int:
-    """Images being made so that the next batch is decoded and the last one encoded while the device works."""
+    """Images being made so that the next batch is decoded and the last one encoded while the device works.
+
+    When a CPU looks for its next batch, the last picture of the one before still has to be encoded, another one is
+    being encoded, and a third is being decoded: with fewer than three places for these, no batch is full.
+    """
     if engine.options.device == "cpu":
-        return engine.places + 2
+        return engine.places + 3
     enough = 2 * engine.places + 2
     return enough if engine.options.batch else min(MAX_IN_FLIGHT, enough)
 

@@ -27,7 +27,7 @@ from watcher.worker.process import Reporter, default_capacity, log_slowdowns, re
 
 
 @pytest.mark.parametrize(
-    ("device", "batch", "images"), [("cpu", 0, 6), ("cuda:0", 0, 66), ("cuda:0", 8, 18), ("cuda:0", 64, 130)]
+    ("device", "batch", "images"), [("cpu", 0, 7), ("cuda:0", 0, 66), ("cuda:0", 8, 18), ("cuda:0", 64, 130)]
 )
 def test_enough_images_are_in_flight_to_prepare_the_next_batch_and_no_more(
     device: str, batch: int, images: int

@@ -150,7 +150,7 @@ def stream(runner: TaskRunner, files: list[str], count: int, batch: int) -> Answ
 
 def in_flight(engine: Engine, batch: int) -> int:
     """Images in flight: those on the device and those in the codecs, as many as in `watcher.worker.process`."""
-    return batch + 2 if engine.options.device == "cpu" else 2 * batch + 2
+    return batch + 3 if engine.options.device == "cpu" else 2 * batch + 2
 
 
 def process_announced(engine: Engine, file: str) -> int:
