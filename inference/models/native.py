@@ -14,6 +14,7 @@ from inference.models.cvunet import CVUNet, channels_last, load_network
 from inference.models.entry import ModelEntry
 from inference.models.fused_convolution import fusing_works
 from inference.models.islands import drop_unsure_islands
+from inference.models.plain_background import decide_by_background
 from inference.review.calibration import CVUNET
 from inference.rgba import words
 
@@ -50,9 +51,13 @@ class CVUNetModel(MattingModel):
         self._head = fused_band.FusedHead(network.edge, kernels, fusing) if kernels else band.WindowHead(network.edge)
 
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
-        """Compute the matte's logits B x 1 x h/2 x w/2, without unsure islands, and features B x C x h/2 x w/2."""
+        """Compute the matte's logits B x 1 x h/2 x w/2 and features B x C x h/2 x w/2.
+
+        Of the logits, islands of which the network is unsure are dropped, and broad undecided areas on a plain
+        background are decided by their colour.
+        """
         logits, features = self.network.coarse(batch.contiguous(memory_format=torch.channels_last))
-        return drop_unsure_islands(logits, self._kernels), features
+        return decide_by_background(drop_unsure_islands(logits, self._kernels), batch), features
 
     def matte(self, coarse: Sequence[Tensor]) -> Tensor:
         """Return the coarse matte B x 1 x h x w from its logits."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from inference.models.cvunet import Level, lift
+from inference.models.neighbourhoods import widest
 
 BAND_WEIGHT = 4.0
 """How much more a pixel of the transition band counts: a few percent of the pixels decide how a matte looks."""
+THIN_WEIGHT = 4.0
+"""How much more again a pixel of a thin part or gap counts in the coarse matte: of wires, legs, spokes, handles."""
 
 
 def matting_loss(logits: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
@@ -29,16 +30,11 @@ def transition_band(alpha: Tensor, radius: int = 3) -> Tensor:
     return (widest(alpha, radius) + widest(-alpha, radius) > 0.02).to(alpha.dtype)
 
 
-def widest(x: Tensor, radius: int) -> Tensor:
-    """The maximum over squares of 2 radius + 1; far quicker than pooling, which also notes where each one was."""
-    size = 2 * radius + 1
-    for dim, edges in ((-1, (radius, radius)), (-2, (0, 0, radius, radius))):
-        x, reach = F.pad(x, edges, value=-math.inf), 1
-        while reach < size:
-            step = min(reach, size - reach)
-            length, reach = x.shape[dim] - step, reach + step
-            x = torch.maximum(x.narrow(dim, 0, length), x.narrow(dim, step, length))
-    return x
+def thin_parts(alpha: Tensor, radius: int = 3) -> Tensor:
+    """1 where an object, or a gap in one, is narrower than 2 radius + 1 pixels, else 0."""
+    opened = widest(-widest(-alpha, radius), radius)
+    closed = -widest(-widest(alpha, radius), radius)
+    return ((alpha - opened > 0.3) | (closed - alpha > 0.3)).to(alpha.dtype)
 
 
 def laplacian_loss(matte: Tensor, alpha: Tensor, levels: int = 5) -> Tensor:
@@ -57,7 +53,8 @@ def laplacian_loss(matte: Tensor, alpha: Tensor, levels: int = 5) -> Tensor:
 def coarse_loss(logits: Tensor, alpha: Tensor) -> Tensor:
     """The loss of the U-Net's matte against alpha B x 1 x H x W, where every object counts alike, small or large."""
     small = shrink(alpha, logits)
-    return matting_loss(logits, small, band_weight(small)) + overlap_loss(torch.sigmoid(logits), small)
+    weight = scaled(1.0 + BAND_WEIGHT * transition_band(small) + THIN_WEIGHT * thin_parts(small))
+    return matting_loss(logits, small, weight) + overlap_loss(torch.sigmoid(logits), small)
 
 
 def overlap_loss(matte: Tensor, alpha: Tensor) -> Tensor:
@@ -89,7 +86,11 @@ def lifting_loss(matte: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
 
 def band_weight(alpha: Tensor) -> Tensor:
     """What every pixel counts, 1 in the mean."""
-    weight = 1.0 + BAND_WEIGHT * transition_band(alpha)
+    return scaled(1.0 + BAND_WEIGHT * transition_band(alpha))
+
+
+def scaled(weight: Tensor) -> Tensor:
+    """The same weights with a mean of 1."""
     return weight / weight.mean()
 
 

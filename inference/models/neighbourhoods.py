@@ -1,0 +1,37 @@
+"""Maxima and means over squares, by shifting planes: on a CPU many times as quick as torch's pooling."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def widest(x: Tensor, radius: int) -> Tensor:
+    """The maximum over squares of 2 radius + 1 around each pixel of B x C x H x W; beyond the border is nothing."""
+    size = 2 * radius + 1
+    for dim, edges in ((-1, (radius, radius)), (-2, (0, 0, radius, radius))):
+        x, reach = F.pad(x, edges, value=-math.inf), 1
+        while reach < size:
+            step = min(reach, size - reach)
+            length, reach = x.shape[dim] - step, reach + step
+            x = torch.maximum(x.narrow(dim, 0, length), x.narrow(dim, step, length))
+    return x
+
+
+def mean_around(x: Tensor, radius: int) -> Tensor:
+    """The mean over squares of 2 radius + 1 around each pixel of B x C x H x W; the border's pixels continue beyond it.
+
+    For a radius of a few pixels: it costs as many additions.
+    """
+    size = 2 * radius + 1
+    for dim, edges in ((-1, (radius, radius, 0, 0)), (-2, (0, 0, radius, radius))):
+        length = x.shape[dim]
+        wide = F.pad(x, edges, mode="replicate")
+        x = wide.narrow(dim, 0, length).clone()
+        for shift in range(1, size):
+            x += wide.narrow(dim, shift, length)
+        x /= size
+    return x
