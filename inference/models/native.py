@@ -57,7 +57,8 @@ class CVUNetModel(MattingModel):
         background are decided by their colour.
         """
         logits, features = self.network.coarse(batch.contiguous(memory_format=torch.channels_last))
-        return decide_by_background(drop_unsure_islands(logits, self._kernels), batch), features
+        logits = drop_unsure_islands(logits, self._kernels)
+        return decide_by_background(logits, batch, one_by_one=self._kernels is not None), features
 
     def matte(self, coarse: Sequence[Tensor]) -> Tensor:
         """Return the coarse matte B x 1 x h x w from its logits."""

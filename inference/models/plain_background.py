@@ -37,38 +37,39 @@ FILLED = 4.0
 """The least logit of what is filled: alpha 0.98."""
 
 
-def decide_by_background(logits: Tensor, batch: Tensor) -> Tensor:
+def decide_by_background(logits: Tensor, batch: Tensor, one_by_one: bool) -> Tensor:
     """Clear or fill broad undecided areas of logits B x 1 x h x w, for pictures B x 3 x 2h x 2w in 0..1.
 
-    Returns logits of the same shape and type. On a CPU pictures without such areas cost a fraction of a millisecond;
-    on a GPU nothing waits for the device.
+    Returns logits of the same shape and type. `one_by_one` is for a CPU: the logits are changed in place, and pictures
+    without such areas cost a fraction of a millisecond. Else all pictures take the same few launches, and nothing
+    waits for the device.
     """
     undecided = logits.abs() < UNDECIDED
-    if logits.device.type != "cpu":
-        return _decided(logits, batch, undecided.float())
+    if not one_by_one:
+        return _decided(logits, batch, undecided.float(), pooled=True)
     blocks = F.avg_pool2d(undecided.float(), BROAD + 1)  # a square that fits somewhere covers one of these blocks
     for index in (blocks.flatten(1).amax(1) == 1).nonzero().flatten().tolist():
         one = slice(index, index + 1)
-        logits[one] = _decided(logits[one], batch[one], undecided[one].float())
+        logits[one] = _decided(logits[one], batch[one], undecided[one].float(), pooled=False)
     return logits
 
 
-def _decided(logits: Tensor, batch: Tensor, undecided: Tensor) -> Tensor:
+def _decided(logits: Tensor, batch: Tensor, undecided: Tensor, pooled: bool) -> Tensor:
     edge = (BROAD,) * 4
-    fits = -widest(-F.pad(undecided, edge), BROAD)[..., BROAD:-BROAD, BROAD:-BROAD]
-    broad = widest(fits, BROAD) > 0
+    fits = -widest(-F.pad(undecided, edge), BROAD, pooled)[..., BROAD:-BROAD, BROAD:-BROAD]
+    broad = widest(fits, BROAD, pooled) > 0
     picture = F.avg_pool2d(batch.float(), 2)
-    sure = (widest(logits, AROUND) < BACKGROUND).float()
+    sure = (widest(logits, AROUND, pooled) < BACKGROUND).float()
     behind = local_background(picture, sure)
     difference = (picture - behind).abs().amax(1, keepdim=True)
     count = sure.sum((1, 2, 3), keepdim=True)
     matching = ((difference < MATCHES) * sure).sum((1, 2, 3), keepdim=True)
     ours = broad & (count > ENOUGH * sure[0].numel()) & (matching > PLAIN * count)
-    if logits.device.type == "cpu" and not ours.any():
+    if not pooled and not ours.any():
         return logits
-    same = torch.maximum(difference, mean_around(difference, 1)) < SAME
+    same = torch.maximum(difference, mean_around(difference, 1, pooled)) < SAME
     cleared = ours & same & (logits < KEPT)
-    filled = ours & ~same & (logits > RAISED) & no_shadow(picture, behind)
+    filled = ours & ~same & (logits > RAISED) & no_shadow(picture, behind, pooled)
     return torch.where(filled, logits.clamp(min=FILLED), logits).masked_fill(cleared, CLEAR)
 
 
@@ -82,11 +83,11 @@ def local_background(picture: Tensor, sure: Tensor) -> Tensor:
     return F.interpolate(mean, size=picture.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def no_shadow(picture: Tensor, behind: Tensor) -> Tensor:
+def no_shadow(picture: Tensor, behind: Tensor, pooled: bool) -> Tensor:
     """Where the picture is not the background in less light: tinted, too dark, or textured; B x 1 x h x w, bool."""
     light = (picture * behind).sum(1, keepdim=True) / (behind * behind).sum(1, keepdim=True).clamp(min=1e-4)
     tint = (picture - light.clamp(0, 1.1) * behind).square().sum(1, keepdim=True)
     grey = picture.mean(1, keepdim=True)
-    contrast = mean_around(grey * grey, 2) - mean_around(grey, 2) ** 2
-    textured = -widest(-contrast, 2)  # all around: the contrast of an edge reaches two pixels to each side
+    contrast = mean_around(grey * grey, 2, pooled) - mean_around(grey, 2, pooled) ** 2
+    textured = -widest(-contrast, 2, pooled)  # all around: the contrast of an edge reaches two pixels to each side
     return (tint > TINTED**2) | (light < DARK) | (textured > TEXTURED**2)

@@ -39,23 +39,28 @@ def matte(area: tuple[slice, slice] = AREA, logit: float = UNSURE) -> Tensor:
     return logits
 
 
-def test_what_has_the_backgrounds_colour_is_a_hole() -> None:
-    decided = decide_by_background(matte(), picture())
+@pytest.fixture(params=[True, False], ids=["one by one", "together"])
+def decide(request: pytest.FixtureRequest):
+    return lambda logits, shown: decide_by_background(logits.clone(), shown, one_by_one=request.param)
+
+
+def test_what_has_the_backgrounds_colour_is_a_hole(decide) -> None:
+    decided = decide(matte(), picture())
     assert (decided[..., *INSIDE] == CLEAR).all()
     decided[..., *INSIDE] = UNSURE
     assert torch.equal(decided, matte()), "and the pixels beside the object are left to the edge head"
 
 
-def test_what_has_another_colour_is_the_object() -> None:
-    decided = decide_by_background(matte(), picture(GREEN))
+def test_what_has_another_colour_is_the_object(decide) -> None:
+    decided = decide(matte(), picture(GREEN))
     assert (decided[..., *AREA] == FILLED).all()
     assert torch.equal(decided.where(matte() != UNSURE, matte()), matte())
 
 
-def test_texture_is_the_object_whatever_its_mean_colour() -> None:
+def test_texture_is_the_object_whatever_its_mean_colour(decide) -> None:
     stripes = picture((0.5, 0.49, 0.48))
     stripes[..., 100:140, 100:140] += 0.3 * (-1.0) ** (torch.arange(40) // 4)
-    decided = decide_by_background(matte(), stripes)
+    decided = decide(matte(), stripes)
     assert (decided[..., 55:65, 55:65] == FILLED).all()
 
 
@@ -80,17 +85,23 @@ def test_texture_is_the_object_whatever_its_mean_colour() -> None:
         "no background is known",
     ],
 )
-def test_everything_else_stays(logits: Tensor, shown: Tensor) -> None:
-    assert torch.equal(decide_by_background(logits.clone(), shown), logits)
+def test_everything_else_stays(decide, logits: Tensor, shown: Tensor) -> None:
+    assert torch.equal(decide(logits, shown), logits)
 
 
-def test_a_picture_is_decided_alike_in_every_batch() -> None:
+def test_a_picture_is_decided_alike_in_every_batch(decide) -> None:
     pictures = [picture(), picture(GREEN), picture((0.62, 0.61, 0.60))]
-    together = decide_by_background(matte().repeat(3, 1, 1, 1), torch.cat(pictures))
-    assert torch.equal(together, torch.cat([decide_by_background(matte(), one) for one in pictures]))
+    together = decide(matte().repeat(3, 1, 1, 1), torch.cat(pictures))
+    assert torch.equal(together, torch.cat([decide(matte(), one) for one in pictures]))
 
 
-def test_sixteen_bits_decide_alike() -> None:
-    logits = decide_by_background(matte().bfloat16(), picture(GREEN).bfloat16())
+def test_sixteen_bits_decide_alike(decide) -> None:
+    logits = decide(matte().bfloat16(), picture(GREEN).bfloat16())
     assert logits.dtype == torch.bfloat16
-    assert torch.equal(logits > 0, decide_by_background(matte(), picture(GREEN)) > 0)
+    assert torch.equal(logits > 0, decide(matte(), picture(GREEN)) > 0)
+
+
+def test_both_ways_find_the_same() -> None:
+    logits = torch.randn(2, 1, 120, 120, generator=torch.Generator().manual_seed(3)).cumsum(2) - 3
+    shown = torch.cat([picture(GREEN), picture()])
+    assert torch.equal(*(decide_by_background(logits.clone(), shown, one_by_one=way) for way in (True, False)))

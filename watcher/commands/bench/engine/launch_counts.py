@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from inference.compiled import without_kernels
 from inference.device.hardware import Hardware
 from inference.engine import Engine, EngineOptions
 from inference.models.base import MattingModel
@@ -159,11 +160,12 @@ def _has_mask(args: Sequence[Any]) -> bool:
 def count_launches(model: MattingModel, hardware: Hardware, pictures: Sequence[Picture]) -> LaunchCounts:
     """Count what one batch of these pictures launches by step, after a first picture that has computed what is kept.
 
-    `model` is not loaded yet. Its coarse step runs without CUDA graphs, of which one replay is one launch.
+    `model` is not loaded yet. Its coarse step runs without CUDA graphs, of which one replay is one launch, and nothing
+    runs in the kernels that are compiled for CPUs: a card has torch's operations.
     """
     counts = LaunchCounts()
     options = EngineOptions(batch=len(pictures), max_wait=MAX_WAIT, cuda_graphs=False, threads=torch.get_num_threads())
-    with Engine(options, model=model, hardware=hardware) as engine:
+    with without_kernels(), Engine(options, model=model, hardware=hardware) as engine:
         run_batch(engine, pictures[:1])
         with wrap_functions(fine_steps(model), counts):
             run_batch(engine, pictures)
