@@ -173,7 +173,7 @@ class WorkerKeeper(threading.Thread):
     def _read_reports(self, process: subprocess.Popen[str]) -> bool:
         """Pass reports on until the worker closes its output; True if it was killed because it sent none."""
         assert process.stdout
-        reader = PipeReader(process.stdout.fileno(), lambda: time.monotonic() < self.hurry_until)
+        reader = PipeReader(process.stdout.fileno(), self._is_hurried)
         while True:
             try:
                 starting = self.state is WorkerState.STARTING
@@ -185,6 +185,10 @@ class WorkerKeeper(threading.Thread):
                 return False
             for line in lines:
                 self._handle_line(line)
+
+    def _is_hurried(self) -> bool:
+        """Whether somebody waits for an image, or for the worker to be ready: its first heartbeats may come before."""
+        return self.state is WorkerState.STARTING or time.monotonic() < self.hurry_until
 
     def _handle_line(self, line: str) -> None:
         try:

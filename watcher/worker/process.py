@@ -266,10 +266,12 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
     if sender:
         sender.start()
     signal.signal(signal.SIGTERM, lambda *_: loop.drain())
-    heartbeat = (settings, engine, loop, counts, report)
-    threading.Thread(target=send_heartbeats, args=heartbeat, daemon=True, name="heartbeat").start()
-    if start.after is AfterDeath.REHEARSE and rehearse(engine, report):
-        path.crash_markers.device_works()
+    arguments = (settings, engine, loop, counts, report)
+    heartbeat = threading.Thread(target=send_heartbeats, args=arguments, daemon=True, name="heartbeat")
+    if start.after is AfterDeath.REHEARSE:
+        heartbeat.start()  # it ends the process if the device has failed
+        if rehearse(engine, report):
+            path.crash_markers.device_works()
     rehearsed.set()
     report(
         ReadyReport(
@@ -281,6 +283,8 @@ def serve(start: WorkerStart, commands: TextIO, report: Reporter) -> ExitCode:
         )
     )
     threading.Thread(target=follow_commands, args=(loop, commands), daemon=True, name="commands").start()
+    if heartbeat.ident is None:
+        heartbeat.start()
     gc.freeze()  # torch's objects stay; looking at them again and again takes longer than what an image leaves
     loop.run()
     if sender:
