@@ -55,7 +55,7 @@ class Reconciler:
             enqueuer.recipe, enqueuer.source, enqueuer.sink, names, deep, records, clock_tolerance
         )
         self._deep, self._settle, self._clock = deep, settle, clock
-        self._listed_elsewhere = listed_elsewhere
+        self._remembers_only = self._is_awaited = listed_elsewhere
         self._found = RecentImages()
         self._reset_at = 0.0
         self._marker = _ComparedMarker(enqueuer)
@@ -63,8 +63,8 @@ class Reconciler:
 
     def find(self, stop: Stop) -> Iterator[ImageRef]:
         """Compare once, and yield the images to process. Raises Unavailable; the next call starts over."""
-        yields = not self._listed_elsewhere
-        empty, self._listed_elsewhere = self._reset_found(), False
+        empty = self._reset_found()
+        yields, self._remembers_only = not self._remembers_only, False
         comparison = self._comparison
         comparison.deep = self._deep or (empty and not self._marker.is_set())
         comparison.found.clear()
@@ -73,7 +73,9 @@ class Reconciler:
             for ref, _ in comparison.outstanding(stop):
                 if self._is_full():  # the rest is found when the queue is empty
                     return
-                if not self._is_young(ref) and self._found.add(ref) and yields:
+                if yields and self._is_young(ref):
+                    continue
+                if self._found.add(ref) and yields:
                     yield ref
         except Unavailable:  # the consumer collects batches, and has lost an incomplete one
             self._found = RecentImages()
@@ -99,7 +101,8 @@ class Reconciler:
         """Forget the found images if the queue may have lost them; returns whether it is empty or this is the start."""
         now, first = self._clock(), not self._reset_at
         empty = first or not self._enqueuer.queue.stats().open
-        if empty or now >= self._reset_at:
+        self._is_awaited &= empty  # until the other source has put its images, an empty queue has lost nothing
+        if (empty and (first or not self._is_awaited)) or now >= self._reset_at:
             self._found = RecentImages()
             self._reset_at = now + RESEND
         return empty

@@ -201,6 +201,16 @@ def test_what_another_source_lists_at_the_start_is_found_only_once_the_queue_is_
     assert compare_once(reconciler) == ["a.jpg", "b.jpg"]
 
 
+def test_an_empty_queue_has_lost_nothing_while_the_other_source_still_waits_for_its_images(
+    shared: Enqueuer, source: MemoryStore, outbox: PutOnlyQueue
+) -> None:
+    reconciler = Reconciler(shared, SourceFilter(), settle=60, listed_elsewhere=True)
+    source.write("young.jpg", b"x")
+    assert compare_once(reconciler) == compare_once(reconciler) == []
+    outbox.waiting = 1
+    assert compare_once(reconciler) == []
+
+
 def test_an_image_is_found_again_after_an_hour_if_the_queue_is_never_empty(
     reconciler: Reconciler, source: MemoryStore, outbox: PutOnlyQueue, clock: Clock
 ) -> None:
