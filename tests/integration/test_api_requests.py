@@ -332,10 +332,10 @@ def test_who_comes_when_all_places_are_taken_is_told_when_to_come_back(tmp_path:
 def test_a_backlog_of_uploads_is_bounded(tmp_path: Path) -> None:
     with running_api(tmp_path, api_backlog=1) as api:
         with api.busy():
-            for _ in range(4):  # as many as the worker takes at a time
-                post(api, "/v1/cutouts")
             waiting = api.frontend.cutouts.waiting
-            wait_until(lambda: waiting() == 0, STUCK, "the worker never takes them")
+            for _ in range(4):  # as many as the worker takes at a time
+                assert post(api, "/v1/cutouts").status_code == 202
+                wait_until(lambda: waiting() == 0, STUCK, "the worker never takes it")
             assert post(api, "/v1/cutouts").status_code == 202
             response = post(api, "/v1/cutouts")
             assert problem(response, 429) == "backlog" and int(response.headers["retry-after"]) >= 1

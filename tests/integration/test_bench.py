@@ -136,7 +136,9 @@ def no_device_exceeds_its_maximum(report: Report) -> None:
     [table] = report.section("simulated").tables
     for devices, rate, *_ in table.rows:
         assert isinstance(devices, int) and isinstance(rate, float)
-        assert 0 < rate <= 1.05 * devices / TINY.simulated_delay
+        # Images are timed when they are written. On a busy machine, those that wait behind the device are so at once.
+        in_a_burst = 1 + 13 / TINY.simulated_images
+        assert 0 < rate <= 1.05 * in_a_burst * devices / TINY.simulated_delay
 
 
 def test_the_plain_script_makes_the_same_cut_outs_as_the_daemon(tmp_path: Path) -> None:
