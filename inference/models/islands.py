@@ -17,7 +17,7 @@ CELL = 2
 """Side in pixels of the matte's cells, by which islands are distinguished."""
 SURE = 2.1875
 """The logit of alpha 0.9, as a number that is the same in 16 bits: whoever compares with it then finds the same."""
-SURE_SHARE = 0.45
+SURE_SHARE = 0.2
 """The least share of sure pixels, of those with alpha above 0.5, in an island that is kept."""
 SMALL = 0.05
 """The area of an island, as a part of the largest sure one's, below which it stays: a foot, a leaf, a string's end."""

@@ -53,12 +53,12 @@ class CVUNetModel(MattingModel):
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
         """Compute the matte's logits B x 1 x h/2 x w/2 and features B x C x h/2 x w/2.
 
-        Of the logits, islands of which the network is unsure are dropped, and broad undecided areas on a plain
-        background are decided by their colour.
+        Of the logits, broad undecided areas on a plain background are decided by their colour, and then islands of
+        which the network is still unsure are dropped.
         """
         logits, features = self.network.coarse(batch.contiguous(memory_format=torch.channels_last))
-        logits = drop_unsure_islands(logits, self._kernels)
-        return decide_by_background(logits, batch, one_by_one=self._kernels is not None), features
+        logits = decide_by_background(logits, batch, one_by_one=self._kernels is not None)
+        return drop_unsure_islands(logits, self._kernels), features
 
     def matte(self, coarse: Sequence[Tensor]) -> Tensor:
         """Return the coarse matte B x 1 x h x w from its logits."""

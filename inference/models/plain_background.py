@@ -31,8 +31,9 @@ SAME = 0.04
 """Largest difference from the local background's colour, of 0..1, at which an undecided area is cleared."""
 KEPT, RAISED = 1.375, -0.875
 """Pixels with a logit above the first (alpha 0.8) are not cleared, and those below the second (0.3) not filled."""
-TINTED, DARK, TEXTURED = 0.12, 0.3, 0.06
-"""What no shadow does to a background: another tint, of 0..1; less than this part of its light; this contrast."""
+TINTED, DARK, DARKER, TEXTURED = 0.12, 0.3, 0.25, 0.06
+"""What no shadow does to a background: another tint, of 0..1; less than this part of its light, if that is darker by at
+least the third number; this contrast."""
 FILLED = 4.0
 """The least logit of what is filled: alpha 0.98."""
 
@@ -69,7 +70,7 @@ def _decided(logits: Tensor, batch: Tensor, undecided: Tensor, pooled: bool) -> 
         return logits
     same = torch.maximum(difference, mean_around(difference, 1, pooled)) < SAME
     cleared = ours & same & (logits < KEPT)
-    filled = ours & ~same & (logits > RAISED) & no_shadow(picture, behind, pooled)
+    filled = ours & (difference > SAME) & (logits > RAISED) & no_shadow(picture, behind, pooled)
     return torch.where(filled, logits.clamp(min=FILLED), logits).masked_fill(cleared, CLEAR)
 
 
@@ -86,8 +87,9 @@ def local_background(picture: Tensor, sure: Tensor) -> Tensor:
 def no_shadow(picture: Tensor, behind: Tensor, pooled: bool) -> Tensor:
     """Where the picture is not the background in less light: tinted, too dark, or textured; B x 1 x h x w, bool."""
     light = (picture * behind).sum(1, keepdim=True) / (behind * behind).sum(1, keepdim=True).clamp(min=1e-4)
+    dark = (light < DARK) & ((behind - picture).amax(1, keepdim=True) > DARKER)  # on black, a ratio says nothing
     tint = (picture - light.clamp(0, 1.1) * behind).square().sum(1, keepdim=True)
     grey = picture.mean(1, keepdim=True)
     contrast = mean_around(grey * grey, 2, pooled) - mean_around(grey, 2, pooled) ** 2
     textured = -widest(-contrast, 2, pooled)  # all around: the contrast of an edge reaches two pixels to each side
-    return (tint > TINTED**2) | (light < DARK) | (textured > TEXTURED**2)
+    return (tint > TINTED**2) | dark | (textured > TEXTURED**2)
