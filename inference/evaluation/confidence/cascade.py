@@ -105,7 +105,13 @@ def table(pair: Pair, points: Sequence[Point]) -> str:
 
 
 def verdict(pair: Pair, points: Sequence[Point]) -> str:
-    """Whether what is asked for is reached, as a sentence. The fast model suffices if the strong one is no better."""
+    """Whether what is asked for is reached, or that the strong model alone is no better, as a sentence."""
+    if pair.gain <= 0:
+        best = max(points, key=lambda p: p.more)
+        return (
+            f"Alone, the fast model is better than the strong one, by {-pair.gain:.4f}. Together they gain at most "
+            f"{best.more:+.4f}, at {best.cost:.0%} of the strong model's cost, with a share of {best.share:.0%}."
+        )
     wanted = GAIN * pair.gain
     affordable = [p for p in points if p.cost <= COST]
     best = next((p for p in affordable if p.more >= wanted), max(affordable, key=lambda p: p.more))
