@@ -30,6 +30,9 @@ class NewFileDetector:
         self._reported = ReportedVersions()
         self._unreadable: set[str] = set()
         """Reported files that this user may not read: they are reported again once that has changed."""
+        self._readable_again: set[str] = set()
+        """Files for which it has changed. The next listing reports them once more: the worker that could not read one
+        may not have recorded that yet when it was reported, and a job that is in progress cannot be retried."""
         self.unreadable_folders = 0
         """How many folders the last listing could not read."""
         self.settling = SettleTracker(settle, clock)
@@ -73,7 +76,7 @@ class NewFileDetector:
         Raises SourceMissing or Unavailable.
         """
         self._reported.unmark()
-        unreadable: set[str] = set()
+        known, unreadable = set(self._unreadable), set[str]()
         listing = self._store.listing("", self._names.enters)
         for count, ref in enumerate(listing):
             if count % _STOP_CHECK_INTERVAL == 0 and stop.is_set():
@@ -85,7 +88,7 @@ class NewFileDetector:
         self.unreadable_folders = listing.unreadable
         # A folder that is suddenly empty is more likely an unmounted disk than a thousand deletions.
         if listing.complete and self._reported.drop_unseen():
-            self._unreadable = unreadable
+            self._unreadable -= known - unreadable
 
     def _listed(self, ref: ImageRef, discovered_via: DiscoveredVia) -> Iterator[Arrival]:
         """Report a listed file at once if it is old; a young one must settle first."""
@@ -115,15 +118,18 @@ class NewFileDetector:
         return ref
 
     def _is_reported(self, ref: ImageRef) -> bool:
-        if not self._reported.holds(ref.key, ref.version):
+        if not self._reported.holds(ref.key, ref.version) or ref.key in self._readable_again:
             return False
         return ref.key not in self._unreadable or not self._store.is_readable(ref.key)
 
     def _report(self, ref: ImageRef, discovered_via: DiscoveredVia) -> Arrival:
         self.settling.forget(ref.key)
         self._reported.add(ref.key, ref.version)
+        self._readable_again.discard(ref.key)
         if self._store.is_readable(ref.key):
-            self._unreadable.discard(ref.key)
+            if ref.key in self._unreadable:
+                self._unreadable.discard(ref.key)
+                self._readable_again.add(ref.key)
         else:
             self._unreadable.add(ref.key)
         return Arrival(ref, discovered_via)

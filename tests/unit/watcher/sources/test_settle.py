@@ -201,12 +201,31 @@ class TestNewFileDetector:
         assert scan(detector) == []
         readable.add("x.jpg")
         assert scan(detector) == [("x.jpg", DiscoveredVia.SCAN)]
+        assert scan(detector) == [("x.jpg", DiscoveredVia.SCAN)], "its rejection may not have been recorded before"
         assert scan(detector) == []
         readable.add("y.jpg")
         detector.handle_changed("y.jpg")  # as an event about its attributes does
         clock.now += 2.0
         assert found(detector.settled()) == [("y.jpg", DiscoveredVia.SETTLED)]
+        assert scan(detector) == [("y.jpg", DiscoveredVia.SCAN)]
         assert scan(detector) == []
+
+    def test_a_file_that_cannot_be_read_is_not_forgotten_by_a_listing_that_has_passed_it(
+        self, detector: NewFileDetector, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        readable: set[str] = {"a.jpg"}
+        monkeypatch.setattr(LocalStore, "is_readable", lambda store, key: key in readable)
+        for name in ("a.jpg", "b.jpg"):
+            picture(tmp_path / name, age=60)
+        listing = detector.scan(threading.Event())
+        next(listing)
+        picture(tmp_path / "new.jpg", age=60)
+        detector.handle_changed("new.jpg")
+        clock.now += 2.0
+        assert found(detector.settled()) == [("new.jpg", DiscoveredVia.SETTLED)]
+        list(listing)
+        readable.add("new.jpg")
+        assert ("new.jpg", DiscoveredVia.SCAN) in scan(detector)
 
     def test_a_listing_skips_other_files_and_excluded_folders(self, detector: NewFileDetector, tmp_path: Path) -> None:
         for name in ("x.txt", "out/x.jpg", ".x.jpg", ".d/x.jpg", "x.jpg.part"):
