@@ -49,6 +49,9 @@ class FakeEngine:
     uuid = ""
     slowdowns: tuple[str, ...] = ()
 
+    takes_rgbx = False
+    """See `Engine.takes_rgbx`."""
+
     def __init__(
         self, options: EngineOptions, model: ModelEntry, on_batch: Callable[[BatchStats], None] = lambda stats: None
     ) -> None:
@@ -62,8 +65,6 @@ class FakeEngine:
         self._thread = threading.Thread(target=self._run, daemon=True, name="device-cpu")
         self._busy, self._busy_since = 0.0, None  # type: tuple[float, float | None]
         self._running: Sequence[Request] = ()
-
-    takes_rgbx = False
 
     def start(self) -> float:
         """Start the device thread; returns the seconds that loading took."""

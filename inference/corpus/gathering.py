@@ -230,15 +230,15 @@ def gather_file(package: Path, member: str, to: Path) -> int:
 
 def mark_complete(layout: Layout) -> None:
     """Note that every source's files and every matte of the teacher are there."""
-    write(layout.complete, everything().encode())
+    write(layout.complete, digest_of_sources().encode())
 
 
 def is_complete(layout: Layout) -> bool:
     """Whether all of today's sources have been gathered, so that a training sees all of its mix."""
-    return layout.complete.exists() and layout.complete.read_text("utf-8") == everything()
+    return layout.complete.exists() and layout.complete.read_text("utf-8") == digest_of_sources()
 
 
-def everything() -> str:
+def digest_of_sources() -> str:
     """One digest of all sources' digests."""
     return hashlib.sha256("".join(source.sha256 for source in SOURCES).encode()).hexdigest()
 

@@ -55,7 +55,10 @@ class Reconciler:
             enqueuer.recipe, enqueuer.source, enqueuer.sink, names, deep, records, clock_tolerance
         )
         self._deep, self._settle, self._clock = deep, settle, clock
-        self._remembers_only = self._is_awaited = listed_elsewhere
+        self._remembers_only = listed_elsewhere
+        """The next comparison yields nothing."""
+        self._is_awaited = listed_elsewhere
+        """Nothing of what the other source lists has been seen in the queue yet."""
         self._found = RecentImages()
         self._reset_at = 0.0
         self._marker = _ComparedMarker(enqueuer)
