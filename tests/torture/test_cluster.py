@@ -245,10 +245,11 @@ def test_the_picture_that_kills_its_workers_is_rejected_and_no_other(
         if kind == "classic queue":
             with rabbit.connect() as connection:
                 connection.channel().queue_declare(queue, durable=True)
-    watch, work = cluster.watch("--rescan", "3600"), cluster.work(ALPHADROP_TEST_HOOK="kill:poison")
     with Producer(Plan(moto.endpoint, cluster.bucket, 12, cluster.listing)) as producer:
         producer.wait()
     cluster.client.put_object(Bucket=cluster.bucket, Key="in/poison.jpg", Body=photo(colour(99)))
+    # Only now: there are no events, and the next listing after the first is an hour away.
+    watch, work = cluster.watch("--rescan", "3600"), cluster.work(ALPHADROP_TEST_HOOK="kill:poison")
     for daemon in (watch, work):
         daemon.wait_until_ready()
 
