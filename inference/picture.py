@@ -146,7 +146,7 @@ def measure_alpha(words: NDArray[np.uint32], least: int) -> tuple[int, tuple[int
 
 
 def textured_picture(height: int = 540, width: int = 720) -> Picture:
-    """Draw a soft disc of noise on a light ground, so that a matte has an outline and a cut-out has mixed colours."""
+    """Draw a soft disc of noise on a light background: the matte gets an outline, and the cut-out mixed colours."""
     down, across = np.ogrid[:height, :width]
     inside = np.clip((height / 3 - np.hypot(down - height / 2, across - width / 2)) / 20, 0, 1)[..., None]
     noise = np.random.default_rng(1).integers(0, 80, (height, width, 3))

@@ -72,10 +72,10 @@ def _cutout(number: int, place: tuple[int, int]) -> Cutout:
 
 def _photo(cutout: Cutout) -> Image.Image:
     """The product before a drawn background, as a camera would have seen it."""
-    ground = _picture(render_background(np.random.default_rng([SEED, 12]), FRAME[1], FRAME[0]))
+    background = _picture(render_background(np.random.default_rng([SEED, 12]), FRAME[1], FRAME[0]))
     layer = Image.fromarray(cutout.pixels)
-    ground.paste(layer, (0, 0), layer)
-    return ground
+    background.paste(layer, (0, 0), layer)
+    return background
 
 
 def _picture(colours: NDArray[np.float32]) -> Image.Image:

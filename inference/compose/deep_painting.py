@@ -37,7 +37,7 @@ def paint_deep(
     planes = _canvas(pixels, frame, place)
     if box is not None and spec.shadow:
         _put_shadow_behind(planes, box, spec.shadow)
-    return _on_ground(planes, spec) if spec.is_opaque else _straight(planes)
+    return _on_background(planes, spec) if spec.is_opaque else _straight(planes)
 
 
 def _joined(cutout: Cutout, colours: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -90,11 +90,11 @@ def _put_shadow_behind(planes: Planes, box: Box, strength: float) -> None:
     part += (1 - part) * darkness * np.float32(strength)
 
 
-def _on_ground(planes: Planes, spec: OutputSpec) -> NDArray[np.uint16]:
-    ground = np.asarray(fill(spec, (planes.shape[1], planes.shape[0])), np.float32) / np.float32(255)
-    ground *= 1 - planes[..., 3:]
-    ground += planes[..., :3]
-    return _values(ground)
+def _on_background(planes: Planes, spec: OutputSpec) -> NDArray[np.uint16]:
+    background = np.asarray(fill(spec, (planes.shape[1], planes.shape[0])), np.float32) / np.float32(255)
+    background *= 1 - planes[..., 3:]
+    background += planes[..., :3]
+    return _values(background)
 
 
 def _straight(planes: Planes) -> NDArray[np.uint16]:

@@ -69,19 +69,19 @@ class Drawn:
     height: int
 
 
-def draw(cutout: Cutout, look: Look, ground: Image.Image | None = None) -> Drawn:
+def draw(cutout: Cutout, look: Look, background: Image.Image | None = None) -> Drawn:
     """Draw and encode. A JPEG without a background gets a white one.
 
-    `ground` is an RGB picture of any size that fills the frame; it takes the place of a colour.
+    `background` is an RGB picture of any size that fills the frame; it takes the place of a colour.
 
     Raises OutputDoesNotFit if a side is longer than the format allows.
     """
-    if ground is not None and not look.is_mask:
+    if background is not None and not look.is_mask:
         look = replace(look, colour=_WHITE)  # under the picture
     spec = _spec(look)
     frame = _frame(cutout, look)
     require_size(frame.width, frame.height, spec)
-    return _written(_painted(cutout, look, spec, frame, ground), spec)
+    return _written(_painted(cutout, look, spec, frame, background), spec)
 
 
 def draw_layers(cutout: Cutout, look: Look) -> tuple[Drawn, Drawn]:
@@ -134,8 +134,8 @@ def _frame(cutout: Cutout, look: Look) -> Frame:
 
 def _painted(cutout: Cutout, look: Look, spec: OutputSpec, frame: Frame, picture: Image.Image | None) -> Pixels:
     box = frame.project(cutout.box) if cutout.box else None
-    ground = covering(picture, (frame.width, frame.height)) if picture and not look.is_mask else None
-    pixels = paint(cutout, spec, frame, box, ground)
+    background = covering(picture, (frame.width, frame.height)) if picture and not look.is_mask else None
+    pixels = paint(cutout, spec, frame, box, background)
     is_veil = look.colour is not None and look.colour[3] < _OPAQUE and pixels.shape[2] == 4
     return _over(pixels, look.colour) if is_veil and look.colour else pixels
 

@@ -20,16 +20,18 @@ from inference.picture import Box, Cutout
 Pixels = NDArray[np.uint8]
 
 
-def paint(cutout: Cutout, spec: OutputSpec, frame: Frame, box: Box | None, ground: Image.Image | None = None) -> Pixels:
+def paint(
+    cutout: Cutout, spec: OutputSpec, frame: Frame, box: Box | None, background: Image.Image | None = None
+) -> Pixels:
     """Paint an output. `box` is where the object is in it.
 
-    An RGB picture of the frame's size as `ground` takes the place of the spec's colour or picture; it is drawn on.
+    An RGB picture of the frame's size as `background` takes the place of the spec's colour or picture; it is drawn on.
 
     Returns H x W x 1 (a mask), H x W x 3 (an opaque background) or H x W x 4 (straight alpha), uint8, sRGB.
     """
     size = (cutout.pixels.shape[1], cutout.pixels.shape[0])
     if spec.content == "cutout" and spec.is_opaque:
-        return _on_ground(cutout.pixels, spec, frame, box, ground or fill(spec, (frame.width, frame.height)))
+        return _on_background(cutout.pixels, spec, frame, box, background or fill(spec, (frame.width, frame.height)))
     place = frame.visible(size)
     patch = _drawn(cutout.pixels, frame, place)
     if spec.content == "mask":
@@ -38,16 +40,16 @@ def paint(cutout: Cutout, spec: OutputSpec, frame: Frame, box: Box | None, groun
     return canvas if box is None or not spec.shadow else _over_shadow(canvas, box, spec.shadow)
 
 
-def _on_ground(pixels: Pixels, spec: OutputSpec, frame: Frame, box: Box | None, ground: Image.Image) -> Pixels:
+def _on_background(pixels: Pixels, spec: OutputSpec, frame: Frame, box: Box | None, background: Image.Image) -> Pixels:
     if box is None:
-        return np.asarray(ground)
+        return np.asarray(background)
     place = frame.around(box, (pixels.shape[1], pixels.shape[0]))
     patch = _drawn(pixels, frame, place)
     if spec.shadow:
-        ground = _darkened(ground, _on_canvas(patch[..., 3:], place, frame)[..., 0], box, spec.shadow)
+        background = _darkened(background, _on_canvas(patch[..., 3:], place, frame)[..., 0], box, spec.shadow)
     layer = Image.fromarray(patch)
-    ground.paste(layer, (place.left, place.top), layer)
-    return np.asarray(ground)
+    background.paste(layer, (place.left, place.top), layer)
+    return np.asarray(background)
 
 
 def _drawn(pixels: Pixels, frame: Frame, place: Box) -> Pixels:
@@ -86,11 +88,11 @@ def _over_shadow(canvas: Pixels, box: Box, strength: float) -> Pixels:
     return result
 
 
-def _darkened(ground: Image.Image, alpha: Pixels, box: Box, strength: float) -> Image.Image:
+def _darkened(background: Image.Image, alpha: Pixels, box: Box, strength: float) -> Image.Image:
     """Darken an opaque background where the shadow falls."""
-    area, darkness = contact_shadow(alpha, box, ground.size)
+    area, darkness = contact_shadow(alpha, box, background.size)
     place = (area.left, area.top, area.right, area.bottom)
     light = 1 - darkness[..., None] * np.float32(strength)
-    part = np.asarray(ground.crop(place), np.float32) * light
-    ground.paste(Image.fromarray(np.rint(part).astype(np.uint8)), place)
-    return ground
+    part = np.asarray(background.crop(place), np.float32) * light
+    background.paste(Image.fromarray(np.rint(part).astype(np.uint8)), place)
+    return background

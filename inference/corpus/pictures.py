@@ -1,4 +1,4 @@
-"""What has been gathered, in memory: objects to cut and paste, whole photographs with mattes, grounds and surfaces."""
+"""The training data in memory: objects to cut and paste, whole photographs with mattes, backgrounds and surfaces."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from inference.synthetic.sampling import Float, Rng, between, chance
 Bytes = NDArray[np.uint8]
 LONGEST = 768
 """Longer side in pixels at which photographs are kept: a training's canvases are smaller, its pictures not larger."""
-LONGEST_GROUND = 1280
-"""The same for grounds, of which the pictures show a part."""
+LONGEST_BACKGROUND = 1280
+"""The same for backgrounds, of which the pictures show a part."""
 SMALLEST_OBJECT = 120
 """Longer side in pixels of an object that is worth pasting."""
 FLOATING = (
@@ -60,7 +60,7 @@ class Corpus:
     """Objects that the teacher is sure of."""
     photographs: list[Photograph] = field(default_factory=list)
     """Whole ones, where the teacher is sure."""
-    grounds: list[Bytes] = field(default_factory=list)
+    backgrounds: list[Bytes] = field(default_factory=list)
     """Without an object."""
     surfaces: list[Bytes] = field(default_factory=list)
     """Materials that can be tiled."""
@@ -83,7 +83,7 @@ def load_corpus(layout: Layout, *, rendered: bool = True) -> Corpus:
         matte = layout.mattes / f"{path.stem}.png"
         if matte.exists():
             _add_photograph(corpus, path, np.array(Image.open(matte).convert("L")))
-    corpus.grounds += [read_picture(path, LONGEST_GROUND) for path in files(layout.grounds)]
+    corpus.backgrounds += [read_picture(path, LONGEST_BACKGROUND) for path in files(layout.backgrounds)]
     corpus.surfaces += [read_picture(path) for path in files(layout.surfaces)]
     return corpus
 
@@ -152,7 +152,7 @@ def spread_colour(rgb: Bytes, alpha: Bytes) -> Bytes:
 def _add_photograph(corpus: Corpus, path: Path, matte: Bytes) -> None:
     rgb = read_picture(path)
     if finds_nothing(matte):
-        corpus.grounds.append(rgb)
+        corpus.backgrounds.append(rgb)
     elif is_sure(matte):
         alpha = full_size(matte, rgb)
         corpus.photographs.append(Photograph(rgb, alpha))

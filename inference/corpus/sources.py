@@ -62,7 +62,7 @@ SOURCES = (
         "a99ff6a3bfe451e4cc0682ecb3cc82e71740626d59e4845ae34a0a0e45421eab",
         16,
         "CC-BY-4.0, CC-BY-SA-4.0",
-        "grounds",
+        "backgrounds",
     ),
     Source(
         "mate-backgrounds",
@@ -71,7 +71,7 @@ SOURCES = (
         "7bf4c2209f34b4f61ba6d24c8b58c28b361e82e4b943aae6d42c030169af9e04",
         47,
         "CC-BY-SA-4.0, GPL-2+",
-        "grounds",
+        "backgrounds",
     ),
     Source(
         "plasma-workspace-wallpapers",
@@ -80,7 +80,7 @@ SOURCES = (
         "32cd18b71c8c938a18b3b351f217c02ac590e323caa3cf322fbb875ce8892f8b",
         94,
         "CC-BY-SA-4.0, LGPL-3",
-        "grounds",
+        "backgrounds",
     ),
     Source(
         "endless-sky-high-dpi",
@@ -89,7 +89,7 @@ SOURCES = (
         "44170b9aad0ecc8f5a39d8c6b1af233100cfc6bc0bab2352d62fb014b5099164",
         136,
         "public domain, CC-BY-SA-3.0, CC-BY-SA-4.0",
-        "262 photographed landscapes, cities and rooms, as grounds",
+        "262 photographed landscapes, cities and rooms, as backgrounds",
     ),
     Source(
         "tuxpaint-data",
@@ -98,7 +98,7 @@ SOURCES = (
         "f5d0de8f9a70d2efc1241d19f26168cb8bf279f1b77abd3631e7a1a55c40e5e5",
         8,
         "GPL-2+",
-        "16 photographs of rocks, leaves, bark and waves, as grounds",
+        "16 photographs of rocks, leaves, bark and waves, as backgrounds",
     ),
     Source(
         "ufoai-textures",

@@ -1,7 +1,7 @@
 """The `real` split: photographed objects with mattes that somebody has drawn, which no training sees.
 
 Each object comes on a white sweep, on a coloured one and on a photograph, with a soft shadow, as a JPEG would have it.
-The objects and the grounds are those that `make training-data` puts aside; a fixed seed places them.
+The objects and the backgrounds are those that `make training-data` puts aside; a fixed seed places them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from inference.synthetic.shadows import cast_shadow
 from inference.synthetic.textures import hsv
 
 SEED = 20_261_128
-GROUNDS = ("white", "coloured", "photograph")
+BACKGROUNDS = ("white", "coloured", "photograph")
 FRAMES = ((640, 640), (480, 640), (640, 480), (640, 512), (400, 640))
 """Heights and widths in pixels, in turn."""
 
@@ -35,17 +35,17 @@ def real_names(layout: Layout) -> list[str]:
     """The split's objects, in the order of the list. Raises OSError, saying what to do, where they are not there."""
     names = sorted(listed("real-split"))
     missing = [name for name in names if not (layout.real_objects / flat(name)).exists()]
-    if missing or not files(layout.real_grounds):
+    if missing or not files(layout.real_backgrounds):
         raise FileNotFoundError(f"{layout.root} does not hold the real split: run make training-data")
     return names
 
 
-def real_samples(layout: Layout, ground: str) -> Iterator[tuple[str, Sample]]:
-    """Name, picture and true matte of every object on one kind of ground: the same each time.
+def real_samples(layout: Layout, background: str) -> Iterator[tuple[str, Sample]]:
+    """Name, picture and true matte of every object on one kind of background: the same each time.
 
     Raises OSError where the split is not there.
     """
-    backdrops = [read_picture(path) for path in files(layout.real_grounds)] if ground == GROUNDS[2] else []
+    backdrops = [read_picture(path) for path in files(layout.real_backgrounds)] if background == BACKGROUNDS[2] else []
     for index, name in enumerate(real_names(layout)):
         rng = np.random.default_rng([SEED, index])
         height, width = FRAMES[index % len(FRAMES)]
@@ -53,7 +53,7 @@ def real_samples(layout: Layout, ground: str) -> Iterator[tuple[str, Sample]]:
         if backdrops:
             behind = crop(rng, backdrops[index % len(backdrops)], height, width)
         else:
-            behind = sweep_of(rng, white if ground == GROUNDS[0] else coloured, height, width)
+            behind = sweep_of(rng, white if background == BACKGROUNDS[0] else coloured, height, width)
         yield name, finished(rng, layer, behind)
 
 
@@ -92,9 +92,9 @@ def sweep_of(rng: Rng, tint: Callable[[Rng], Float], height: int, width: int) ->
     return np.clip(multiply(tint(rng), bend * side), 0, 1)
 
 
-def finished(rng: Rng, layer: Layer, ground: Float) -> Sample:
-    """The object on its ground with its shadow, through a good camera and a JPEG."""
-    shaded = multiply(ground, 1 - np.float32(between(rng, 0.1, 0.5)) * cast_shadow(rng, layer))
+def finished(rng: Rng, layer: Layer, background: Float) -> Sample:
+    """The object on its background with its shadow, through a good camera and a JPEG."""
+    shaded = multiply(background, 1 - np.float32(between(rng, 0.1, 0.5)) * cast_shadow(rng, layer))
     picture = mix(shaded, layer.rgb, layer.alpha)
     picture = blur(picture, between(rng, 0.3, 0.6))
     noisy = picture + rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(between(rng, 0.0, 0.012))

@@ -23,7 +23,7 @@ from inference.engine import Engine, EngineOptions
 from inference.evaluation.contact_sheet import Row, contact_sheet
 from inference.evaluation.held_out import SPLITS, held_out
 from inference.evaluation.photographs import photographs
-from inference.evaluation.real import GROUNDS, real_names, real_samples
+from inference.evaluation.real import BACKGROUNDS, real_names, real_samples
 from inference.evaluation.scoring import Verdict, judged, views
 from inference.picture import Picture
 from inference.synthetic import Sample
@@ -36,7 +36,7 @@ EVERY_SPLIT = (*SPLITS, REAL)
 
 @dataclass
 class Line:
-    """What one model did on one split, or on one kind of ground of the `real` split."""
+    """What one model did on one split, or on one kind of background of the `real` split."""
 
     verdict: Verdict = field(default_factory=Verdict)
     seconds: float = 0.0
@@ -87,14 +87,14 @@ def evaluate(
 def pictures(
     layout: Layout, splits: Sequence[str], count: int
 ) -> Iterator[tuple[str, int, Iterator[tuple[str, Sample]]]]:
-    """Name, length and pictures of each split; `real` is three, one for each kind of ground."""
+    """Name, length and pictures of each split; `real` is three, one for each kind of background."""
     for split in splits:
         if split != REAL:
             yield split, count, ((str(index), held_out(index, split)) for index in range(count))
             continue
         total = len(real_names(layout))
-        for ground in GROUNDS:
-            yield f"{REAL}, {ground}", total, real_samples(layout, ground)
+        for background in BACKGROUNDS:
+            yield f"{REAL}, {background}", total, real_samples(layout, background)
 
 
 def add(line: Line, engine: Engine, key: str, sample: Sample) -> None:

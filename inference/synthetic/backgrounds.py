@@ -68,9 +68,9 @@ def _bokeh(rng: Rng, picture: Float) -> None:
         picture += layer[..., None] * random_colour(rng)
 
 
-def _background_shapes(rng: Rng, ground: Float, count: int, scale: float) -> Float:
+def _background_shapes(rng: Rng, background: Float, count: int, scale: float) -> Float:
     """Paint flat random shapes on the background."""
-    picture = to_bytes(ground)
+    picture = to_bytes(background)
     height, width = picture.shape[:2]
     for _ in range(count):
         points = (

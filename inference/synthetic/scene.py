@@ -27,21 +27,21 @@ class Sample:
     alpha: NDArray[np.uint8]  # H x W, 0..255
 
 
-def _match_background(rng: Rng, layer: Layer, ground: Float) -> Float:
+def _match_background(rng: Rng, layer: Layer, background: Float) -> Float:
     """Shift the object's mean colour close to the background's, for white on white and black on black."""
     weight = layer.alpha[::4, ::4, None]
     mean = (layer.rgb[::4, ::4] * weight).sum(axis=(0, 1)) / max(float(weight.sum()), 1.0)
-    goal = ground[::8, ::8].mean(axis=(0, 1)) + rng.normal(0, 0.03, 3) - between(rng, 0, 0.08)
+    goal = background[::8, ::8].mean(axis=(0, 1)) + rng.normal(0, 0.03, 3) - between(rng, 0, 0.08)
     return np.asarray((layer.rgb - mean) * between(rng, 0.4, 0.9) + goal, np.float32)
 
 
-def _add_distant_objects(rng: Rng, ground: Float, cutouts: list[DrawnObject], content: ContentMix) -> Float:
+def _add_distant_objects(rng: Rng, background: Float, cutouts: list[DrawnObject], content: ContentMix) -> Float:
     """Add blurred objects to the background, far behind the object and therefore not part of the matte."""
-    height, width = ground.shape[:2]
+    height, width = background.shape[:2]
     far = replace(content, close=0.0, fullest=0.6)
     for layer in place_objects(rng, cutouts, height, width, far):
-        ground = _add_layer(rng, ground, layer, content.alike)
-    return blur(ground, max(height, width) * between(rng, 0.015, 0.04))
+        background = _add_layer(rng, background, layer, content.alike)
+    return blur(background, max(height, width) * between(rng, 0.015, 0.04))
 
 
 def _light_falloff(rng: Rng, height: int, width: int) -> Float:
@@ -51,7 +51,7 @@ def _light_falloff(rng: Rng, height: int, width: int) -> Float:
     return ramp
 
 
-def _add_layer(rng: Rng, ground: Float, layer: Layer, alike: float) -> Float:
+def _add_layer(rng: Rng, background: Float, layer: Layer, alike: float) -> Float:
     rgb = layer.rgb
     if chance(rng, 0.4):
         rgb = tone(rng, rgb, 1.0)
@@ -60,43 +60,43 @@ def _add_layer(rng: Rng, ground: Float, layer: Layer, alike: float) -> Float:
     if chance(rng, 0.3):
         rgb = multiply(rgb, _light_falloff(rng, *layer.alpha.shape))
     if chance(rng, alike):
-        rgb = _match_background(rng, layer, ground)
+        rgb = _match_background(rng, layer, background)
     if layer.stands and chance(rng, 0.12):
-        ground = add_reflection(rng, ground, layer)
+        background = add_reflection(rng, background, layer)
     if chance(rng, 0.7):
         strength = np.float32(between(rng, 0.15, 0.85))
         shadow = layer.shadow if layer.shadow is not None else cast_shadow(rng, layer)
-        ground = multiply(ground, 1 - strength * shadow)
-    return mix(ground, _keep_distinct(np.clip(rgb, 0, 1), ground, layer.alpha), layer.alpha)
+        background = multiply(background, 1 - strength * shadow)
+    return mix(background, _keep_distinct(np.clip(rgb, 0, 1), background, layer.alpha), layer.alpha)
 
 
-def _keep_distinct(rgb: Float, ground: Float, alpha: Float) -> Float:
+def _keep_distinct(rgb: Float, background: Float, alpha: Float) -> Float:
     """Change the object's colours where they could not be distinguished from the background's."""
     inside = alpha[::3, ::3] > 0.9
     if not inside.any():
         return rgb
     seen = rgb[::3, ::3][inside]
-    behind = ground[::3, ::3][inside]
+    behind = background[::3, ::3][inside]
     visible = float((np.abs(seen - behind).max(axis=1) > 0.04).mean())
     if visible > 0.5:
         return rgb
     return rgb * np.float32(0.86) if float(behind.mean()) > 0.3 else rgb * np.float32(1.3) + np.float32(0.09)
 
 
-def _compose_sample(rng: Rng, cutouts: list[DrawnObject], ground: Float, content: ContentMix) -> Sample | None:
+def _compose_sample(rng: Rng, cutouts: list[DrawnObject], background: Float, content: ContentMix) -> Sample | None:
     """Compose a scene and render it as through a camera; None if its objects could not be placed."""
-    height, width = ground.shape[:2]
+    height, width = background.shape[:2]
     if chance(rng, 0.3):
-        ground = np.clip(tone(rng, ground, 0.7), 0, 1)
+        background = np.clip(tone(rng, background, 0.7), 0, 1)
     alpha = np.zeros((height, width), np.float32)
     if cutouts:
         layers = place_objects(rng, cutouts, height, width, content)
         if not layers:
             return None
         for layer in layers:
-            ground = _add_layer(rng, ground, layer, content.alike)
+            background = _add_layer(rng, background, layer, content.alike)
         alpha = combined_alpha(layers)
-    return Sample(photograph(rng, ground), to_bytes(alpha))
+    return Sample(photograph(rng, background), to_bytes(alpha))
 
 
 def _count(rng: Rng, empty: float) -> int:
@@ -128,17 +128,17 @@ class SampleStream:
         self._fresh = fresh
         self._content = content
         self._objects: deque[DrawnObject] = deque(maxlen=pool)
-        self._grounds: deque[NDArray[np.uint8]] = deque(maxlen=pool)
+        self._backgrounds: deque[NDArray[np.uint8]] = deque(maxlen=pool)
 
     def next(self, height: int, width: int) -> Sample:
         """The next height x width sample."""
         count = _count(self._rng, self._content.empty)
         while True:
             cutouts = [self._object(height, width) for _ in range(count)]
-            ground = self._ground(height, width)
+            background = self._background(height, width)
             if self._content.crowded and chance(self._rng, self._content.crowded):
-                ground = _add_distant_objects(self._rng, ground, self._recent_objects(), self._content)
-            sample = _compose_sample(self._rng, cutouts, ground, self._content)
+                background = _add_distant_objects(self._rng, background, self._recent_objects(), self._content)
+            sample = _compose_sample(self._rng, cutouts, background, self._content)
             if sample is not None:
                 return sample
 
@@ -158,13 +158,13 @@ class SampleStream:
         self._objects.append(cutout)
         return cutout
 
-    def _ground(self, height: int, width: int) -> Float:
+    def _background(self, height: int, width: int) -> Float:
         rng = self._rng
-        if self._draws_afresh(len(self._grounds), self._grounds.maxlen):
-            ground = self._content.background(rng, height, width)
-            self._grounds.append(to_bytes(ground))
-            return ground
-        kept = self._grounds[int(rng.integers(len(self._grounds)))]
+        if self._draws_afresh(len(self._backgrounds), self._backgrounds.maxlen):
+            background = self._content.background(rng, height, width)
+            self._backgrounds.append(to_bytes(background))
+            return background
+        kept = self._backgrounds[int(rng.integers(len(self._backgrounds)))]
         kept = kept[:, ::-1] if chance(rng, 0.5) else kept
         rows, columns = kept.shape[:2]
         crop = between(rng, 0.7, 1.0)

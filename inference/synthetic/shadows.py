@@ -1,4 +1,4 @@
-"""Shadows and reflections of an object on the ground, derived from its matte."""
+"""Shadows and reflections that an object casts on its background, derived from its matte."""
 
 import cv2
 import numpy as np
@@ -36,8 +36,8 @@ def cast_shadow(rng: Rng, layer: Layer) -> Float:
     return upsample(shade, height, width)
 
 
-def add_reflection(rng: Rng, ground: Float, layer: Layer) -> Float:
-    """Draw a fading reflection below the object's base onto the ground."""
+def add_reflection(rng: Rng, background: Float, layer: Layer) -> Float:
+    """Draw a fading reflection below the object's base onto the background."""
     height, _ = layer.alpha.shape
     mirror = np.array([[1, 0, 0], [0, -1, 2 * layer.floor]], np.float32)
     alpha = warp(layer.alpha, mirror)
@@ -45,4 +45,4 @@ def add_reflection(rng: Rng, ground: Float, layer: Layer) -> Float:
     depth = (np.arange(height, dtype=np.float32) - layer.floor) / height
     fade = np.clip(1 - depth * np.float32(between(rng, 1.5, 6)), 0, 1) * np.float32(between(rng, 0.08, 0.4))
     weight = blur(alpha, between(rng, 0.6, 3)) * fade[:, None]
-    return mix(ground, rgb, weight)
+    return mix(background, rgb, weight)

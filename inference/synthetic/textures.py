@@ -125,7 +125,7 @@ def weave(rng: Rng, height: int, width: int, base: Float) -> Float:
 
 
 def marble(rng: Rng, height: int, width: int, base: Float) -> Float:
-    """Thin veins on a ground."""
+    """Thin veins on a background."""
     field = np.abs(noise(rng, height, width, between(rng, 2, 6), 4))
     t = np.clip(1 - field * np.float32(between(rng, 6, 20)), 0, 1)
     return mix(base, similar_colour(rng, base, 0.4), t * np.float32(between(rng, 0.3, 0.9)))

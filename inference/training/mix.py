@@ -1,6 +1,6 @@
-"""What the network is trained on: photographs, photographed objects on other grounds, drawings, and empty pictures.
+"""What the network is trained on: photographs, photographed objects on other backgrounds, drawings, and empty pictures.
 
-`SHARES` says how much of each. All of it becomes pictures with one camera's noise and JPEG over object and ground.
+`SHARES` says how much of each. All of it becomes pictures with one camera's noise and JPEG over object and background.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Shares:
     whole: float = 0.30
     """Whole photographs with the teacher's mattes."""
     composed: float = 0.46
-    """Objects, photographed or drawn, on other grounds."""
+    """Objects, photographed or drawn, on other backgrounds."""
     drawn: float = 0.16
     """Drawings alone, whose mattes are exact."""
     empty: float = 0.08
@@ -46,21 +46,21 @@ class Shares:
     """Of the photographed objects: those whose mattes somebody has drawn; of the others, the teacher's are the rest."""
     rendered: float = 0.35
     """Of the photographed objects: textured models instead, whose mattes are exact."""
-    photographed_grounds: float = 0.75
-    """Of the composed pictures' grounds."""
+    photographed_backgrounds: float = 0.75
+    """Of the composed pictures' backgrounds."""
     things_behind: float = 0.40
-    """Of the composed pictures: those with smaller things, out of focus, that belong to the ground."""
+    """Of the composed pictures: those with smaller things, out of focus, that belong to the background."""
 
 
 SHARES = Shares()
 EDGE_SHARES = Shares(whole=0.0, composed=0.5, drawn=0.5, empty=0.0, true_mattes=0.2, rendered=0.8)
 """For the edge head: mattes that are exact, since the teacher's are softer than what it has to learn."""
 COMPOSED = replace(EVERYTHING, rooms=0.2, crowded=0.15, alike=0.15, close=0.15, empty=0.0)
-"""How objects are put on grounds in the composed pictures."""
+"""How objects are put on backgrounds in the composed pictures."""
 
 
 class ComposedStream(SampleStream):
-    """Objects on grounds, either photographed or drawn, put together as `SampleStream` does; shadows are ground."""
+    """Photographed or drawn objects on backgrounds, composed as in `SampleStream`; shadows belong to the background."""
 
     def __init__(self, seed: int, corpus: Corpus, shares: Shares, content: ContentMix = COMPOSED) -> None:
         super().__init__(seed, content=content)
@@ -76,15 +76,15 @@ class ComposedStream(SampleStream):
             return varied(rng, pick(rng, pools[int(rng.choice(len(pools), p=chances / chances.sum()))][0]))
         return super()._object(height, width)
 
-    def _ground(self, height: int, width: int) -> Float:
-        if chance(self._rng, self._shares.photographed_grounds):
-            ground = photographed_ground(self._rng, self._corpus, height, width)
+    def _background(self, height: int, width: int) -> Float:
+        if chance(self._rng, self._shares.photographed_backgrounds):
+            background = photographed_background(self._rng, self._corpus, height, width)
         else:
-            ground = super()._ground(height, width)
+            background = super()._background(height, width)
         if not chance(self._rng, self._shares.things_behind):
-            return ground
+            return background
         things = [self._object(height, width) for _ in range(int(self._rng.integers(1, 4)))]
-        return with_things_behind(self._rng, ground, things)
+        return with_things_behind(self._rng, background, things)
 
 
 class MixedStream:
@@ -192,20 +192,20 @@ def warp(
     return np.asarray(cv2.warpAffine(picture, matrix, (width, height), borderMode=border), np.uint8)
 
 
-def photographed_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Float:
+def photographed_background(rng: Rng, corpus: Corpus, height: int, width: int) -> Float:
     """A crop of a photograph without an object, the part beside an object, or a floor of a photographed material."""
     kind = rng.random()
     if corpus.surfaces and kind < 0.30:
-        return surface_ground(rng, corpus, height, width)
-    wanted = corpus.photographs and (kind < 0.45 or not corpus.grounds)
+        return surface_background(rng, corpus, height, width)
+    wanted = corpus.photographs and (kind < 0.45 or not corpus.backgrounds)
     if wanted and (beside := _beside(rng, corpus.photographs)) is not None:
         return _softened(rng, resized(beside, height, width))
-    if not corpus.grounds:
+    if not corpus.backgrounds:
         return studio_backdrop(rng, height, width)
-    return _softened(rng, crop(rng, pick(rng, corpus.grounds), height, width))
+    return _softened(rng, crop(rng, pick(rng, corpus.backgrounds), height, width))
 
 
-def surface_ground(rng: Rng, corpus: Corpus, height: int, width: int) -> Float:
+def surface_background(rng: Rng, corpus: Corpus, height: int, width: int) -> Float:
     """A wall of one material, or a floor of it in perspective before a wall, a sweep or something out of focus."""
     pattern = tiled(rng, pick(rng, corpus.surfaces), height, width)
     if chance(rng, 0.3):
@@ -265,22 +265,22 @@ def _beside(rng: Rng, photographs: Sequence[Photograph]) -> Bytes | None:
 def empty_picture(rng: Rng, corpus: Corpus, composed: ComposedStream, height: int, width: int) -> Sample:
     """No object, but what is taken for one: lines on a floor, stripes, shadows of things outside, rooms, materials."""
     kind = rng.random()
-    if kind < 0.45 and (corpus.surfaces or corpus.grounds):
-        ground = photographed_ground(rng, corpus, height, width)
+    if kind < 0.45 and (corpus.surfaces or corpus.backgrounds):
+        background = photographed_background(rng, corpus, height, width)
     elif kind < 0.75:
-        ground = room(rng, height, width)
+        background = room(rng, height, width)
     else:
-        ground = (studio_backdrop, wall, plain_backdrop, defocused)[int(rng.integers(4))](rng, height, width)
+        background = (studio_backdrop, wall, plain_backdrop, defocused)[int(rng.integers(4))](rng, height, width)
     if chance(rng, 0.35):
-        ground = with_lines(rng, ground)
+        background = with_lines(rng, background)
     if chance(rng, 0.4):
-        ground = with_shadow(rng, ground, composed._object(height, width))
-    return Sample(photograph(rng, np.clip(ground, 0, 1)), np.zeros((height, width), np.uint8))
+        background = with_shadow(rng, background, composed._object(height, width))
+    return Sample(photograph(rng, np.clip(background, 0, 1)), np.zeros((height, width), np.uint8))
 
 
-def with_lines(rng: Rng, ground: Float) -> Float:
+def with_lines(rng: Rng, background: Float) -> Float:
     """Court lines, tape or stripes painted on a floor: a few broad lines and arcs of one colour."""
-    height, width = ground.shape[:2]
+    height, width = background.shape[:2]
     plane = np.zeros((height, width), np.float32)
     thickness = max(1, round(max(height, width) * between(rng, 0.006, 0.04)))
     for _ in range(int(rng.integers(1, 6))):
@@ -293,25 +293,25 @@ def with_lines(rng: Rng, ground: Float) -> Float:
             cv2.ellipse(plane, centre, axes, float(rng.uniform(-20, 20)), 0, 360, 1.0, thickness, cv2.LINE_AA)
     tint = np.ones(3, np.float32) if chance(rng, 0.5) else random_colour(rng)
     worn = np.float32(between(rng, 0.5, 1.0))
-    return mix(ground, np.asarray(tint, np.float32), plane * worn)
+    return mix(background, np.asarray(tint, np.float32), plane * worn)
 
 
-def with_shadow(rng: Rng, ground: Float, cutout: DrawnObject) -> Float:
+def with_shadow(rng: Rng, background: Float, cutout: DrawnObject) -> Float:
     """The shadow of a thing that is not in the picture."""
-    height, width = ground.shape[:2]
+    height, width = background.shape[:2]
     layers = place_objects(rng, [cutout], height, width, COMPOSED)
     if not layers:
-        return ground
+        return background
     shadow = layers[0].shadow if layers[0].shadow is not None else cast_shadow(rng, layers[0])
-    return multiply(ground, 1 - np.float32(between(rng, 0.2, 0.7)) * shadow)
+    return multiply(background, 1 - np.float32(between(rng, 0.2, 0.7)) * shadow)
 
 
-def with_things_behind(rng: Rng, ground: Float, things: Sequence[DrawnObject]) -> Float:
-    """Put things into the ground: small, anywhere, also across the border, and out of focus.
+def with_things_behind(rng: Rng, background: Float, things: Sequence[DrawnObject]) -> Float:
+    """Put things into the background: small, anywhere, also across the border, and out of focus.
 
     From these the network learns to drop a second thing that stands out beside the object.
     """
-    height, width = ground.shape[:2]
+    height, width = background.shape[:2]
     for thing in things:
         rows, columns = thing.alpha.shape
         scale = between(rng, 0.12, 0.42) * min(height / rows, width / columns)
@@ -320,8 +320,8 @@ def with_things_behind(rng: Rng, ground: Float, things: Sequence[DrawnObject]) -
         matrix = np.concatenate((linear, shift[:, None]), axis=1)
         picture = warp(thing.rgb, matrix, height, width, scale, cv2.BORDER_REPLICATE)
         matte = warp(thing.alpha, matrix, height, width, scale, cv2.BORDER_CONSTANT)
-        ground = mix(ground, to_floats(picture), to_floats(matte))
-    return blur(ground, max(height, width) * between(rng, 0.003, 0.014))
+        background = mix(background, to_floats(picture), to_floats(matte))
+    return blur(background, max(height, width) * between(rng, 0.003, 0.014))
 
 
 def _point(values: NDArray[np.floating]) -> tuple[int, int]:

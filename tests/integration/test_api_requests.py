@@ -214,9 +214,9 @@ def test_a_zip_has_colours_and_alpha_apart(api: ApiUnderTest) -> None:
 
 
 def test_a_picture_can_be_the_background(api: ApiUnderTest) -> None:
-    ground = io.BytesIO()
-    Image.new("RGB", (9, 9), (0, 255, 0)).save(ground, "PNG")
-    files = {"image_file": ("a.png", new_picture()), "bg_image_file": ("b.png", ground.getvalue())}
+    background = io.BytesIO()
+    Image.new("RGB", (9, 9), (0, 255, 0)).save(background, "PNG")
+    files = {"image_file": ("a.png", new_picture()), "bg_image_file": ("b.png", background.getvalue())}
     image = shown(api.client.post(REMOVEBG, files=files, data={"format": "png"}).content)
     assert image.getpixel((0, 0)) == (0, 255, 0) and image.getpixel((20, 15)) != (0, 255, 0)
 

@@ -180,7 +180,7 @@ def test_compare_shows_where_two_models_differ(call: Call, tmp_path: Path) -> No
     with (tmp_path / "sheet" / "differences.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["picture"] for row in rows} == {"alone.jpg", "small.jpg", *(f"shoes/{n}.jpg" for n in range(3))}
-    assert all(float(row["mean_difference"]) > 0.3 for row in rows)  # one keeps the ground, one what is red
+    assert all(float(row["mean_difference"]) > 0.3 for row in rows)  # one keeps the background, one what is red
     with Image.open(tmp_path / "sheet" / "sheet.png") as sheet:
         assert sheet.width > 7 * 240 and 2 * 180 < sheet.height < 3 * 240
 

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def picture_of_a_disc(side: int = 200) -> Image.Image:
-    """A shaded orange disc on a grey ground: what every matting model finds."""
+    """A shaded orange disc on a grey background: what every matting model finds."""
     y, x = np.mgrid[:side, :side] - side / 2
     inside = np.hypot(x, y) < side / 3
     pixels = np.full((side, side, 3), 185, np.uint8)

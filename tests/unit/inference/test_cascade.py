@@ -19,7 +19,7 @@ from inference.review.doubts import Review
 
 
 def picture(contrast: int, scale: int = 1) -> Picture:
-    """A block that differs from its ground by `contrast`: by 25 it is undecided, by 200 it is plain."""
+    """A block that differs from its background by `contrast`: by 25 it is undecided, by 200 it is plain."""
     pixels = np.full((60 * scale, 80 * scale, 3), 230, np.uint8)
     pixels[15 * scale : 40 * scale, 20 * scale : 50 * scale] = 230 - contrast
     return Picture(pixels)

@@ -87,7 +87,7 @@ def test_an_output_keeps_its_id_when_others_come_and_go() -> None:
 
 
 def test_another_background_picture_is_another_output(tmp_path: Path) -> None:
-    picture = tmp_path / "ground.png"
+    picture = tmp_path / "background.png"
     ids = []
     for content in (b"one", b"two"):
         picture.write_bytes(content)
@@ -95,7 +95,7 @@ def test_another_background_picture_is_another_output(tmp_path: Path) -> None:
         ids.append(Wiring.of(settings).recipe.job_id(ImageRef("a.jpg", "1", 2)))
     assert ids[0] != ids[1]
     picture.unlink()
-    with pytest.raises(ConfigurationError, match=r'output "webp": background: .*ground.png cannot be read'):
+    with pytest.raises(ConfigurationError, match=r'output "webp": background: .*background.png cannot be read'):
         _ = Wiring.of(settings).recipe
 
 

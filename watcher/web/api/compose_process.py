@@ -34,9 +34,9 @@ _OPTIONS: dict[str, type[RemovebgOptions] | type[RembgOptions]] = {"removebg": R
 def handle(header: dict[str, Any], data: bytes) -> Answer:
     """The picture that the request asks for, or the error for its client."""
     options = _OPTIONS[header["kind"]].model_validate(header["options"])
-    file, ground = data[: header["cutout"]], data[header["cutout"] :]
+    file, background = data[: header["cutout"]], data[header["cutout"] :]
     try:
-        result = compose_result(file, options.wanted, ground)
+        result = compose_result(file, options.wanted, background)
     except ApiError as error:
         return {"error": {"code": error.code, "detail": error.detail}}, b""
     except MemoryError:
@@ -46,7 +46,7 @@ def handle(header: dict[str, Any], data: bytes) -> Answer:
     return {**facts, "foreground": [box.left, box.top, box.right, box.bottom]}, result.data
 
 
-def compose_result(file: bytes, wanted: Wanted, ground: bytes = b"") -> Result:
+def compose_result(file: bytes, wanted: Wanted, background: bytes = b"") -> Result:
     """Make what is wanted of the file of a cut-out. Raises ApiError where it has no object, or the format no room."""
     cutout = _cutout(decode(file, max_pixels=MAX_PIXELS))
     if wanted.roi is not None:
@@ -54,7 +54,7 @@ def compose_result(file: bytes, wanted: Wanted, ground: bytes = b"") -> Result:
     box = cutout.box
     if box is None:
         raise no_foreground()
-    picture = _ground(ground) if ground else None
+    picture = _background(background) if background else None
     try:
         if wanted.is_zip:
             return _zipped(draw_layers(cutout, wanted.look), box)
@@ -64,7 +64,7 @@ def compose_result(file: bytes, wanted: Wanted, ground: bytes = b"") -> Result:
     return Result(drawn.data, drawn.format.content_type, drawn.width, drawn.height, box)
 
 
-def _ground(data: bytes) -> Image.Image:
+def _background(data: bytes) -> Image.Image:
     """The picture to put behind an object, as RGB. Raises ApiError."""
     try:
         return Image.fromarray(decode(data, max_pixels=MAX_PIXELS).pixels)

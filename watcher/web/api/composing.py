@@ -58,16 +58,16 @@ class Composer:
         for child in self._all:
             self._free.put(child)
 
-    def compose(self, file: bytes, options: Options, ground: bytes = b"") -> Result:
+    def compose(self, file: bytes, options: Options, background: bytes = b"") -> Result:
         """Make what is wanted of the file of a cut-out, with a picture behind it. Raises ApiError."""
-        if not ground and options.wanted.is_served_by(file):
+        if not background and options.wanted.is_served_by(file):
             return _kept(file, options)
         require_size(file)
         kind = "removebg" if isinstance(options, RemovebgOptions) else "rembg"
         header = {"kind": kind, "options": options.model_dump(exclude_defaults=True), "cutout": len(file)}
         child = self._free.get()
         try:
-            answer, data = child.ask(header, file + ground)
+            answer, data = child.ask(header, file + background)
         except ChildFailed as error:
             raise bad_request("not_composed", f"the picture cannot be composed: {error}") from error
         finally:

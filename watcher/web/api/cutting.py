@@ -124,8 +124,8 @@ class Cutting:
                     task.cancel()
                 await asyncio.gather(waiting, gone, return_exceptions=True)
 
-    async def result(self, request: Request, photo: File, options: Wishes, ground: File = _NO_FILE) -> Result:
-        """The finished picture, with `ground` behind the object if there is one. Raises ApiError.
+    async def result(self, request: Request, photo: File, options: Wishes, background: File = _NO_FILE) -> Result:
+        """The finished picture, with `background` behind the object if there is one. Raises ApiError.
 
         The same picture again is found finished. When the time is over the job goes on, so that the next try finds it.
         """
@@ -141,7 +141,7 @@ class Cutting:
         if record.status is not Status.DONE:
             raise too_many("timeout", "the picture still waits for its turn; send it again", self.retry_after())
         _, _, file = await self.run(self.cutouts.output, record.id, self.options.whole)
-        return await self.compute(self._composer.compose, file, options, ground.data)
+        return await self.compute(self._composer.compose, file, options, background.data)
 
     async def fetch(self, name: str, url: str) -> File:
         """The picture at an address. Raises ApiError."""

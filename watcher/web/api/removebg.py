@@ -26,8 +26,8 @@ PATH = "/v1.0/removebg"
 FILES = ("image_file", "bg_image_file")
 LARGE_FIELDS = frozenset({"image_file_b64"})
 _SOURCES = ("image_file", "image_file_b64", "image_url")
-_GROUNDS = ("bg_image_file", "bg_image_url")
-_NOT_OPTIONS = frozenset((*_SOURCES, *_GROUNDS))
+_BACKGROUNDS = ("bg_image_file", "bg_image_url")
+_NOT_OPTIONS = frozenset((*_SOURCES, *_BACKGROUNDS))
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,14 @@ class Removebg:
         body = await self.cutting.bodies.receive(request, FILES, LARGE_FIELDS)
         fields = {name: value for name, value in body.fields.items() if name not in _NOT_OPTIONS}
         options = validated(RemovebgOptions, fields)
-        ground = _only_one(body, _GROUNDS, "a background picture")
-        if ground and (options.bg_color or options.is_zip or options.channels == "alpha"):
-            raise bad_request("invalid_combination", f"{ground} goes with no bg_color, no zip and no channels=alpha")
+        background = _only_one(body, _BACKGROUNDS, "a background picture")
+        if background and (options.bg_color or options.is_zip or options.channels == "alpha"):
+            raise bad_request(
+                "invalid_combination", f"{background} goes with no bg_color, no zip and no channels=alpha"
+            )
         photo = await self._photo(body)
         await self.cutting.compute(require_size, photo.data)
-        picture = await self._bytes(body, ground) if ground else File()
+        picture = await self._bytes(body, background) if background else File()
         result = await self.cutting.result(request, photo, options, picture)
         kind = options.type if options.type != "auto" else "other"
         return self._respond(result, "application/json" in request.headers.get("accept", ""), kind)

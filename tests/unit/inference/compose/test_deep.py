@@ -131,7 +131,7 @@ def test_16_bits_look_like_8_and_are_finer(options: dict[str, Any]):
     assert colours is not None and np.unique(colours[..., 0] & 255).size > 16
 
 
-def test_nothing_visible_leaves_the_ground_alone():
+def test_nothing_visible_leaves_the_background_alone():
     cutout, source = Cutout(np.zeros((9, 9, 4), np.uint8)), SourceMetadata(deep=gradient(9, 9))
     for canvas in ("30x20", None):
         made = compose(cutout, OutputSpec(depth=16, background="#204060", canvas=canvas), source, {})

@@ -53,7 +53,7 @@ def near(found: object, wanted: tuple[int, ...]) -> bool:
         (Look(is_mask=True, format=Format.JPEG), "JPEG", "L", (0,), (255,)),
     ],
 )
-def test_ground_and_format(
+def test_background_and_format(
     look: Look, format: str, mode: str, corner: tuple[int, ...], middle: tuple[int, ...], cutout: Cutout
 ) -> None:
     image = shown(draw(cutout, look))
@@ -63,13 +63,13 @@ def test_ground_and_format(
 
 
 @pytest.mark.parametrize("colour", [None, BLUE, VEIL])
-def test_a_picture_as_ground_takes_the_place_of_a_colour(colour: Rgba | None, cutout: Cutout) -> None:
+def test_a_picture_as_background_takes_the_place_of_a_colour(colour: Rgba | None, cutout: Cutout) -> None:
     image = shown(draw(cutout, Look(colour=colour, format=Format.PNG), Image.new("RGB", (7, 9), "lime")))
     assert (image.mode, image.getpixel((0, 0)), image.getpixel((60, 40))) == ("RGB", (0, 255, 0), RED)
     assert draw(cutout, Look(), Image.new("RGB", (7, 9), "lime")).format is Format.JPEG
 
 
-def test_the_ground_is_seen_at_the_crops_own_size(cutout: Cutout) -> None:
+def test_the_background_is_seen_at_the_crops_own_size(cutout: Cutout) -> None:
     image = shown(draw(cutout, Look(placement=Placement(crop=NO_MARGINS), colour=BLUE, format=Format.PNG)))
     assert image.size == (60, 30) and image.getcolors() == [(1800, RED)]
 

@@ -77,7 +77,7 @@ def test_scaling_and_blending_can_change_places():
 
 
 @pytest.mark.parametrize("quality", [70, 92, 100])
-def test_a_white_ground_is_pure_white_after_jpeg(quality: int):
+def test_a_white_background_is_pure_white_after_jpeg(quality: int):
     pixels = opened(made(disc(400, 300, 90), format="jpeg", background="white", quality=quality, shadow=0))
     y, x = np.mgrid[:300, :400]
     beyond = np.hypot(x - 200, y - 150) > 91 + 12  # the blocks of 8 x 8 pixels that hold no part of the object
@@ -86,7 +86,7 @@ def test_a_white_ground_is_pure_white_after_jpeg(quality: int):
 
 
 @pytest.mark.parametrize("options", [{}, {"canvas": "300x300", "share": 0.5}, {"trim": True, "margin": "20%"}])
-def test_a_faint_haze_does_not_grey_a_white_ground(options: dict[str, Any]):
+def test_a_faint_haze_does_not_grey_a_white_background(options: dict[str, Any]):
     subject = block(200, 200, (80, 80, 140, 140))
     subject.pixels[subject.pixels[..., 3] == 0] = (20, 20, 20, 9)
     on_white = made(subject, background="white", **options)
@@ -97,24 +97,24 @@ def test_a_faint_haze_does_not_grey_a_white_ground(options: dict[str, Any]):
     assert (opened(made(subject, **options))[..., 3] > 0).any(axis=1).all(), "a transparent output keeps the matte"
 
 
-def test_a_picture_as_ground_covers_the_frame_and_is_cropped_around_its_centre(tmp_path: Path):
-    ground = np.zeros((50, 200, 3), np.uint8)
-    ground[:, 75:125] = (10, 200, 90)
-    Image.fromarray(ground).save(tmp_path / "ground.png")
-    pixels = opened(made(block(60, 60, (20, 20, 40, 40)), background=str(tmp_path / "ground.png")))
+def test_a_picture_as_background_covers_the_frame_and_is_cropped_around_its_centre(tmp_path: Path):
+    background = np.zeros((50, 200, 3), np.uint8)
+    background[:, 75:125] = (10, 200, 90)
+    Image.fromarray(background).save(tmp_path / "background.png")
+    pixels = opened(made(block(60, 60, (20, 20, 40, 40)), background=str(tmp_path / "background.png")))
     assert (pixels[20:40, 20:40] == (200, 40, 30)).all()
     assert far(pixels[5:55, 5:15], np.broadcast_to((10, 200, 90), (50, 10, 3))) <= 1
     assert pixels.shape == (60, 60, 3)
 
 
-def test_a_changed_ground_is_read_again(tmp_path: Path):
-    path = tmp_path / "ground.png"
+def test_a_changed_background_is_read_again(tmp_path: Path):
+    path = tmp_path / "background.png"
     for colour in ((10, 20, 30), (90, 80, 70)):
         Image.new("RGB", (8, 8), colour).save(path)
         assert tuple(opened(made(block(9, 9, (3, 3, 6, 6)), background=str(path)))[0, 0]) == colour
 
 
-def test_a_ground_that_cannot_be_read_is_named(tmp_path: Path):
+def test_a_background_that_cannot_be_read_is_named(tmp_path: Path):
     with pytest.raises(BackgroundUnreadable, match=r"gone\.png cannot be read: No such file"):
         made(disc(), background=str(tmp_path / "gone.png"))
     (tmp_path / "letter.png").write_bytes(b"Dear all")
@@ -151,7 +151,7 @@ def test_what_hangs_above_the_ground_casts_no_contact_shadow():
     assert (shaded[200:300, 240:] == 255).all()
 
 
-def test_nothing_visible_gives_an_empty_ground():
+def test_nothing_visible_gives_an_empty_background():
     empty = block(40, 30, (0, 0, 0, 0))
     composed = made(empty, format="jpeg", background="white", canvas="100x100", share=0.8, shadow=0.5)
     assert composed.box is None

@@ -79,7 +79,7 @@ def test_a_preset_keeps_its_rule(name: str):
     assert composed.box is not None and abs(composed.box.width - across) <= 2
 
 
-def test_the_ground_of_a_preset_is_pure_white_up_to_the_object():
+def test_the_background_of_a_preset_is_pure_white_up_to_the_object():
     preset = PRESETS["temu"]
     composed = made(disc(300, 300, 120), **preset.spec.changes())
     pixels = opened_by(preset, composed)

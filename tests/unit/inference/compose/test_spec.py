@@ -20,7 +20,7 @@ from inference.compose.values import Align, Format
         ({"format": "jpg", "background": "White"}, {"format": "jpeg", "background": "#ffffff"}),
         ({"format": "tif", "depth": "16"}, {"format": "tiff", "depth": 16}),
         ({"background": "#F40"}, {"background": "#ff4400"}),
-        ({"background": "grounds/wood.jpg"}, {"background": "grounds/wood.jpg"}),
+        ({"background": "backgrounds/wood.jpg"}, {"background": "backgrounds/wood.jpg"}),
         ({"trim": True, "margin": 40}, {"trim": True, "margin": "40px"}),
         ({"trim": True, "margin": " 5 % "}, {"trim": True, "margin": "5%"}),
         ({"canvas": "2000 X 1500", "share": "85%"}, {"canvas": "2000x1500", "share": 0.85}),
@@ -86,7 +86,7 @@ def test_a_refusal_says_what_to_write_instead(options: dict[str, Any], message: 
     assert message in str(caught.value)
 
 
-def test_an_output_knows_its_names_and_its_ground():
+def test_an_output_knows_its_names_and_its_background():
     spec = OutputSpec(format=Format.JPEG, background="#102030")
     assert (spec.format.suffix, spec.format.content_type) == (".jpg", "image/jpeg")
     assert [format.suffix for format in Format] == [".png", ".webp", ".jpg", ".tif", ".avif"]

@@ -61,7 +61,7 @@ def test_an_object_of_the_real_split_is_never_trained_on(tmp_path: Path, monkeyp
 
 def test_the_splits_own_folders_are_not_read(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    for folder in (layout.real_objects, layout.real_grounds):
+    for folder in (layout.real_objects, layout.real_backgrounds):
         folder.mkdir(parents=True)
         (folder / "a.png").write_bytes(png(red_disc()))
     corpus = load_corpus(layout)
@@ -87,7 +87,7 @@ def test_stamps_go_where_their_list_says(tmp_path: Path, monkeypatch: pytest.Mon
         gather_stamps(package, layout)
 
 
-def test_nothing_of_the_old_ground_is_left_around_an_object(tmp_path: Path) -> None:
+def test_nothing_of_the_old_background_is_left_around_an_object(tmp_path: Path) -> None:
     (tmp_path / "disc.png").write_bytes(png(red_disc()))
     cutout = read_object(tmp_path / "disc.png")
     assert cutout.stands and not cutout.cut_below
@@ -125,7 +125,7 @@ def test_photographs_become_what_their_mattes_say(tmp_path: Path) -> None:
         (layout.mattes / f"{name}.png").write_bytes(png(matte.astype(np.uint8)))
     (layout.photographs / "not-asked-yet.png").write_bytes(png(red_disc()[..., :3]))
     corpus = load_corpus(layout)
-    assert (len(corpus.photographs), len(corpus.taught), len(corpus.grounds)) == (1, 1, 1)
+    assert (len(corpus.photographs), len(corpus.taught), len(corpus.backgrounds)) == (1, 1, 1)
     assert corpus.photographs[0].alpha.shape == corpus.photographs[0].rgb.shape[:2]
 
 
@@ -167,7 +167,7 @@ def test_photographs_that_people_look_at_are_kept_out_of_the_training(tmp_path: 
     layout.mattes.mkdir()
     for name in ("table", "chair"):
         Image.fromarray(nothing).save(layout.mattes / f"categorization+{name}.png")
-    assert len(load_corpus(layout).grounds) == 1
+    assert len(load_corpus(layout).backgrounds) == 1
 
 
 def webp(side: int) -> bytes:

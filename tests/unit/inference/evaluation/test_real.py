@@ -10,7 +10,7 @@ from PIL import Image
 from inference.corpus.gathering import flat
 from inference.corpus.layout import Layout
 from inference.evaluation import real
-from inference.evaluation.real import GROUNDS, real_samples
+from inference.evaluation.real import BACKGROUNDS, real_samples
 from inference.evaluation.side_by_side import evaluate, rivals
 
 NAMES = ("birds/crane.png", "tools/ball.png")
@@ -18,23 +18,23 @@ NAMES = ("birds/crane.png", "tools/ball.png")
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """A split of two red discs and one grey ground."""
+    """A split of two red discs and one grey background."""
     monkeypatch.setattr(real, "listed", lambda split: dict.fromkeys(NAMES, ""))
     result = Layout(tmp_path / "data")
     result.real_objects.mkdir(parents=True)
-    result.real_grounds.mkdir()
+    result.real_backgrounds.mkdir()
     y, x = np.mgrid[:320, :320]
     alpha = np.asarray(np.clip(140 - np.hypot(x - 160, y - 160), 0, 1) * 255, np.uint8)
     disc = np.dstack((np.full_like(alpha, 210), np.full_like(alpha, 20), np.full_like(alpha, 20), alpha))
     for name in NAMES:
         Image.fromarray(disc).save(result.real_objects / flat(name))
-    Image.new("RGB", (400, 300), (90, 100, 90)).save(result.real_grounds / "lawn.png")
+    Image.new("RGB", (400, 300), (90, 100, 90)).save(result.real_backgrounds / "lawn.png")
     return result
 
 
-@pytest.mark.parametrize("ground", GROUNDS)
-def test_the_pictures_are_the_same_each_time(layout: Layout, ground: str) -> None:
-    first, second = (list(real_samples(layout, ground)) for _ in range(2))
+@pytest.mark.parametrize("background", BACKGROUNDS)
+def test_the_pictures_are_the_same_each_time(layout: Layout, background: str) -> None:
+    first, second = (list(real_samples(layout, background)) for _ in range(2))
     assert [name for name, _ in first] == sorted(NAMES)
     for (_, one), (_, two) in zip(first, second, strict=True):
         assert (one.image == two.image).all() and (one.alpha == two.alpha).all()
@@ -42,8 +42,8 @@ def test_the_pictures_are_the_same_each_time(layout: Layout, ground: str) -> Non
 
 
 def test_the_matte_is_the_objects_and_not_its_shadows(layout: Layout) -> None:
-    for ground in GROUNDS:
-        for _, sample in real_samples(layout, ground):
+    for background in BACKGROUNDS:
+        for _, sample in real_samples(layout, background):
             red = sample.image[..., 0].astype(int) - sample.image[..., 1] > 100
             assert red[sample.alpha > 250].mean() > 0.98
             assert 0.1 < (sample.alpha > 127).mean() < 0.8
@@ -60,7 +60,7 @@ def test_without_the_split_the_message_says_how_to_get_it(tmp_path: Path) -> Non
 def test_every_model_gets_the_same_pictures(layout: Layout, tmp_path: Path) -> None:
     out = tmp_path / "out"
     lines = evaluate({"ours": "fake", "theirs": "fake"}, out, layout, ("drawn", "real"), 2)
-    splits = ["drawn", *(f"real, {ground}" for ground in GROUNDS)]
+    splits = ["drawn", *(f"real, {background}" for background in BACKGROUNDS)]
     assert list(lines) == [(split, name) for split in splits for name in ("ours", "theirs")]
     for split in splits:
         one, two = lines[split, "ours"], lines[split, "theirs"]

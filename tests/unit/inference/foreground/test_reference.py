@@ -66,9 +66,9 @@ def test_on_a_new_background_no_trace_of_the_old_one_is_left() -> None:
     blue, white = np.array([0.1, 0.2, 0.7], np.float32), np.ones(3, np.float32)
     alpha = disc(400, soft=12)
     result = cut_out(torch.from_numpy(composite(blue, white, alpha)), as_bytes(torch.from_numpy(alpha))).numpy() / 255.0
-    for ground in (np.zeros(3), np.ones(3), np.array([1.0, 0, 0])):
-        shown = result[..., 3:] * result[..., :3] + (1 - result[..., 3:]) * ground
-        wanted = alpha[..., None] * blue + (1 - alpha[..., None]) * ground
+    for background in (np.zeros(3), np.ones(3), np.array([1.0, 0, 0])):
+        shown = result[..., 3:] * result[..., :3] + (1 - result[..., 3:]) * background
+        wanted = alpha[..., None] * blue + (1 - alpha[..., None]) * background
         assert np.abs(shown - wanted).max() < 0.06
 
 

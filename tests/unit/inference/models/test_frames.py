@@ -55,7 +55,7 @@ def cut_off(border: str, number: int) -> Sample:
     """An object on a plain background, a third of it beyond one border, centred in the other direction."""
     rng = np.random.default_rng([21, number])
     cutout = whole_object(rng)
-    ground = np.clip((plain_backdrop if number % 2 else studio_backdrop)(rng, SIDE, SIDE), 0, 1).astype(np.float32)
+    background = np.clip((plain_backdrop if number % 2 else studio_backdrop)(rng, SIDE, SIDE), 0, 1).astype(np.float32)
     rows, columns = cutout.alpha.shape
     high, wide = (round(length * LEFT) for length in (rows, columns))
     seen, top, left = {
@@ -68,7 +68,7 @@ def cut_off(border: str, number: int) -> Sample:
     shown = cutout.alpha[seen]
     place = np.s_[top : top + shown.shape[0], left : left + shown.shape[1]]
     rgb[place], alpha[place] = cutout.rgb[seen], shown
-    return Sample(to_bytes(mix(ground, to_floats(rgb), to_floats(alpha))), alpha)
+    return Sample(to_bytes(mix(background, to_floats(rgb), to_floats(alpha))), alpha)
 
 
 @pytest.mark.parametrize("border", BORDERS)

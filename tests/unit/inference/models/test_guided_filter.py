@@ -15,7 +15,7 @@ from inference.synthetic import render_sample
 
 
 def disc(side: int = 240, radius: float = 70.3) -> tuple[Tensor, Tensor]:
-    """A dark disc on a light ground, H x W x 3 uint8, and its alpha 1 x 1 x H x W."""
+    """A dark disc on a light background, H x W x 3 uint8, and its alpha 1 x 1 x H x W."""
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     distance = ((x - side / 2) ** 2 + (y - side / 2) ** 2).sqrt()
     alpha = (radius - distance + 0.5).clamp(0, 1)

@@ -92,7 +92,7 @@ def test_a_stream_without_fresh_parts_recombines_the_ones_it_has() -> None:
     stream = SampleStream(9, fresh=0.0, pool=8)
     pictures = [stream.next(64, 64) for _ in range(40)]
     assert len(stream._objects) <= 8
-    assert len(stream._grounds) <= 8
+    assert len(stream._backgrounds) <= 8
     assert len({p.image.tobytes() for p in pictures}) == 40
 
 
@@ -101,4 +101,4 @@ def test_a_pool_never_outgrows_its_limit() -> None:
     for _ in range(10):
         stream.next(48, 48)
     assert len(stream._objects) <= 3
-    assert len(stream._grounds) <= 3
+    assert len(stream._backgrounds) <= 3

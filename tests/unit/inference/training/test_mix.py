@@ -10,7 +10,7 @@ from inference.training.mix import (
     Shares,
     cropped,
     empty_picture,
-    photographed_ground,
+    photographed_background,
     tiled,
     whole_photograph,
     with_lines,
@@ -34,7 +34,7 @@ def corpus() -> Corpus:
 
 ONLY = {
     "whole": Shares(whole=1, composed=0, drawn=0, empty=0),
-    "composed": Shares(whole=0, composed=1, drawn=0, empty=0, photographed_objects=1, photographed_grounds=1),
+    "composed": Shares(whole=0, composed=1, drawn=0, empty=0, photographed_objects=1, photographed_backgrounds=1),
     "drawn": Shares(whole=0, composed=0, drawn=1, empty=0),
     "empty": Shares(whole=0, composed=0, drawn=0, empty=1),
 }
@@ -73,7 +73,7 @@ def test_a_shadow_is_background() -> None:
 
 
 def test_an_objects_matte_ends_where_the_object_does_not_where_its_shadow_does() -> None:
-    shares = Shares(whole=0, composed=1, drawn=0, empty=0, photographed_objects=1, photographed_grounds=1)
+    shares = Shares(whole=0, composed=1, drawn=0, empty=0, photographed_objects=1, photographed_backgrounds=1)
     stream = MixedStream(4, corpus(), shares)
     red = 0
     for _ in range(20):
@@ -92,11 +92,11 @@ def test_a_photograph_keeps_its_matte_on_its_object() -> None:
         assert whole_photograph(np.random.default_rng(seed), photographs, 96, 96).alpha.any()
 
 
-def test_grounds_hold_no_object() -> None:
+def test_backgrounds_hold_no_object() -> None:
     for seed in range(12):
-        ground = photographed_ground(np.random.default_rng(seed), corpus(), 64, 80)
-        assert ground.shape == (64, 80, 3) and ground.min() >= 0 and ground.max() <= 1
-        assert not ((ground[..., 0] > 0.75) & (ground[..., 1] < 0.25)).any()  # the red block is left out
+        background = photographed_background(np.random.default_rng(seed), corpus(), 64, 80)
+        assert background.shape == (64, 80, 3) and background.min() >= 0 and background.max() <= 1
+        assert not ((background[..., 0] > 0.75) & (background[..., 1] < 0.25)).any()  # the red block is left out
 
 
 def test_lines_and_tiles_cover_the_frame() -> None:
@@ -106,11 +106,11 @@ def test_lines_and_tiles_cover_the_frame() -> None:
     assert tiled(rng, corpus().surfaces[0], 64, 96).shape == (64, 96, 3)
 
 
-def test_things_behind_are_out_of_focus_and_belong_to_the_ground() -> None:
+def test_things_behind_are_out_of_focus_and_belong_to_the_background() -> None:
     plain, block = np.full((96, 96, 3), 0.5, np.float32), corpus().objects[0]
     for seed in range(6):
-        ground = with_things_behind(np.random.default_rng(seed), plain, [block] * 3)
-        assert ground.shape == plain.shape and np.abs(ground - plain).max() > 0.1
-        assert 0.3 < (np.abs(ground - plain).max(axis=2) < 0.02).mean() < 0.99
+        background = with_things_behind(np.random.default_rng(seed), plain, [block] * 3)
+        assert background.shape == plain.shape and np.abs(background - plain).max() > 0.1
+        assert 0.3 < (np.abs(background - plain).max(axis=2) < 0.02).mean() < 0.99
     stream = MixedStream(3, corpus(), Shares(whole=0, composed=1, drawn=0, empty=0, things_behind=1))
     assert all(0 < stream.next(96, 96).alpha.mean() < 255 for _ in range(6))

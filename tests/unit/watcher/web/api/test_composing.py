@@ -54,7 +54,7 @@ def test_everything_else_is_composed_in_a_process_of_its_own(file: bytes) -> Non
         result = composer.compose(file, RemovebgOptions(crop=True, format="png"))
         assert (result.width, result.height, result.foreground) == (30, 40, BOX)
         with pytest.raises(ApiError) as raised:
-            composer.compose(file, RemovebgOptions(), ground=b"no picture")
+            composer.compose(file, RemovebgOptions(), background=b"no picture")
         assert raised.value.code == "invalid_bg_image"
     finally:
         composer.close()
