@@ -150,8 +150,8 @@ def test_a_model_without_weights_is_refused_with_the_way_to_get_them(photos: Pat
 def test_models_are_listed_with_the_state_of_their_weights(call: Call) -> None:
     listed = call("models")
     assert listed.code == 0
-    assert all(listed.words(name) for name in ("nano", "lite", "full", ".safetensors"))
-    assert "inference.training export" in listed.out
+    assert all(listed.words(name) for name in ("nano", "lite", "full"))
+    assert ".safetensors" in listed.out and "inference.training export" in listed.out
 
 
 def test_the_doctor_checks_the_machine(call: Call) -> None:

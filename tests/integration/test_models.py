@@ -109,8 +109,9 @@ def test_models_lists_what_rembg_has_fetched(call: Call, tmp_path: Path, monkeyp
     onnx_files.isnet(tmp_path / "isnet-general-use.onnx")
     (tmp_path / "silueta.onnx").write_bytes(b"Dear all")
     listed = call("models").out
-    assert re.search(r"isnet-general-use +isnet, sha256 \w{12}; the file has a fixed batch size of 1", listed)
-    assert re.search(r"silueta +.*is not a complete ONNX file", listed)
+    isnet = r"isnet-general-use +179 MB +objects of any kind.*\n +Apache-2.0; isnet, sha256 \w{12}; the file has a "
+    assert re.search(isnet + "fixed batch size of 1", listed)
+    assert re.search(r"silueta +44 MB +u2net, .*\n +Apache-2.0; .*is not a complete ONNX file", listed)
     assert all(contract in listed for contract in CONTRACTS)
 
 

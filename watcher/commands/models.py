@@ -23,13 +23,18 @@ from watcher.config.settings import rembg_path
 from watcher.core.errors import ConfigurationError
 from watcher.telemetry.logs import configure
 
+FILES = """
+--model also takes a file: .safetensors, which `python -m inference.training export` wrote, or .onnx, .pt2 or .pt of \
+another model. If alphadrop cannot detect the preprocessing contract of such a model, choose one:"""
+
 
 def models(args: argparse.Namespace) -> ExitCode:
     """Print the tables of models and contracts."""
     folder, console = rembg_path(), Console()
     console.print(models_table(folder))
     console.print(f"Known models are kept in {folder}; `alphadrop models pull NAME` fetches one.", markup=False)
-    console.print(files_table())
+    console.print(FILES)
+    console.print(contracts_table())
     return ExitCode.OK
 
 
@@ -56,31 +61,34 @@ def pull(args: argparse.Namespace) -> ExitCode:
 
 
 def models_table(folder: Path) -> Table:
-    """Every named model: the state of its file in `folder`, its size and licence, and what it is good at."""
-    table = make_table("model", "file", "size", "licence", "good at")
-    for column in (table.columns[0], table.columns[2]):
-        column.no_wrap = True  # the others share what is left of a narrow terminal
+    """Every named model: its size, what it is good at, its licence and the state of its file in `folder`."""
+    table = make_table("model", "size", "good at; licence, file")
+    for column in table.columns[:2]:
+        column.no_wrap = True  # the last one gets what is left of a narrow terminal
     for size in CATALOGUE:
         try:
             entry = resolve(size.name)
             found, megabytes = f"included, sha256 {entry.digest[:12]}", shipped_path(size.name).stat().st_size / 1e6
         except ModelError:
             found, megabytes = "not included", size.megabytes
-        table.add_row(size.name, Text(found), f"{megabytes:.0f} MB", "MIT", size.about)
+        table.add_row(size.name, f"{megabytes:.0f} MB", _about(size.about, "MIT", found))
     for known in KNOWN.values():
         path = known.path_in(folder)
-        found = _describe(path, known) if path.is_file() else "not here"
-        table.add_row(known.name, Text(found), known.megabytes, _licence(known), known.good_at)
+        found = _describe(path, known) if path.is_file() else "not fetched"
+        table.add_row(known.name, known.megabytes, _about(known.good_at, _licence(known), found))
     return table
 
 
-def files_table() -> Table:
-    """What a file of one's own can be."""
-    table = make_table("--model FILE", "what it is")
-    table.add_row(".safetensors", "your own training: `python -m inference.training export` wrote it")
+def contracts_table() -> Table:
+    """The values of --model-contract."""
+    table = make_table("--model-contract", "made for")
     for contract in CONTRACTS.values():
-        table.add_row(f".onnx, .pt2, .pt with --model-contract {contract.name}", contract.about)
+        table.add_row(contract.name, contract.about)
     return table
+
+
+def _about(good_at: str, licence: str, found: str) -> Text:
+    return Text.assemble(good_at, "\n", (f"{licence}; {found}", "dim"))
 
 
 def _licence(known: KnownModel) -> str:
