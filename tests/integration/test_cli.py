@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -254,6 +255,17 @@ def test_retry_without_a_pattern_retries_every_rejected_image(retried: Retried) 
     assert retried.third_run.code == 0
     assert retried.third_run.outcomes == {"hats/b.jpg": "written"}
     assert files_below(retried.sink) == {"fine/c.png", "shoes/a.png", "hats/b.png"}
+
+
+def test_status_and_once_name_the_error_records_only_where_they_are(photos: Path, tmp_path: Path) -> None:
+    place(photos, "bad.jpg", cut_short("bad.jpg"))
+    folders = (photos, tmp_path / "cutouts", "--state", tmp_path / "state")
+    assert "see _failed/ in the sink" in alphadrop("once", *folders, "--model", "fake", "--settle", "0").out
+    assert "see _failed/ in the sink" in alphadrop("status", *folders).out
+    shutil.rmtree(tmp_path / "cutouts")
+    for asked in (alphadrop("status", *folders), alphadrop("once", *folders, "--model", "fake", "--settle", "0")):
+        assert "_failed/" not in asked.out
+        assert re.search(r"rejected +1 +their error records are gone; `alphadrop retry` tries again", asked.out)
 
 
 # Empty cut-outs.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -18,7 +18,7 @@ from rich.text import Text
 from inference.compose import PRESETS
 from watcher.commands.command import Command, ExitCode, prepare, require_torch
 from watcher.commands.model_files import ensure_model
-from watcher.commands.terminal import OUTCOMES, make_table, shorten
+from watcher.commands.terminal import OUTCOMES, make_table, outcomes_in, shorten
 from watcher.config.flags import add_settings_arguments
 from watcher.config.settings import Group, Settings
 from watcher.core.counts import Counts
@@ -54,7 +54,8 @@ def once(args: argparse.Namespace) -> ExitCode:
         )
     skipped = supervisor.run_summary.unreadable_folders
     if finished or supervisor.run_summary.outcomes or rejected:
-        Console().print(summary_table(supervisor.run_summary, rejected, lambda: _has_images(settings)))
+        outcomes = outcomes_in(settings)
+        Console().print(summary_table(supervisor.run_summary, rejected, lambda: _has_images(settings), outcomes))
     if not finished:
         why = supervisor.why or "It was stopped; the same command goes on from there."
         Console(stderr=True).print(f"alphadrop: could not finish. {why}", markup=False)
@@ -105,16 +106,22 @@ class Progress:
         self._bar.stop()
 
 
-def summary_table(run: RunSummary, rejected: Sequence[tuple[Job, Rejection]], has_images: Callable[[], bool]) -> Table:
+def summary_table(
+    run: RunSummary,
+    rejected: Sequence[tuple[Job, Rejection]],
+    has_images: Callable[[], bool],
+    outcomes: Mapping[Outcome, str] = OUTCOMES,
+) -> Table:
     """Images of this run by outcome, and every rejected image of the source by reason.
 
-    `has_images` is asked whether the source has any image only if there is nothing else to show.
+    `has_images` is asked whether the source has any image only if there is nothing else to show. `outcomes` says what
+    each outcome means.
     """
     table = make_table("outcome", "images", "meaning")
     for outcome in Outcome:
         count = len(rejected) if outcome is Outcome.REJECTED else run.outcomes[outcome]
         if count:
-            table.add_row(outcome, f"{count:,}", OUTCOMES[outcome])
+            table.add_row(outcome, f"{count:,}", outcomes[outcome])
         if outcome is Outcome.WRITTEN and run.unsure:
             table.add_row(
                 "  unsure", f"{run.unsure:,}", "more likely bad than good; `alphadrop review SINK` lists them"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from watcher.commands.command import Command, ExitCode
-from watcher.commands.terminal import OUTCOMES, make_table, printable
+from watcher.commands.terminal import OUTCOMES, make_table, outcomes_in, printable
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import Group, Settings
@@ -35,7 +35,7 @@ def status(args: argparse.Namespace) -> ExitCode:
     """Print the queue's figures, the newest rejections and, if there are any, the notifications that wait."""
     settings = load_settings(args)
     stats, rejected = read_status(settings, MOST_REJECTED_SHOWN)
-    table = queue_table(stats, rejected)
+    table = queue_table(stats, rejected, outcomes_in(settings))
     if not settings.queue:
         with closing(open_existing_queue(settings)) as queue:
             add_notifications(table, queue.outbox.stats(), queue.outbox.list_set_aside(MOST_SET_ASIDE_SHOWN))
@@ -65,8 +65,10 @@ def open_existing_queue(settings: Settings) -> SqliteQueue:
     return open_queue(f"sqlite://{path}")
 
 
-def queue_table(stats: QueueStats, rejected: Sequence[tuple[str, Rejection]]) -> Table:
-    """Images by state, and the given rejections with their reasons."""
+def queue_table(
+    stats: QueueStats, rejected: Sequence[tuple[str, Rejection]], outcomes: Mapping[Outcome, str] = OUTCOMES
+) -> Table:
+    """Images by state, and the given rejections with their reasons; `outcomes` says what each outcome means."""
     table = make_table("state", "images", "")
     table.add_row(
         "pending", f"{stats.pending:,}", f"{stats.pending_bytes / 1e6:,.1f} MB" if stats.pending_bytes else ""
@@ -78,7 +80,7 @@ def queue_table(stats: QueueStats, rejected: Sequence[tuple[str, Rejection]]) ->
         "in flight", *(("unknown", "this broker does not report it") if unknown else (f"{stats.in_flight:,}", ""))
     )
     for outcome, count in sorted(stats.ended.items(), key=lambda item: (item[0] == Outcome.REJECTED, item[0])):
-        table.add_row(outcome, f"{count:,}", OUTCOMES.get(Outcome(outcome), ""))
+        table.add_row(outcome, f"{count:,}", outcomes.get(Outcome(outcome), ""))
     for key, rejection in rejected:  # below the row "rejected", which is the last of the outcomes
         table.add_row("", "", Text(printable(f"{key}: {rejection.reason}, {rejection.detail}")))
     return table

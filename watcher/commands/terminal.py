@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
+from watcher.config.settings import Settings
 from watcher.core.jobs import Outcome
+from watcher.stores.base import FAILED_PREFIX
 
 OUTCOMES = {
     Outcome.WRITTEN: "cut out",
@@ -17,6 +19,14 @@ OUTCOMES = {
     Outcome.REJECTED: "see _failed/ in the sink; `alphadrop retry` tries again",
 }
 """What each outcome means to a user."""
+_WITHOUT_RECORDS = "their error records are gone; `alphadrop retry` tries again"
+
+
+def outcomes_in(settings: Settings) -> dict[Outcome, str]:
+    """What each outcome means in this sink, whose folder of error records a user may have deleted."""
+    sink = settings.sink_path
+    is_gone = sink is not None and not (sink / FAILED_PREFIX).is_dir()
+    return OUTCOMES | ({Outcome.REJECTED: _WITHOUT_RECORDS} if is_gone else {})
 
 
 def printable(text: str) -> str:
