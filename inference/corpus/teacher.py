@@ -53,8 +53,8 @@ class Teacher:
         """SIDE x SIDE alpha of an RGB photograph, which is stretched to that."""
         square = photograph.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         pixels = np.asarray(square, np.float32)
-        fed = (pixels / max(float(pixels.max()), 1.0) - MEAN) / DEVIATION
-        matte = self._session.run(None, {self._input: fed.transpose(2, 0, 1)[None]})[0][0, 0]
+        normalised = (pixels / max(float(pixels.max()), 1.0) - MEAN) / DEVIATION
+        matte = self._session.run(None, {self._input: normalised.transpose(2, 0, 1)[None]})[0][0, 0]
         return (matte * 255).round().clip(0, 255).astype(np.uint8)  # type: ignore[no-any-return]
 
 

@@ -100,7 +100,7 @@ _BLOCK_PARTS = {
 def translated(weights: Mapping[str, Tensor], contrast: float) -> dict[str, Tensor]:
     """The ImageNet weights by `ImageNetEncoder`'s names; what it leaves out is dropped.
 
-    Pictures come in `contrast` times as strong, where 1 means -0.5..0.5, as the published ones, which are fed -1..1.
+    The published weights expect pictures in -1..1. Here pictures have `contrast` times the range -0.5..0.5.
     Raises KeyError for names that are not EfficientNet-Lite0's.
     """
     places = [(i, block) for i, stage in enumerate(STAGES) for block in range(stage.blocks)]

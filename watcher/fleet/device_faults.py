@@ -1,4 +1,4 @@
-"""Tells a device that fails from a picture on which every device fails; see decision 0051."""
+"""Distinguishes a device that fails from a picture on which every device fails; see decision 0051."""
 
 from __future__ import annotations
 

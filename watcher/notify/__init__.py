@@ -1,4 +1,4 @@
-"""Tells other systems what became of each image: by webhook, SQS, SNS or RabbitMQ."""
+"""Notifies other systems of each finished image: by webhook, SQS, SNS or RabbitMQ."""
 
 from __future__ import annotations
 

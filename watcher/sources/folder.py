@@ -250,7 +250,7 @@ class _Run:
 
 
 class _FirstListing:
-    """Tells once when every file that the first listing found was reported."""
+    """Detects when every file that the first listing found has been reported."""
 
     def __init__(self, detector: NewFileDetector, patience: float, clock: Callable[[], float]) -> None:
         """`patience` is how many seconds files may take to settle."""

@@ -1,6 +1,6 @@
 """Opens the batch dimension of an ONNX file that was exported for one fixed batch size.
 
-Exporters fix the batch size of a graph whose operations would take any, unless they are told otherwise. `open_batch`
+Exporters fix the batch size of a graph whose operations would take any, unless an option says otherwise. `open_batch`
 makes a copy of the file in memory whose input and outputs leave it open. Whether the graph's own constants allow that
 cannot be read from the file: the caller must compare a batch with single pictures.
 """
