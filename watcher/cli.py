@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Word:
-    """One word after `alphadrop`. Its command is imported when it is chosen: to list all of them takes no time."""
+class Entry:
+    """A command in the list of commands. It is imported when it is chosen, so that the list takes no time."""
 
     name: str
     summary: str
@@ -35,20 +35,20 @@ class Word:
 
 
 COMMANDS = (
-    Word("once", "cut out every image that is in a folder or bucket now, then exit"),
-    Word("run", "watch a folder or bucket and cut out every image that arrives, until stopped", "run", "RUN"),
-    Word("watch", "find images and put them into a message queue; needs no GPU and no torch", "run", "WATCH"),
-    Word("work", "cut out the images that a message queue lists, with one worker on each device", "run", "WORK"),
-    Word("status", "show how many images are pending, in flight, finished and rejected"),
-    Word("retry", "make rejected images pending again"),
-    Word("review", "list the cut-outs that need a person, the least sure first", "review.command"),
-    Word("reconcile", "compare source and sink, and enqueue images whose output is missing or outdated"),
-    Word("inspect", "print what an output records: its image, job, model, options and where the object is"),
-    Word("doctor", "check devices, model, folders, buckets and queues, and say what to fix"),
-    Word("models", "list the models that there are, and fetch those that are known by name"),
-    Word("evaluate", "score a model on pictures whose true mattes you have"),
-    Word("compare", "show where two models differ, in one sheet of pictures"),
-    Word("bench", "measure this machine and write a report", "bench.arguments"),
+    Entry("once", "cut out every image that is in a folder or bucket now, then exit"),
+    Entry("run", "watch a folder or bucket and cut out every image that arrives, until stopped", "run", "RUN"),
+    Entry("watch", "find images and put them into a message queue; needs no GPU and no torch", "run", "WATCH"),
+    Entry("work", "cut out the images that a message queue lists, with one worker on each device", "run", "WORK"),
+    Entry("status", "show how many images are pending, in flight, finished and rejected"),
+    Entry("retry", "make rejected images pending again"),
+    Entry("review", "list the cut-outs that need a person, the least sure first", "review.command"),
+    Entry("reconcile", "compare source and sink, and enqueue images whose output is missing or outdated"),
+    Entry("inspect", "print what an output records: its image, job, model, options and where the object is"),
+    Entry("doctor", "check devices, model, folders, buckets and queues, and say what to fix"),
+    Entry("models", "list the models that there are, and fetch those that are known by name"),
+    Entry("evaluate", "score a model on pictures whose true mattes you have"),
+    Entry("compare", "show where two models differ, in one sheet of pictures"),
+    Entry("bench", "measure this machine and write a report", "bench.arguments"),
 )
 """In the order of the help."""
 
@@ -87,20 +87,20 @@ def build_parser(first: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show program's version number and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for word in COMMANDS:
-        if first in (None, word.name):
-            _add(commands, word, word.load())
+    for entry in COMMANDS:
+        if first in (None, entry.name):
+            _add(commands, entry, entry.load())
         else:
-            commands.add_parser(word.name, help=word.summary)
+            commands.add_parser(entry.name, help=entry.summary)
     return parser
 
 
-def _add(commands: argparse._SubParsersAction[Parser], word: Word, command: Command) -> None:
+def _add(commands: argparse._SubParsersAction[Parser], entry: Entry, command: Command) -> None:
     parser = commands.add_parser(
-        word.name,
-        help=word.summary,
-        usage=f"alphadrop {word.name} [OPTION]... {command.positional}" if command.positional else None,
-        description=f"{word.summary[0].upper()}{word.summary[1:]}.\n\n{command.about}".rstrip(),
+        entry.name,
+        help=entry.summary,
+        usage=f"alphadrop {entry.name} [OPTION]... {command.positional}" if command.positional else None,
+        description=f"{entry.summary[0].upper()}{entry.summary[1:]}.\n\n{command.about}".rstrip(),
         epilog=command.examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -245,7 +245,7 @@ class Supervisor:
             log.warning("model_limits_throughput", model=model.name, problem=model.limits)
 
     def _pool_for_frontend(self) -> tuple[Callable[[], None], Callable[[], Sequence[WorkerKeeper]]]:
-        """How the workers of this process, if it has any, are hurried and listed."""
+        """Functions that hurry and list the workers of this process, if it has any."""
         if self._monitor is None:
             return lambda: None, lambda: ()
         pool = self._monitor.pool
@@ -441,13 +441,13 @@ class Supervisor:
 
 
 class StateFolder:
-    """Notices when the embedded queue's file is deleted or replaced while it is open.
+    """Detects when the embedded queue's file is deleted or replaced while it is open.
 
     SQLite goes on with the deleted file, and a worker that is started later uses the other one: two queues.
     """
 
     def __init__(self, state: Path) -> None:
-        """The queue is open."""
+        """Remember the queue's file in this folder, which is open by now."""
         self._path = state / "queue.sqlite"
         self._identity = self._look()
 

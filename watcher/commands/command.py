@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Command:
-    """What `alphadrop` does after one word; the words are in `watcher.cli`."""
+    """What one command of `alphadrop` does; `watcher.cli` has their names."""
 
     about: str
     """What a user should know before the flags, in a few lines."""

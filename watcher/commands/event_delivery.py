@@ -39,7 +39,7 @@ class Reader:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The reader's name in messages."""
         match self.address:
             case SqsAddress():
                 return f"the SQS queue {self.address.queue}"
@@ -50,7 +50,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Arrival:
-    """Whether what one rule announces arrives; None where that could not be found out."""
+    """Whether the events of one rule reach the reader; `ok` is None where that could not be found out."""
 
     ok: bool | None
     finding: str

@@ -44,16 +44,16 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class _File:
-    """An output's file, and what its store says besides."""
+    """An output's file, and the metadata that its store has for it."""
 
     name: str
     data: bytes = field(repr=False)
     texts: Mapping[str, str]
-    """What the metadata of an object says, by the names that files use."""
+    """The metadata of an object, under the names that files use."""
 
     @property
     def recorded(self) -> dict[str, str]:
-        """What the output says of itself, by name."""
+        """What the output records about itself, by name."""
         if self.picture is None and (record := _error_record(self.data)):
             return record
         said = {word.removeprefix(KEYWORD): text for word, text in read_text(self.data).items() if KEYWORD in word}

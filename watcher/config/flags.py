@@ -41,7 +41,7 @@ def add_settings_arguments(parser: argparse.ArgumentParser, *only: str) -> None:
 
 
 def _add_argument(section: argparse._ActionsContainer, name: str, info: FieldInfo) -> None:
-    """Values stay text for pydantic to convert. A flag that is not given is absent: the next source has its value."""
+    """Add a setting's flag. Its value stays text, which pydantic converts; a flag that is not given is left out."""
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(info)}
     if info.annotation in (bool, bool | None):
         options["action"] = argparse.BooleanOptionalAction
@@ -61,7 +61,7 @@ def _placeholder(name: str, info: FieldInfo) -> str:
 
 
 def _help(info: FieldInfo) -> str:
-    """The docstring, and the default where that is a value and not the absence of one."""
+    """The help text: the setting's docstring, and its default unless that is empty or a switch."""
     shown = isinstance(info.default, str | int | float) and not isinstance(info.default, bool) and info.default != ""
     text = f"{info.description} (default: {info.default})" if shown else str(info.description)
     return text.replace("%", "%%")

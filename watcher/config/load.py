@@ -143,7 +143,7 @@ def _flags(given: Mapping[str, object]) -> _Layer:
 
 
 def _variables(environ: Mapping[str, str]) -> _Layer:
-    """Names in capitals or small letters. An empty variable counts as not set: manifests often declare those."""
+    """Settings from variables, in capitals or small letters. An empty one counts as not set, as in many manifests."""
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in environ.items() if value}
     return _Layer(source(), lambda name: PREFIX + name.upper())

@@ -23,7 +23,7 @@ from watcher.sources.source_filter import SourceFilter
 def check_settings(settings: Settings, mode: Mode = Mode.RUN, *, places: bool = True) -> None:
     """Check source, sink, state, queue and events together. Raises ConfigurationError, one line for each problem.
 
-    Without `places`, it leaves out what `require_places` checks: what may pass by itself.
+    Without `places`, it leaves out the checks of `require_places`, whose problems may pass by themselves.
     """
     problems = [
         *([*_source_problems(settings), *_target_problems(settings, mode)] if places else ()),

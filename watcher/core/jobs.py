@@ -106,7 +106,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an output records besides what it is. Not part of its id: some of it is known only afterwards."""
+    """What an output records besides its id. The id does not cover it: some of it is known only afterwards."""
 
     matte_coverage: float
     """Mean alpha of the cut-out, from 0 (everything was removed) to 1 (nothing was removed)."""

@@ -59,14 +59,14 @@ WANTED_PIPE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class WorkerEvents:
-    """What is called when something happens to a worker, from any keeper's thread."""
+    """Functions for the events of workers; any keeper's thread calls them."""
 
     on_report: Callable[[str, Report], None]
-    """A worker has sent a report. Gets its name and the report."""
+    """Called with a worker's name and its report."""
     on_death: Callable[[str, str, DeathReason, bool], None]
-    """A worker has ended. Gets its name, its owner name in the queue, the reason, and whether it ended unasked."""
+    """Called when a worker has ended: with its name, its owner name, the reason, and whether it ended unasked."""
     on_change: Callable[[], None]
-    """The state of some worker has changed."""
+    """Called when the state of a worker has changed."""
     after_death: Callable[[str], tuple[AfterDeath, bool]] = lambda worker: (AfterDeath.NOTHING, True)
     """Gets the name of a worker that is about to be started; returns its `WorkerStart.after` and `count_deaths`."""
 

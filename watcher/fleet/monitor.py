@@ -55,7 +55,7 @@ _ACTIONS = {
 
 @dataclass(frozen=True)
 class Telemetry:
-    """Where reports of workers go."""
+    """The parts of the daemon that record workers' reports."""
 
     metrics: Metrics
     health: Health
@@ -64,7 +64,7 @@ class Telemetry:
     manifest: ManifestWriter | None = None
     """Lists the images that are rejected here, not by a worker."""
     listener: Callable[[str, Report], None] | None = None
-    """Gets every report with its worker's name, besides; it returns at once."""
+    """Called with each worker's name and report, too; it returns at once."""
 
 
 @dataclass

@@ -20,7 +20,7 @@ from watcher.queues.outbox import Waiting
 
 
 class _AwsTarget(ABC):
-    """What both have in common: a batch of entries, and an answer for each that failed."""
+    """The common part of both: a request has a batch of entries, and its answer names those that failed."""
 
     batch = 10
     """Entries in one request; neither takes more. Ten bodies are far below the 256 KiB that both accept."""

@@ -1,4 +1,4 @@
-"""What a sender reports of itself."""
+"""Reports of a sender of notifications."""
 
 from __future__ import annotations
 

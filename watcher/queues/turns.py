@@ -22,5 +22,5 @@ class Turns:
         return limit - by_age
 
     def took(self, count: int, *, waiting: bool) -> None:
-        """So many jobs were leased. Without urgent jobs `waiting`, the next urgent one comes first."""
+        """Count leased jobs. Without urgent jobs `waiting`, the next urgent one comes first."""
         self._taken = (self._taken + count) % URGENT_TURNS if waiting else 0

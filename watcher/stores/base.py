@@ -65,7 +65,7 @@ class Store(Protocol):
         ...
 
     def put(self, output: Output, data: bytes, over: OutputInfo | None, facts: Facts | None = None) -> None:
-        """Make `data`, which records the output's id and the facts, the file at the output's key: durably, atomically.
+        """Store `data`, which records the output's id and the facts, at the output's key: durably and atomically.
 
         `over` is what `output_info` returned. Raises Conflict if the output has changed since, where the store enforces
         conditional writes: then ask again. A store that has metadata keeps `facts` there, too.

@@ -224,7 +224,7 @@ class LocalStore:
             )
 
     def _make_durable(self, directory: str) -> None:
-        """Create a directory and sync those above it, once a process: a file in a directory that is lost is lost."""
+        """Create a directory and sync those above it, once per process: a file is lost if its directory is."""
         created = atomic.make_directories(directory, self.root)
         if directory in self._durable and not created:
             return

@@ -42,7 +42,7 @@ MOST_LOOKS = 50
 
 @dataclass(frozen=True)
 class Backend:
-    """What the daemon has open."""
+    """The parts of the daemon that the API works on."""
 
     recipe: Recipe
     source: Store
@@ -50,9 +50,9 @@ class Backend:
     queue: Queue
     embedded: EmbeddedQueue | None
     wake: Callable[[], None]
-    """Jobs are pending."""
+    """Called when jobs are pending."""
     hurry: Callable[[], None] = lambda: None
-    """Somebody waits for an image, so its worker's report is wanted at once."""
+    """Called when a client waits for an image, so that its worker's report is read at once."""
 
 
 class Cutouts:
@@ -77,12 +77,12 @@ class Cutouts:
         """Called with the id of each item that has changed, from any thread; they return at once."""
 
     def open(self, backend: Backend) -> None:
-        """Source, sink and queue are open."""
+        """Use the open source, sink and queue from now on."""
         self._backend = backend
 
     @property
     def backend(self) -> Backend:
-        """What the daemon has open. Raises Unavailable while it starts."""
+        """The open source, sink and queue. Raises Unavailable while the daemon starts."""
         if self._backend is None:
             raise Unavailable("the daemon is starting", "the daemon is starting")
         return self._backend
@@ -179,7 +179,7 @@ class Cutouts:
         return self._refreshed([record])[0]
 
     def shown(self, id: str) -> Record:
-        """The same with what `alphadrop review`, or the page of another machine, has decided. Raises ApiError."""
+        """The item with any decision by `alphadrop review` or the page of another machine. Raises ApiError."""
         record = self.get(id)
         if record.status is not Status.DONE:
             return record
@@ -220,7 +220,7 @@ class Cutouts:
         return item_json(record, self.prefix)
 
     def report(self, report: ImageReport) -> None:
-        """A worker has finished an image. Costs microseconds."""
+        """Record a worker's report of a finished image. Costs microseconds."""
         end = finished_of(report, self.prefix, self._clock())
         if end is None:
             return
@@ -229,7 +229,7 @@ class Cutouts:
             self._announce(item_id(report.key))
 
     def remade(self, record: Record, answer: Mapping[str, Any]) -> None:
-        """An image was made again, or that failed: see `redo.Remake`."""
+        """Record that an image was made again, or that this failed; see `redo.Remake`."""
         now = self._clock()
         end = Finished(record.key, record.job, Status.DONE, now, record.created, record.batch)
         if "problem" in answer:
@@ -296,7 +296,7 @@ class Cutouts:
         return self._read(self.backend.sink, stored.key, "the output is not in the sink any more")
 
     def picture(self, id: str, of: str) -> tuple[str, Callable[[], bytes]]:
-        """Version of an image or of its first output, and what reads it. Raises ApiError where there is none.
+        """Version of an image or of its first output, and a function that reads it. Raises ApiError if there is none.
 
         `of` is "original", "output", or "" for the output if there is one.
         """
@@ -378,7 +378,7 @@ class Cutouts:
     # Decisions.
 
     def decide(self, id: str, verdict: Verdict) -> Record:
-        """Keep in the sink what somebody thinks of a cut-out, as `alphadrop review` does. Raises ApiError."""
+        """Store a decision about a cut-out in the sink, as `alphadrop review` does. Raises ApiError."""
         record = self.get(id)
         if record.status is not Status.DONE:
             raise ApiError(409, "not_done", "Conflict", "only a finished cut-out can be accepted or rejected")

@@ -38,7 +38,7 @@ SHOWN_FAILURES = 10
 
 
 class Frontend:
-    """What the supervisor has of page and API."""
+    """The page and the API as one object, which the supervisor opens and closes."""
 
     def __init__(self, settings: Settings, metrics: Metrics, health: Health) -> None:
         """Opens the list of images; everything else is answered with 503 until `open`."""
@@ -57,7 +57,7 @@ class Frontend:
         self._page = page_routes() if settings.page else []
 
     def routes(self) -> list[Route]:
-        """For the server."""
+        """The routes of API and page, for the server."""
         return [
             *(measured(route, self._metrics) for route in (*self.api.routes(), *self.service.routes())),
             *self._page,
@@ -70,7 +70,7 @@ class Frontend:
         hurry: Callable[[], None] = lambda: None,
         workers: Callable[[], Sequence[Worker]] = lambda: (),
     ) -> None:
-        """Source, sink and queue are open.
+        """Start to serve requests from the open source, sink and queue.
 
         `wake` is called when jobs are pending, `hurry` when somebody waits for an image, `workers` for the status.
         """
@@ -89,14 +89,14 @@ class Frontend:
             log.info("history_recovered", items=found)
 
     def hear(self, worker: str, report: Report) -> None:
-        """A worker has sent a report. Returns at once."""
+        """Take a worker's report into the list and the status. Returns at once."""
         self._board.hear(worker, report)
         if isinstance(report, ImageReport):
             self.cutouts.report(report)
             self.service.cutting.pace.finished()
 
     def count(self, stats: QueueStats) -> None:
-        """The queue was counted."""
+        """Show this snapshot of the queue in the status."""
         self._board.stats = stats
 
     def status(self) -> dict[str, Any]:
@@ -117,11 +117,11 @@ class Frontend:
         }
 
     def stop(self) -> None:
-        """Before the server stops: end the connections that would stay open."""
+        """End the connections that would stay open; called before the server stops."""
         self.api.live.close()
 
     def close(self) -> None:
-        """After the server has stopped."""
+        """Close child processes, threads and the list; called after the server has stopped."""
         self._remake.close()
         self._thumbnails.close()
         self.api.close()

@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 MOST_ITEMS = 50_000
 """Items that are kept; the oldest go first."""
 FLUSH_SECONDS = 0.5
-"""How often what has happened is written."""
+"""Seconds between two writes of the changes since then."""
 _PRUNE_EVERY = 2000
 """Written items after which the oldest ones are removed."""
 _MOST_WAITING = 20_000
@@ -40,7 +40,7 @@ SQL: Mapping[str, str] = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
 
 
 class Status(StrEnum):
-    """Where an image is."""
+    """The state of an image in the list."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -90,7 +90,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of an image."""
+    """How the processing of an image ended."""
 
     key: str
     job: str
@@ -110,7 +110,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Query:
-    """What to list."""
+    """Which items to list, and in which order."""
 
     status: Status | None = None
     unfinished: bool = False
@@ -123,7 +123,7 @@ class Query:
     order: Order = Order.NEWEST
     limit: int = 50
     after: tuple[float, int] | None = None
-    """Where the page before has ended."""
+    """Where the part before this one ends."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def item_id(key: str) -> str:
 
 
 class History:
-    """The list. Thread-safe; reads see everything that was recorded before."""
+    """The list of images. Thread-safe; reads see everything that was recorded before."""
 
     def __init__(self, path: Path, most: int = MOST_ITEMS) -> None:
         """Opens the file, or makes a new one where it is damaged; in memory where it cannot be written."""
@@ -177,35 +177,35 @@ class History:
             self._connection = None
 
     def queued(self, key: str, *, now: float, batch: str | None = None, claim: str = "") -> None:
-        """An image was uploaded, or will be processed again."""
+        """Record that an image was uploaded, or will be processed again."""
         self._add("queue_item", _queue_values(key, now, batch, "", claim))
 
     def recovered(self, key: str, *, now: float, batch: str | None, job: str, claim: str) -> None:
-        """An upload was found in the source. Changes nothing if it is in the list already."""
+        """Record an upload that was found in the source. Changes nothing if it is in the list already."""
         self._add("recover_item", _queue_values(key, now, batch, job, claim))
 
     def set_job(self, key: str, job: str) -> None:
-        """The job of a queued image is known."""
+        """Record the job of a queued image."""
         self._add("set_job", {"id": item_id(key), "job": job})
 
     def finished(self, end: Finished) -> None:
-        """An image is finished. Only notes it: a thread writes it soon."""
+        """Record that an image is finished. Returns at once: a thread writes it soon."""
         self._add("finish_item", end)
 
     def set_outputs(self, key: str, outputs: Sequence[StoredOutput]) -> None:
-        """More is known of an image's outputs."""
+        """Record the outputs of an image, of which more is known now."""
         self._add("set_outputs", {"id": item_id(key), "outputs": _dump(outputs)})
 
     def remade(self, end: Finished) -> None:
-        """A finished image was made again by another model, or has an output more; `message` says if that failed."""
+        """Record that a finished image was made again, or has one more output; `message` says why if that failed."""
         self._add("remade_item", {**_finish_values(end), "failed": bool(end.message)})
 
     def set_decision(self, key: str, decision: str | None) -> None:
-        """Somebody has decided about an image."""
+        """Record a decision about an image; None removes it."""
         self._add("set_decision", {"id": item_id(key), "decision": decision})
 
     def forget(self, key: str) -> None:
-        """The image is not there any more."""
+        """Remove an image that no longer exists."""
         self._add("forget_item", {"id": item_id(key)})
 
     def get(self, id: str) -> Record | None:
@@ -231,7 +231,7 @@ class History:
         return [_record(row) for row in self._read(SQL["last_failures"], {"limit": limit})]
 
     def count(self) -> int:
-        """How many items there are."""
+        """The number of items."""
         return int(self._read(SQL["count_all"], {})[0][0])
 
     def page(self, query: Query) -> Listed:

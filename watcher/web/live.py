@@ -24,7 +24,7 @@ STATUS_SECONDS = 1.0
 GATHER_SECONDS = 0.2
 """Time in which changes of items are gathered into one look at the list."""
 MOST_ITEMS = 100
-"""Items that are sent at once; where more have changed, clients are told to read the list again."""
+"""Items that are sent at once; where more have changed, clients are asked to read the list again."""
 PING_SECONDS = 15.0
 """Longest silence: proxies close a connection that is quiet for longer."""
 
@@ -54,7 +54,7 @@ class Client:
 
 
 class Live:
-    """Tells clients what has changed. `changed` is for any thread; everything else is for the server's event loop."""
+    """Sends clients what has changed. `changed` is for any thread; everything else is for the server's event loop."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Live:
         return len(self._clients)
 
     def changed(self, id: str) -> None:
-        """An item has changed. Costs nothing while nobody watches."""
+        """Announce that an item has changed. Costs nothing while nobody watches."""
         loop = self._loop
         if loop is None or not self._clients:
             return
@@ -90,7 +90,7 @@ class Live:
                 loop.call_soon_threadsafe(self._wake.set)
 
     def close(self) -> None:
-        """The server is about to stop: end every connection. For any thread."""
+        """End every connection, because the server is about to stop. For any thread."""
         self._closed = True
         if self._loop is not None:
             with suppress(RuntimeError):

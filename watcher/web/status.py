@@ -17,7 +17,7 @@ WINDOW = 30
 
 
 class Worker(Protocol):
-    """A worker's keeper."""
+    """What the status shows of a worker: the part of its keeper that is read here."""
 
     worker: str
     state: Any
@@ -25,7 +25,7 @@ class Worker(Protocol):
 
 
 class StatusBoard:
-    """Collects what is shown. `hear` costs microseconds; everything is thread-safe."""
+    """Collects the status that the page shows. `hear` costs microseconds; everything is thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -41,7 +41,7 @@ class StatusBoard:
         """The queue's last count; None before there is one."""
 
     def hear(self, worker: str, report: Report) -> None:
-        """A worker has sent a report."""
+        """Take a worker's report into account."""
         match report:
             case ImageReport(outcome=Outcome.WRITTEN):
                 self._count(int(self._clock()))
@@ -67,7 +67,7 @@ class StatusBoard:
         return images / max(1.0, min(WINDOW, now - self._started))
 
     def snapshot(self) -> dict[str, Any]:
-        """What is shown; null where it is not known."""
+        """The status as JSON values; None where a value is not known."""
         workers = list(self.workers())
         rate = self.throughput() if workers else None
         stats = self.stats

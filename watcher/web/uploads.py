@@ -46,7 +46,7 @@ _FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tif", "BMP": "
 
 @dataclass(frozen=True)
 class File:
-    """A picture that a request has brought."""
+    """A picture in a request."""
 
     data: bytes = field(default=b"", repr=False)
     """Its bytes; empty if there was none."""
@@ -56,7 +56,7 @@ class File:
 
 @dataclass(frozen=True)
 class Form:
-    """What a request has brought."""
+    """The pictures and the fields of a request."""
 
     files: dict[str, File] = field(default_factory=dict)
     """The pictures, by the name of their field."""
@@ -255,11 +255,11 @@ class _Parts:
 
     @property
     def form(self) -> Form:
-        """What was collected."""
+        """The files and fields that were collected."""
         return Form(self._files, self._fields)
 
     def callbacks(self) -> MultipartCallbacks:
-        """For the parser."""
+        """The functions that the parser calls for each piece."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._extend(self._header_name, data[start:end]),

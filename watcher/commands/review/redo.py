@@ -97,7 +97,7 @@ def redo(
 
 
 def record_redo(redoer: Redoer, key: str, job: str, confidence: float | None) -> None:
-    """Keep in the sink that another model has made an image's outputs again. Raises Unavailable."""
+    """Record in the sink that another model has made an image's outputs again. Raises Unavailable."""
     write_decision(redoer.sink, Decision(key, job, Verdict.REDONE, confidence, model=redoer.maker.model))
 
 

@@ -18,7 +18,7 @@ from watcher.web.uploads import MAX_FIELDS, File, Receiver
 
 @dataclass(frozen=True)
 class Body:
-    """What a request has brought."""
+    """The files and the fields of a request's body."""
 
     files: Mapping[str, File] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)

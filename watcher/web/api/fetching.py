@@ -1,4 +1,4 @@
-"""Fetch a picture from an address that a client sent, without becoming a way into the own network (SSRF).
+"""Fetch a picture from an address that a client sent, without giving clients a way into our network (SSRF).
 
 A host's name is resolved once for each request, every address that it has must be public, and the connection goes to
 the address that was checked. So a name that changes in between (DNS rebinding) gains nothing. The same holds for each
@@ -32,7 +32,7 @@ Address = IPv4Address | IPv6Address
 
 
 class Refused(Exception):
-    """The picture was not fetched; the message says why, and names no address of the own network."""
+    """The picture was not fetched; the message says why, and names no address of our network."""
 
 
 def is_public(address: Address) -> bool:

@@ -52,7 +52,7 @@ class Pace:
         self._ends: deque[float] = deque(maxlen=_REMEMBERED)
 
     def finished(self) -> None:
-        """An image is finished."""
+        """Count a finished image."""
         with self._lock:
             self._ends.append(self._clock())
 

@@ -107,7 +107,7 @@ class Worker(Schema):
 
 
 class Device(Schema):
-    """What workers run on."""
+    """A device that workers run on."""
 
     name: str
     model: str | None

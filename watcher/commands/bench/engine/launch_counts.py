@@ -1,4 +1,4 @@
-"""Counts by step what would be kernel launches and what would wait for a card, on any machine.
+"""Counts, on any machine, the kernel launches of each step on a GPU, and how often the host would wait for it.
 
 Each operation of torch that is not a view is a launch, and some are several (`LAUNCHES`). An operation whose result's
 shape depends on the data, and a copy to main memory, make the host wait until the card has finished everything before.
@@ -55,7 +55,7 @@ WAITING_METHODS = frozenset(("cpu", "numpy", "tolist"))
 
 
 class StandIn(Hardware):
-    """The CPU, with everything done as on a card: batches of few shapes, and a whole batch at a time."""
+    """The CPU in the place of a GPU: work is done as there, in batches of few shapes, a whole batch at a time."""
 
     whole_batches = True
 
@@ -65,7 +65,7 @@ class StandIn(Hardware):
 
 
 class LaunchCounts:
-    """A hook for `wrap_functions` that counts; what a step within another one does, counts for the inner one only.
+    """A hook for `wrap_functions` that counts launches and waits; a step within another one counts for itself only.
 
     It counts in the thread that runs the step, since torch keeps what watches its operations for each thread.
     """
