@@ -124,6 +124,8 @@ class WorkerStart(Message):
     device: str
     threads: int
     """CPU threads of the model."""
+    cores: tuple[int, ...] = ()
+    """Numbers of the cores that the worker keeps to; empty for any."""
     codecs: int = 0
     """Images that a worker of a GPU decodes or encodes at a time; 0 for any number."""
     sharing: int = 1

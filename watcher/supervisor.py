@@ -266,12 +266,14 @@ class Supervisor:
         settings, parts = self.settings, self._parts
         workers = plan_workers(settings.devices, settings.threads, third_party=parts.wiring.needs_unknown_memory)
 
-        def make_start(owner: str, device: str) -> WorkerStart:
+        def make_start(owner: str, place: int) -> WorkerStart:
             wiring = parts.wiring
+            device = workers.devices[place]
             return WorkerStart(
                 owner=owner,
                 device=device,
                 threads=workers.threads,
+                cores=workers.cores_of(place),
                 codecs=workers.codecs,
                 sharing=workers.sharing(device),
                 settings=settings,

@@ -16,6 +16,7 @@ from PIL import Image
 from tests.equipment.daemon import Daemon, Folders, colour, coloured, finish, shows
 from tests.equipment.support import error_records
 from watcher.core.jobs import DEATHS_TO_QUARANTINE
+from watcher.fleet.cores import available_cores, usable_cores
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -58,6 +59,25 @@ def test_two_devices_share_the_work_and_one_goes_on_without_the_other(
         daemon.until(lambda: daemon.events("worker_died"), "the death was not noticed")
         assert "workers" not in daemon.unready()
         expect_all_done(daemon, wanted)
+
+
+def test_each_of_as_many_workers_as_cores_keeps_to_its_own(folders: Folders) -> None:
+    cores = usable_cores()
+    with Daemon(folders, "--devices", f"cpu:{len(cores)}") as daemon:
+        daemon.wait_until_ready()
+        daemon.until(lambda: daemon.metric("alphadrop_workers", state="ready") == len(cores), "not all became ready")
+
+        def kept() -> list[set[int]]:
+            return sorted((os.sched_getaffinity(pid) for pid in daemon.workers()), key=min)
+
+        each = [{core} for core in cores] if available_cores() == len(cores) else [set(cores)] * len(cores)
+        assert kept() == each
+        os.kill(daemon.workers()[0], signal.SIGKILL)
+        daemon.until(lambda: daemon.events("worker_died"), "the death was not noticed")
+        daemon.until(lambda: daemon.metric("alphadrop_workers", state="ready") == len(cores), "there is no new worker")
+        assert kept() == each
+        assert os.sched_getaffinity(daemon.process.pid) == set(cores), "only workers keep to a core"
+        assert daemon.stop() == 0
 
 
 def test_a_device_that_fails_is_started_again_and_the_work_is_finished(

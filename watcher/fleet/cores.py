@@ -14,7 +14,7 @@ WORKER_MEMORY = 2 << 30
 
 def available_cores(root: Path = Path("/")) -> float:
     """The smaller of CPU affinity and cgroup quota (v2 or v1), for example 1.5. `root` contains proc and sys."""
-    return min([float(_affinity()), *_quotas(root)])
+    return min([float(len(usable_cores()) or os.cpu_count() or 1), *_quotas(root)])
 
 
 def available_memory(root: Path = Path("/")) -> int:
@@ -35,10 +35,9 @@ def threads_per_worker(workers: int, cores: float) -> int:
     return max(1, int(cores / max(1, workers)))
 
 
-def _affinity() -> int:
-    if hasattr(os, "sched_getaffinity"):  # macOS has none
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def usable_cores() -> tuple[int, ...]:
+    """Numbers of the cores that this process may run on, ascending; empty where the system has no such limit."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()  # macOS has none
 
 
 def _quotas(root: Path) -> Iterator[float]:

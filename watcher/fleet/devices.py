@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.core.errors import ConfigurationError
-from watcher.fleet.cores import available_cores, available_memory, threads_per_worker, workers_on_cpu
+from watcher.fleet.cores import (
+    available_cores,
+    available_memory,
+    threads_per_worker,
+    usable_cores,
+    workers_on_cpu,
+)
 
 _COUNT = "import torch; print(torch.cuda.device_count())"
 _MEMORY = (
@@ -39,6 +45,12 @@ class WorkerPlan:
     """CPU threads of each worker."""
     codecs: int = 0
     """Images that each worker of a GPU decodes or encodes at a time, see CORES_LEFT; 0 without GPUs."""
+    cores: tuple[int, ...] = ()
+    """Numbers of the cores to divide among the workers; empty where each worker may run on any core."""
+
+    def cores_of(self, worker: int) -> tuple[int, ...]:
+        """Return the numbers of the cores that a worker keeps to, by its place in `devices`; empty for any."""
+        return self.cores[worker * self.threads : (worker + 1) * self.threads]
 
     def sharing(self, device: str) -> int:
         """Return how many workers share this device."""
@@ -127,7 +139,17 @@ def plan_workers(
     devices = expand_devices(text, count, 1 if third_party else workers_on_cpu(cores, memory), per_gpu)
     on_gpu = any(device.startswith("cuda") for device in devices)
     codecs = max(1, int(cores - CORES_LEFT) // len(devices)) if on_gpu else 0
-    return WorkerPlan(devices, threads or threads_per_worker(len(devices), cores), codecs)
+    threads = threads or threads_per_worker(len(devices), cores)
+    return WorkerPlan(devices, threads, codecs, () if on_gpu else _cores_to_divide(len(devices) * threads, cores))
+
+
+def _cores_to_divide(wanted: int, available: float) -> tuple[int, ...]:
+    """Numbers of all cores if CPU workers take exactly those, else none.
+
+    Where cores are left, the kernel should choose: other workers may keep to the same ones.
+    """
+    usable = usable_cores()
+    return usable if wanted == len(usable) == available else ()
 
 
 def _counted(count: int, what: str) -> str:

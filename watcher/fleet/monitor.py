@@ -125,7 +125,7 @@ class WorkerMonitor:
     def __init__(
         self,
         devices: Sequence[str],
-        make_start: Callable[[str, str], WorkerStart],
+        make_start: Callable[[str, int], WorkerStart],
         report_timeout: float,
         sink: Store,
         embedded: EmbeddedQueue | None,

@@ -16,22 +16,22 @@ class WorkerPool:
     def __init__(
         self,
         devices: Sequence[str],
-        make_start: Callable[[str, str], WorkerStart],
+        make_start: Callable[[str, int], WorkerStart],
         events: WorkerEvents,
         report_timeout: float = REPORT_TIMEOUT,
     ) -> None:
         """One worker for each device; a device may be named several times.
 
-        `make_start(owner, device)` is the first message to a worker. A worker that reports nothing for
-        `report_timeout` seconds counts as hung.
+        `make_start(owner, place)` is the first message to a worker; `place` is its index in `devices`. A worker that
+        reports nothing for `report_timeout` seconds counts as hung.
         """
 
-        def starter(device: str) -> Callable[[str], WorkerStart]:
-            return lambda owner: make_start(owner, device)
+        def starter(place: int) -> Callable[[str], WorkerStart]:
+            return lambda owner: make_start(owner, place)
 
         self.keepers = [
-            WorkerKeeper(name, starter(device), events, report_timeout)
-            for name, device in zip(worker_names(devices), devices, strict=True)
+            WorkerKeeper(name, starter(place), events, report_timeout)
+            for place, name in enumerate(worker_names(devices))
         ]
 
     def start(self) -> None:

@@ -102,7 +102,7 @@ class Fleet:
         return self.metrics.registry.get_sample_value("alphadrop_device_at_fault", {"device": GPU})
 
 
-def _never(owner: str, device: str) -> WorkerStart:
+def _never(owner: str, place: int) -> WorkerStart:
     raise AssertionError("no worker is started")
 
 

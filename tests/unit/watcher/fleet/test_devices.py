@@ -107,6 +107,35 @@ def test_a_plan_keeps_to_the_threads_that_are_asked_for(monkeypatch: pytest.Monk
     assert plan_workers("cpu:2", 3, third_party=False) == WorkerPlan(["cpu", "cpu"], 3)
 
 
+@pytest.mark.parametrize(
+    ("text", "threads", "available", "cores"),
+    [
+        ("auto", 0, 4, [(2,), (3,), (6,), (7,)]),
+        ("cpu:4", 0, 4, [(2,), (3,), (6,), (7,)]),
+        ("cpu:2", 0, 4, [(2, 3), (6, 7)]),
+        ("cpu", 0, 4, [(2, 3, 6, 7)]),
+        pytest.param("cpu:3", 0, 4, [()] * 3, id="a core is left"),
+        pytest.param("cpu:4", 2, 4, [()] * 4, id="more threads than cores"),
+        pytest.param("cpu:2", 0, 2, [()] * 2, id="a quota below the cores"),
+        pytest.param("cpu:4", 0, 4.5, [()] * 4, id="a quota above the workers"),
+        pytest.param("cuda:0,cpu,cpu,cpu", 0, 4, [()] * 4, id="a GPU's worker needs any core"),
+    ],
+)
+def test_workers_on_the_cpu_keep_to_cores_of_their_own_where_they_take_all(
+    monkeypatch: pytest.MonkeyPatch, text: str, threads: int, available: float, cores: list[tuple[int, ...]]
+) -> None:
+    of(monkeypatch, available, 64)
+    monkeypatch.setattr(devices, "usable_cores", lambda: (2, 3, 6, 7))
+    plan = plan_workers(text, threads, third_party=False, count=lambda: 0)
+    assert [plan.cores_of(place) for place in range(len(plan.devices))] == cores
+
+
+def test_workers_run_on_any_core_where_the_system_numbers_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    of(monkeypatch, 4, 64)
+    monkeypatch.setattr(devices, "usable_cores", tuple)
+    assert plan_workers("cpu:4", 0, third_party=False).cores_of(3) == ()
+
+
 # Counting.
 
 

@@ -38,7 +38,7 @@ def workers(tmp_path: Path, health: Health) -> WorkerMonitor:
     return WorkerMonitor([], _never, 30.0, sink, None, telemetry, lambda key: None, lambda: None)
 
 
-def _never(owner: str, device: str) -> Any:
+def _never(owner: str, place: int) -> Any:
     raise AssertionError("there are no workers to start")
 
 

@@ -23,7 +23,15 @@ from watcher.queues.base import Queue
 from watcher.testing import MemoryQueue
 from watcher.worker import process
 from watcher.worker.loop import WorkerLoop
-from watcher.worker.process import Reporter, default_capacity, log_slowdowns, rehearse, send_heartbeats, until_available
+from watcher.worker.process import (
+    Reporter,
+    default_capacity,
+    keep_to_cores,
+    log_slowdowns,
+    rehearse,
+    send_heartbeats,
+    until_available,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +108,9 @@ def test_a_device_that_answers_no_more_ends_the_worker_as_lost(monkeypatch: pyte
         send_heartbeats(Settings(source="in", sink="out"), engine, loop, Counts(), report)
     assert ended.value.code == ExitCode.DEVICE_LOST
     assert [(line["event"], "illegal memory" in line["problem"]) for line in lines] == [("device_unreadable", True)]
+
+
+def test_cores_that_have_been_taken_away_end_no_worker() -> None:
+    before = os.sched_getaffinity(0)
+    keep_to_cores([max(before) + 1000])
+    assert os.sched_getaffinity(0) == before
