@@ -1,4 +1,4 @@
-"""A model's coarse step together with the signals of its mattes, so that one CUDA graph holds both."""
+"""A model's coarse step together with what is measured of its mattes, so that one CUDA graph holds both."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class CoarseModel(Protocol):
 
 
 class ReviewedCoarse:
-    """The coarse step of a model, with one tensor more behind its results: the signals of the mattes, B x 9."""
+    """The coarse step of a model, with one tensor more behind its results: the measures of the mattes, B x 12."""
 
-    def __init__(self, model: MattingModel) -> None:
-        self._model = model
+    def __init__(self, model: MattingModel, pooled: bool) -> None:
+        """`pooled` is for a GPU, see `signals.measure`."""
+        self._model, self._pooled = model, pooled
 
     def coarse(self, batch: Tensor) -> Sequence[Tensor]:
         """See `MattingModel.coarse`."""
         results = self._model.coarse(batch)
-        return [*results, measure(self._model.matte(results), batch)]
+        return [*results, measure(self._model.matte(results), batch, self._pooled)]

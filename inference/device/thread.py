@@ -78,7 +78,7 @@ class DeviceThread(threading.Thread):
         """`turn` is held while a batch runs; `lost` is set when the device has failed."""
         super().__init__(name=f"device-{hardware.device}", daemon=True)
         self.hardware, self.device = hardware, hardware.device
-        self.graphs = CudaGraphs(ReviewedCoarse(model))
+        self.graphs = CudaGraphs(ReviewedCoarse(model, pooled=hardware.whole_batches))
         self._calibration = load_calibration(model.family)
         self.ready: Future[float] = Future()
         self.lost, self._turn = lost, turn
@@ -211,8 +211,8 @@ class DeviceThread(threading.Thread):
         size = self._model.canvas(requests[0].picture.width, requests[0].picture.height)
         with self._core_lock:
             pictures, canvases = self._upload(requests, size)
-            *coarse, signals = self.graphs.coarse(canvases)
-            downloads.reviews = BatchReview.start(signals, self._calibration)
+            *coarse, measures = self.graphs.coarse(canvases)
+            downloads.reviews = BatchReview.start(measures, self._calibration)
         with downloads:
             for index, request in enumerate(requests):
                 picture, pictures[index] = pictures[index], None  # type: ignore[call-overload]  # frees it after this turn
@@ -232,8 +232,8 @@ class DeviceThread(threading.Thread):
         uploaded = [upload_all([request.picture for request in group], self.hardware.transfers) for group in groups]
         canvases = [to_canvases(pictures, size, self._model.dtype) for pictures in uploaded]
         lengths = [len(group) for group in groups]
-        *results, signals = self._run_coarse(canvases, len(requests))
-        downloads.reviews = BatchReview.start(signals, self._calibration)
+        *results, measures = self._run_coarse(canvases, len(requests))
+        downloads.reviews = BatchReview.start(measures, self._calibration)
         parts = [torch.split(part, lengths) for part in results]
         with downloads:
             for index, (group, coarse) in enumerate(zip(groups, zip(*parts, strict=True), strict=True)):
@@ -245,7 +245,7 @@ class DeviceThread(threading.Thread):
                 downloads.deliver_done()
 
     def _run_coarse(self, canvases: Sequence[Tensor], count: int) -> list[Tensor]:
-        """Run the coarse step on all canvases, padded to a warm shape; the results and signals of `count` of them."""
+        """Run the coarse step on all canvases, padded to a warm shape; the results and measures of `count` of them."""
         padding = self.hardware.slots_for(count) - count
         filled = [*canvases, canvases[0][:1].expand(padding, -1, -1, -1)] if padding else list(canvases)
         batch = torch.cat(filled) if len(filled) > 1 else filled[0]

@@ -41,7 +41,7 @@ class MattingModel(ABC):
         """Compute what `refine` needs from B x 3 x h x w: tensors with the batch first, the first of them a matte."""
 
     def matte(self, coarse: Sequence[Tensor]) -> Tensor:
-        """Return the coarse matte B x 1 x h x w, floats in 0..1, from what `coarse` returned, to be reviewed."""
+        """Return the coarse matte B x 1 x h x w, float32 in 0..1, from what `coarse` returned, to be reviewed."""
         return coarse[0].float().clamp(0, 1)
 
     def refine(self, picture: Tensor, coarse: Sequence[Tensor]) -> Tensor:

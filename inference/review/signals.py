@@ -5,18 +5,23 @@ Shapes are B x C x h x w. Areas are shares of the picture.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inference.labels import label, totals
+
 GRID = 48
 """Longer side in pixels of the grid on which shapes and colours are compared."""
 SPREAD = 24
 """Longer side of the grid on which separate objects are found."""
-STEPS = 30
-"""Steps by which a label spreads over the grid of SPREAD: a winding object of more steps counts as several."""
+ROUNDS = 7
+"""How often labels spread over the grid of SPREAD, see `labels.label`: enough for any spiral that fits into it."""
 SMALLEST = 3
 """Cells of the grid of SPREAD that an object has at least."""
 RING = 5
@@ -35,38 +40,92 @@ TINY = 1e-4
 """Added to areas that are divided by."""
 
 SIGNALS = ("undecided", "unstable", "intricate", "scattered", "border", "low_contrast", "shadow", "clutter", "coverage")
-"""The columns of what `measure` returns."""
+"""What `signals` returns, in this order."""
 
 
-def measure(matte: Tensor, canvas: Tensor) -> Tensor:
-    """Measure every signal of a batch: B x 9 float32, in the order of SIGNALS.
+class Measures(NamedTuple):
+    """What is measured of one matte, as shares of the picture unless said otherwise."""
 
-    Takes the coarse matte B x 1 x h x w in 0..1 and the pictures it was made from, B x 3 x H x W in 0..1.
+    coverage: float
+    """The mean alpha a."""
+    mixed: float
+    """The mean of a (1 - a)."""
+    sure: float
+    """The area above 0.9."""
+    possible: float
+    """The area above 0.1."""
+    inside: float
+    """The cells of the grid of GRID that are mostly object: what follows but for the last two is measured on it."""
+    edge: float
+    """The cells along the object's edge."""
+    alike: float
+    """Those of them where the colours on both sides of the edge are alike."""
+    shadow: float
+    """The part of the object that could be a shadow."""
+    steps: float
+    """The mean over the picture of the steps of brightness, of the background only."""
+    frame: float
+    """The share of the frame that the object touches."""
+    largest: float
+    """Cells of the grid of SPREAD in the largest connected part of the object."""
+    objects: float
+    """Cells of that grid in all parts that are not tiny."""
+
+
+def measure(matte: Tensor, canvas: Tensor, pooled: bool = False) -> Tensor:
+    """Measure a batch: B x 12 float32, each row a `Measures`.
+
+    Takes the coarse matte B x 1 x h x w, float32 in 0..1, and the pictures it was made from, B x 3 x H x W in 0..1.
+    `pooled` is for a GPU, see `local_mean`.
     """
-    matte = matte.float()
     small = shrink(matte, GRID)
     colours = F.interpolate(canvas.float(), size=small.shape[-2:], mode="area")
-    inside = (small > 0.5).float()
-    covered = mean(inside)
-    edge, likeness = edge_and_likeness(inside, colours)
-    steps = slopes(brightness(colours))
-    columns = (
-        undecided(matte),
-        unstable(matte),
-        intricate(edge, covered),
-        scattered(shrink(matte, SPREAD)),
-        border(small),
-        mean(edge * likeness) / (mean(edge) + TINY),
-        shadow(small, inside, colours, steps) / (covered + TINY),
-        mean(steps * (1 - inside)) / (1 - covered + TINY),
-        mean(matte),
+    inside = small > 0.5
+    changes = slopes(torch.cat((inside.float(), colours.mean(1, keepdim=True)), 1))
+    edge, steps = changes[:, :1] > 0, changes[:, 1:]
+    coloured = torch.cat((torch.ones_like(small), colours), 1)  # the first channel will count what the others sum up
+    alike = edge & likeness(inside, coloured, pooled)
+    masks = torch.cat((inside, edge, alike, inside & shadow(small, coloured, steps, pooled)), 1)
+    parts = (
+        means(matte, matte * (1 - matte), (matte > 0.9).float(), (matte > 0.1).float()),
+        means(masks.float(), steps * ~inside),
+        frame(inside).float().mean(1, keepdim=True),
+        *islands(shrink(matte, SPREAD) > 0.5),
     )
-    return torch.stack(columns, 1)
+    return torch.cat(parts, 1)
 
 
-def mean(plane: Tensor) -> Tensor:
-    """Average B x C x h x w over everything but the batch: B."""
-    return plane.flatten(1).mean(1)
+def signals(measured: Sequence[float]) -> tuple[float, ...]:
+    """Compute every signal from a row of what `measure` returns. Here on the host, where it launches nothing.
+
+    * undecided: how much of the object is neither in nor out, the sum of 4 a (1 - a) over the sum of a, as a logarithm.
+    * unstable: which share of the object depends on the threshold, after the stability score of Kirillov et al.,
+      "Segment Anything", 2023, which shifts the threshold of a mask.
+    * intricate: the length of the outline beside the object's size, large for spokes, fur, leaves and shreds.
+    * scattered: the share of the object that lies outside of its largest connected part.
+    * border: the share of the frame that the object touches.
+    * low_contrast: the share of the edge where the colours on both sides are alike.
+    * shadow: the share of the object that could be a shadow.
+    * clutter: how much the brightness of the background changes from cell to cell.
+    * coverage: the share of the picture that is object.
+    """
+    m = Measures(*measured)
+    return (
+        math.log((4 * m.mixed + TINY) / (m.coverage + TINY)),
+        1 - (m.sure + TINY) / (m.possible + TINY),
+        math.log((m.edge**2 + TINY) / (m.inside + 1e-3)),
+        1 - m.largest / max(m.objects, 1),
+        m.frame,
+        m.alike / (m.edge + TINY),
+        m.shadow / (m.inside + TINY),
+        m.steps / (1 - m.inside + TINY),
+        m.coverage,
+    )
+
+
+def means(*planes: Tensor) -> Tensor:
+    """Average planes B x ... x h x w, channel by channel: B x C."""
+    return torch.cat(planes, 1).mean((2, 3))
 
 
 def shrink(plane: Tensor, longest: int) -> Tensor:
@@ -76,66 +135,52 @@ def shrink(plane: Tensor, longest: int) -> Tensor:
     return F.interpolate(plane, size=(max(1, round(height * scale)), max(1, round(width * scale))), mode="area")
 
 
-def undecided(matte: Tensor) -> Tensor:
-    """Return how much of the object is neither in nor out: the sum of 4 a (1 - a) over the sum of a, as a logarithm."""
-    return torch.log((mean(4 * matte * (1 - matte)) + TINY) / (mean(matte) + TINY))
+def islands(inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Count the cells in the largest connected part of a mask B x 1 x h x w, and in all that are not tiny: B x 1."""
+    cells = totals(inside.float(), label(inside, ROUNDS).flatten(1))[:, 0]
+    cells = cells * (cells >= SMALLEST)
+    return cells.amax(1, keepdim=True), cells.sum(1, keepdim=True)
 
 
-def unstable(matte: Tensor) -> Tensor:
-    """Return which share of the object depends on the threshold: 1 - area above 0.9 / area above 0.1.
+def frame(plane: Tensor) -> Tensor:
+    """Collect the outermost cells of B x 1 x h x w, those in the corners twice: B x N."""
+    return torch.cat((plane[:, 0, 0], plane[:, 0, -1], plane[:, 0, :, 0], plane[:, 0, :, -1]), 1)
 
-    After the stability score of Kirillov et al., "Segment Anything", 2023, which shifts the threshold of a mask.
+
+def likeness(inside: Tensor, coloured: Tensor, pooled: bool) -> Tensor:
+    """Find the cells around which the object and the rest have like colours: B x 1 x h x w, bool.
+
+    Takes the object's cells, bool, and the picture behind a channel of ones, B x 4 x h x w.
     """
-    return 1 - (mean((matte > 0.9).float()) + TINY) / (mean((matte > 0.1).float()) + TINY)
+    sides = torch.cat((inside * coloured, ~inside * coloured))  # [2 * B, 4, h, w]
+    ours, others = mean_colours(sides, RING, pooled).chunk(2)
+    return (ours - others).abs().amax(1, keepdim=True) < ALIKE
 
 
-def intricate(edge: Tensor, covered: Tensor) -> Tensor:
-    """Return the length of the outline beside the object's size: large for spokes, fur, leaves and shreds."""
-    return torch.log((mean(edge) ** 2 + TINY) / (covered + 1e-3))
-
-
-def scattered(matte: Tensor) -> Tensor:
-    """Return the share of the object that lies outside of its largest connected part."""
-    inside = (matte > 0.5).float()
-    height, width = inside.shape[-2:]
-    labels = torch.arange(1, height * width + 1, device=matte.device, dtype=torch.float32).view(1, 1, height, width)
-    labels = labels * inside
-    for _ in range(STEPS):
-        labels = F.max_pool2d(labels, 3, 1, 1) * inside
-    counts = labels.new_zeros(len(matte), height * width + 1)
-    counts.scatter_add_(1, labels.flatten(1).long(), inside.flatten(1))
-    counts = counts * (counts >= SMALLEST)
-    return 1 - counts.amax(1) / counts.sum(1).clamp_min(1)
-
-
-def border(matte: Tensor) -> Tensor:
-    """Return the share of the frame that the object touches."""
-    lines = (matte[..., 0, :], matte[..., -1, :], matte[..., 0], matte[..., -1])
-    return (torch.cat([line.flatten(1) for line in lines], 1) > 0.5).float().mean(1)
-
-
-def edge_and_likeness(inside: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the cells along the edge, and those where the colours on both sides of it are alike: B x 1 x h x w each."""
-    near, far = local_mean(inside, RING), local_mean(1 - inside, RING)
-    ours = local_mean(colours * inside, RING) / (near + 1e-3)
-    others = local_mean(colours * (1 - inside), RING) / (far + 1e-3)
-    edge = (slopes(inside) > 0).float()
-    return edge, ((ours - others).abs().amax(1, keepdim=True) < ALIKE).float()
-
-
-def shadow(matte: Tensor, inside: Tensor, colours: Tensor, steps: Tensor) -> Tensor:
-    """Return the area of the object that could be a shadow: smooth, darker than the ground around, of the same tint."""
-    around = 2 * RING + 1
-    ground = local_mean(colours * (1 - matte), around) / (local_mean(1 - matte, around) + 1e-3)
-    share = brightness(colours) / (brightness(ground) + 1e-3)
-    same = (tint(colours) - tint(ground)).abs().amax(1, keepdim=True) < TINT
+def shadow(matte: Tensor, coloured: Tensor, steps: Tensor, pooled: bool) -> Tensor:
+    """Find the cells that could be a shadow: smooth, darker than the ground around, of the same tint."""
+    ground = mean_colours(coloured * (1 - matte), 2 * RING + 1, pooled)
+    both = torch.stack((coloured[:, 1:], ground), 1)  # [B, 2, 3, h, w]
+    light = both.sum(2, keepdim=True)
+    share = light[:, 0] / (light[:, 1] + 3e-3)
+    tints = both / (light + 0.05)
+    same = (tints[:, 0] - tints[:, 1]).abs().amax(1, keepdim=True) < TINT
     smooth = F.max_pool2d(steps, 3, 1, 1) < SMOOTH
-    return mean(inside * (same & smooth & (share < 0.95) & (share > DARKEST_SHADOW)).float())
+    return same & smooth & (share < 0.95) & (share > DARKEST_SHADOW)
 
 
-def local_mean(plane: Tensor, side: int) -> Tensor:
-    """Average over the square of `side` (odd) around each cell; outside of the picture is nothing."""
-    if plane.device.type != "cpu":
+def mean_colours(coloured: Tensor, side: int, pooled: bool) -> Tensor:
+    """Average the last channels of B x 4 x h x w around each cell, weighted by the first one: B x 3 x h x w."""
+    sums = local_mean(coloured, side, pooled)
+    return sums[:, 1:] / (sums[:, :1] + 1e-3)
+
+
+def local_mean(plane: Tensor, side: int, pooled: bool) -> Tensor:
+    """Average over the square of `side` (odd) around each cell; outside of the picture is nothing.
+
+    Pooling is one launch on a GPU, and slow on a CPU.
+    """
+    if pooled:
         return F.avg_pool2d(plane, side, 1, side // 2)
     height, width = plane.shape[-2:]
     return averaging(height, side) @ plane @ averaging(width, side)
@@ -150,16 +195,5 @@ def averaging(length: int, side: int) -> Tensor:
 
 def slopes(plane: Tensor) -> Tensor:
     """Sum the absolute steps to the right and downwards: B x C x h x w."""
-    across = (plane[..., :, 1:] - plane[..., :, :-1]).abs()
-    down = (plane[..., 1:, :] - plane[..., :-1, :]).abs()
-    return F.pad(across, (0, 1)) + F.pad(down, (0, 0, 0, 1))
-
-
-def brightness(colours: Tensor) -> Tensor:
-    """Average the channels: B x 1 x h x w."""
-    return colours.mean(1, keepdim=True)
-
-
-def tint(colours: Tensor) -> Tensor:
-    """Return each channel's share of the colour."""
-    return colours / (colours.sum(1, keepdim=True) + 0.05)
+    wide = F.pad(plane, (0, 1, 0, 1), mode="replicate")
+    return (wide[..., :-1, 1:] - plane).abs_().add_((wide[..., 1:, :-1] - plane).abs_())

@@ -106,14 +106,14 @@ def measure_one(model: MattingModel, split: str, name: str, sample: Sample) -> M
     canvas = to_canvas(picture, model.canvas(source.width, source.height), model.dtype)
     coarse = model.coarse(canvas)
     reviewing = time.thread_time()
-    values = signals.measure(model.matte(coarse), canvas)[0].tolist()
+    values = signals.signals(signals.measure(model.matte(coarse), canvas)[0].tolist())
     reviewed = time.thread_time()
     alpha = model.refine(picture, coarse)
     cut_out(picture, alpha)
     seconds = time.thread_time() - begun
     matte, truth = _floats(alpha.numpy()), _floats(sample.alpha)
     iou, mad = intersection_over_union(matte, truth), float(np.abs(matte - truth).mean())
-    return Measured(split, name, tuple(values), iou, mad, seconds, reviewed - reviewing)
+    return Measured(split, name, values, iou, mad, seconds, reviewed - reviewing)
 
 
 def _floats(alpha: NDArray[np.uint8]) -> NDArray[np.float32]:

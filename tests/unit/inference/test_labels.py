@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inference.labels import ROUNDS, label
+from inference.review import signals
 
 Mask = NDArray[np.uint8]
 
@@ -44,7 +45,7 @@ def snake(side: int) -> Mask:
     return mask[: side // 2 * 2 - 1]
 
 
-@pytest.mark.parametrize(("side", "rounds"), [(112, ROUNDS)])
+@pytest.mark.parametrize(("side", "rounds"), [(112, ROUNDS), (signals.SPREAD, signals.ROUNDS)])
 @pytest.mark.parametrize("turns", range(4))
 def test_what_winds_is_one_island_from_whatever_corner_it_starts(side: int, rounds: int, turns: int) -> None:
     for mask in (spiral(side, 3), spiral(side, 2), snake(side)):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from inference.review.signals import SIGNALS, local_mean, measure
+from inference.review.signals import SIGNALS, local_mean, measure, signals
 
 SIDE = 96
 
@@ -31,7 +31,7 @@ PLAIN = block(24, 24, 48, 48)
 
 def signal(name: str, matte: Tensor, picture: Tensor | None = None) -> float:
     picture = on(matte, canvas()) if picture is None else picture
-    return float(measure(matte, picture)[0, SIGNALS.index(name)])
+    return signals(measure(matte, picture)[0].tolist())[SIGNALS.index(name)]
 
 
 def striped(ground: Tensor) -> Tensor:
@@ -72,8 +72,17 @@ def test_any_shape_has_signals(shape: tuple[int, int]) -> None:
     assert torch.isfinite(measure(torch.rand(1, 1, *shape), torch.rand(1, 3, *shape))).all()
 
 
+def test_the_largest_part_of_an_object_is_followed_however_it_winds() -> None:
+    winding = torch.zeros(1, 1, SIDE, SIDE)
+    winding[..., ::16, :] = winding[..., 1::16, :] = winding[..., 2::16, :] = winding[..., 3::16, :] = 1.0
+    for row in range(0, SIDE - 16, 16):
+        winding[..., row : row + 16, slice(-4, None) if row % 32 else slice(0, 4)] = 1.0
+    assert signal("scattered", winding) == 0
+
+
 @pytest.mark.parametrize("side", [5, 11])
 @pytest.mark.parametrize("shape", [(27, 48), (1, 48), (3, 2)])
 def test_local_means_are_those_of_a_pool(shape: tuple[int, int], side: int) -> None:
     plane = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(side))
-    assert torch.allclose(local_mean(plane, side), avg_pool2d(plane, side, 1, side // 2), atol=1e-6)
+    assert torch.allclose(local_mean(plane, side, False), local_mean(plane, side, True), atol=1e-6)
+    assert torch.allclose(local_mean(plane, side, True), avg_pool2d(plane, side, 1, side // 2), atol=1e-6)
