@@ -78,6 +78,8 @@ class CudaHardware(Hardware):
     def open(self) -> None:
         """Set the thread's current device, allocate pinned memory, create streams, find the GPU in NVML."""
         torch.cuda.set_device(self.device)  # streams, graphs and pinned memory belong to the thread's current device
+        # Products of matrices are then as exact as convolutions, which sum up in 32 bits.
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
         if self._part < 1:
             torch.cuda.set_per_process_memory_fraction(self._part, self.device)
         self.gpu = open_gpu(device_uuid(self.device))

@@ -37,12 +37,14 @@ class ConvBN(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(cout, eps)
         self.fused: Weights | None = None
         """What one call of oneDNN computes everything with, on a CPU; see `fuse`."""
+        self.multiplies = False
+        """Whether the convolution is computed as a product of matrices; see `multiply`."""
 
     def forward(self, x: Tensor, activation: Activation = "none", addend: Tensor | None = None) -> Tensor:
         """Compute `activation(norm(conv(x)) + addend)`."""
         if self.fused is not None:
             return pointwise(x, self.fused, activation, addend)
-        y: Tensor = self.norm(self.conv(x))
+        y: Tensor = multiplied(x, self.conv) if self.multiplies else self.norm(self.conv(x))
         return ACTIVATIONS[activation](y if addend is None else y + addend)
 
     def fold(self) -> None:
@@ -54,3 +56,15 @@ class ConvBN(nn.Module):
     def fuse(self) -> None:
         """Compute convolution, addition and activation in one pass, on a CPU; the batch norm must be folded."""
         self.fused = weights_of(self.conv)
+
+    def multiply(self) -> None:
+        """Compute a 1x1 convolution as a product of matrices, see `multiplied`; the batch norm must be folded."""
+        self.multiplies = self.conv.kernel_size == (1, 1)
+
+
+def multiplied(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """Compute a 1x1 convolution of B x C x h x w, channels-last, as a product of matrices.
+
+    On a GPU the bias is added within that kernel; after a convolution it is another one.
+    """
+    return F.linear(x.movedim(1, -1), conv.weight.flatten(1), conv.bias).movedim(-1, 1)

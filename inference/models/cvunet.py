@@ -100,8 +100,8 @@ class AttentionGate(nn.Module):
         self.weigh = nn.Conv2d(hidden, 1, 1)
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
-        gate = self.weigh(self.skip(skip, "relu", enlarge(self.coarse(coarse), skip)))  # [B, 1, h, w]
-        return skip * torch.sigmoid(gate)
+        """Return the weights, B x 1 x h x w in 0..1."""
+        return torch.sigmoid(self.weigh(self.skip(skip, "relu", enlarge(self.coarse(coarse), skip))))
 
 
 Join = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -123,7 +123,7 @@ class Up(nn.Module):
         if self.join is not None:
             joined = self.join(skip, self.gate.skip(skip), self.gate.coarse(coarse), self.reduce(coarse))
         else:
-            joined = F.relu(self.gate(skip, coarse) + enlarge(self.reduce(coarse), skip))
+            joined = torch.addcmul(enlarge(self.reduce(coarse), skip), skip, self.gate(skip, coarse)).relu_()
         result: Tensor = self.block(joined)
         return result
 
@@ -259,6 +259,16 @@ class CVUNet(nn.Module):
         for module in self.modules():
             if isinstance(module, ConvBN):
                 module.fold()
+        return self
+
+    def multiply(self) -> CVUNet:
+        """Compute 1x1 convolutions with folded batch norms as products of matrices, which saves a GPU 40 kernels.
+
+        Changes this network, and returns it.
+        """
+        for module in self.modules():
+            if isinstance(module, ConvBN):
+                module.multiply()
         return self
 
     def fuse(self, kernels: Kernels) -> CVUNet:

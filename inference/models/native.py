@@ -46,7 +46,9 @@ class CVUNetModel(MattingModel):
         self.dtype = network.unet.matte.weight.dtype
         fusing = kernels is not None and fusing_works(self.dtype)
         self.slowdowns = (CANNOT_FUSE,) if kernels is not None and not fusing else ()
-        if kernels is not None and fusing:
+        if kernels is None:
+            network.multiply()
+        elif fusing:
             network.fuse(kernels)
         self._head = fused_band.FusedHead(network.edge, kernels, fusing) if kernels else band.WindowHead(network.edge)
 

@@ -28,6 +28,17 @@ def test_the_fused_network_gives_the_same_result(kernels: Kernels, size: str) ->
         assert (fused - wanted).abs().max() <= 1e-3 * wanted.abs().max().clamp(min=1)
 
 
+@pytest.mark.parametrize("size", ["nano", "lite"])
+@torch.inference_mode()
+def test_products_of_matrices_give_the_same_result(size: str) -> None:
+    network = CVUNet(SIZES[size]).eval().requires_grad_(False).fold()
+    canvas = torch.rand(2, 3, 32, 64).contiguous(memory_format=torch.channels_last)
+    plain: Sequence[Tensor] = channels_last(network).coarse(canvas)
+    for product, wanted in zip(network.multiply().coarse(canvas), plain, strict=True):
+        assert product.is_contiguous(memory_format=torch.channels_last)
+        assert (product - wanted).abs().max() <= 1e-3 * wanted.abs().max().clamp(min=1)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_installed_torch_can_fuse(dtype: torch.dtype) -> None:
     assert fusing_works(dtype)

@@ -148,6 +148,8 @@ def launches_of(name: str, args: Sequence[Any]) -> int:
     """Count the kernels of an operation that is no view."""
     if name == "convolution":
         return 1 if args[2] is None else 2  # cuDNN's convolution, then the bias
+    if name == "addmm":  # cuBLAS adds a bias itself, but not to a single column, nor a matrix: that is copied first
+        return 1 if args[0].dim() == 1 and args[2].shape[1] > 1 else 2
     return LAUNCHES.get(name, 1)
 
 

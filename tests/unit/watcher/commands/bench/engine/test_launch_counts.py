@@ -47,10 +47,12 @@ def test_views_and_allocations_launch_nothing():
 
 
 def test_each_operation_is_a_launch_and_some_are_several():
-    x, weight, bias = torch.ones(1, 3, 8, 8), torch.ones(2, 3, 3, 3), torch.ones(2)
+    x, weight, matrix, bias = torch.ones(1, 3, 8, 8), torch.ones(2, 3, 3, 3), torch.ones(2, 8), torch.ones(2)
     assert counted(lambda: (x + 1).mul_(2)) == (2, 0)
     assert counted(lambda: F.conv2d(x, weight)) == (1, 0)
     assert counted(lambda: F.conv2d(x, weight, bias)) == (2, 0)
+    assert counted(lambda: F.linear(x, matrix, bias)) == (1, 0)
+    assert counted(lambda: F.linear(x, matrix[:1], bias[:1])) == (2, 0), "cuBLAS adds no bias to a single column"
     assert counted(lambda: F.interpolate(x, (4, 4), mode="bilinear")) == (1, 0)
     assert counted(lambda: F.pad(x, (1, 1))) == (2, 0)
     assert counted(lambda: x.float()) == (1, 0), "on a card it has 16 bits"
