@@ -26,6 +26,16 @@ def widest(x: Tensor, radius: int, pooled: bool = False) -> Tensor:
     return x
 
 
+def covered(mask: Tensor, radius: int, pooled: bool = False) -> Tensor:
+    """Find where squares of 2 radius + 1 hold only ones, for a mask B x C x H x W of ones and zeros in floats.
+
+    Returns 1 there and less elsewhere. Beyond the border are zeros.
+    """
+    if pooled:
+        return F.avg_pool2d(mask, 2 * radius + 1, 1, radius)
+    return -widest(F.pad(-mask, (radius,) * 4), radius)[..., radius:-radius, radius:-radius]
+
+
 def mean_around(x: Tensor, radius: int, pooled: bool = False) -> Tensor:
     """The mean over squares of 2 radius + 1 around each pixel of B x C x H x W; the border's pixels continue beyond it.
 

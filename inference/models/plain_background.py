@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inference.models.islands import CLEAR
-from inference.models.neighbourhoods import mean_around, widest
+from inference.models.neighbourhoods import covered, mean_around, widest
 
 UNDECIDED = 2.1875
 """A pixel is undecided where its logit is nearer to 0: where alpha is between 0.1 and 0.9."""
@@ -56,13 +56,12 @@ def decide_by_background(logits: Tensor, batch: Tensor, one_by_one: bool) -> Ten
 
 
 def _decided(logits: Tensor, batch: Tensor, undecided: Tensor, pooled: bool) -> Tensor:
-    edge = (BROAD,) * 4
-    fits = -widest(-F.pad(undecided, edge), BROAD, pooled)[..., BROAD:-BROAD, BROAD:-BROAD]
-    broad = widest(fits, BROAD, pooled) > 0
+    broad = widest(covered(undecided, BROAD, pooled), BROAD, pooled) == 1
     picture = F.avg_pool2d(batch.float(), 2)
     sure = (widest(logits, AROUND, pooled) < BACKGROUND).float()
     behind = local_background(picture, sure)
-    difference = (picture - behind).abs().amax(1, keepdim=True)
+    brighter = picture - behind
+    difference = brighter.abs().amax(1, keepdim=True)
     count = sure.sum((1, 2, 3), keepdim=True)
     matching = ((difference < MATCHES) * sure).sum((1, 2, 3), keepdim=True)
     ours = broad & (count > ENOUGH * sure[0].numel()) & (matching > PLAIN * count)
@@ -70,26 +69,29 @@ def _decided(logits: Tensor, batch: Tensor, undecided: Tensor, pooled: bool) -> 
         return logits
     same = torch.maximum(difference, mean_around(difference, 1, pooled)) < SAME
     cleared = ours & same & (logits < KEPT)
-    filled = ours & (difference > SAME) & (logits > RAISED) & no_shadow(picture, behind, pooled)
-    return torch.where(filled, logits.clamp(min=FILLED), logits).masked_fill(cleared, CLEAR)
+    filled = ours & (difference > SAME) & (logits > RAISED) & no_shadow(picture, behind, brighter, pooled)
+    return torch.where(filled, logits.clamp(min=FILLED), logits).masked_fill_(cleared, CLEAR)
 
 
 def local_background(picture: Tensor, sure: Tensor) -> Tensor:
     """The mean colour of sure background near every pixel, B x 3 x h x w; far from all of it the picture's own mean."""
-    weight, colour = F.avg_pool2d(sure, CELL), F.avg_pool2d(sure * picture, CELL)
+    cells = F.avg_pool2d(torch.cat((sure, sure * picture), 1), CELL)
     far = 0.02  # what the whole picture's mean counts beside a neighbourhood that is all background
-    near_weight, near_colour = (F.avg_pool2d(plane, REACH, 1, REACH // 2) for plane in (weight, colour))
-    all_weight, all_colour = (plane.mean((2, 3), keepdim=True) for plane in (weight, colour))
-    mean = (near_colour + far * all_colour) / (near_weight + far * all_weight + 1e-6)
+    sums = F.avg_pool2d(cells, REACH, 1, REACH // 2).add_(cells.mean((2, 3), keepdim=True), alpha=far)
+    mean = sums[:, 1:] / (sums[:, :1] + 1e-6)
     return F.interpolate(mean, size=picture.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def no_shadow(picture: Tensor, behind: Tensor, pooled: bool) -> Tensor:
-    """Where the picture is not the background in less light: tinted, too dark, or textured; B x 1 x h x w, bool."""
-    light = (picture * behind).sum(1, keepdim=True) / (behind * behind).sum(1, keepdim=True).clamp(min=1e-4)
-    dark = (light < DARK) & ((behind - picture).amax(1, keepdim=True) > DARKER)  # on black, a ratio says nothing
-    tint = (picture - light.clamp(0, 1.1) * behind).square().sum(1, keepdim=True)
+def no_shadow(picture: Tensor, behind: Tensor, brighter: Tensor, pooled: bool) -> Tensor:
+    """Where the picture is not the background in less light: tinted, too dark, or textured; B x 1 x h x w, bool.
+
+    `brighter` is the difference of the two.
+    """
+    light = (picture * behind).sum(1, keepdim=True) / (behind * behind).sum(1, keepdim=True).clamp_(min=1e-4)
+    dark = (light < DARK) & (brighter.amin(1, keepdim=True) < -DARKER)  # on black, a ratio says nothing
+    tint = torch.addcmul(picture, light.clamp(0, 1.1), behind, value=-1).square_().sum(1, keepdim=True)
     grey = picture.mean(1, keepdim=True)
-    contrast = mean_around(grey * grey, 2, pooled) - mean_around(grey, 2, pooled) ** 2
-    textured = -widest(-contrast, 2, pooled)  # all around: the contrast of an edge reaches two pixels to each side
-    return (tint > TINTED**2) | dark | (textured > TEXTURED**2)
+    mean, squares = mean_around(torch.cat((grey, grey * grey), 1), 2, pooled).split(1, 1)
+    # The least contrast all around, with its sign turned: the contrast of an edge reaches two pixels to each side.
+    smoothest = widest(mean * mean - squares, 2, pooled)
+    return (tint > TINTED**2) | dark | (smoothest < -(TEXTURED**2))

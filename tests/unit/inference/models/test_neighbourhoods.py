@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inference.models.neighbourhoods import mean_around, widest
+from inference.models.neighbourhoods import covered, mean_around, widest
 
 
 @pytest.mark.parametrize("radius", [0, 1, 3, 5])
@@ -20,3 +20,12 @@ def test_the_mean_is_what_pooling_finds_on_a_continued_plane(radius: int) -> Non
     continued = F.pad(x, (radius,) * 4, mode="replicate")
     assert torch.allclose(mean_around(x, radius), mean_around(x, radius, pooled=True), atol=1e-6)
     assert torch.allclose(mean_around(x, radius), F.avg_pool2d(continued, 2 * radius + 1, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("radius", [1, 2])
+def test_squares_that_are_covered_are_the_same_for_both_ways(radius: int) -> None:
+    mask = (torch.rand(2, 1, 19, 31, generator=torch.Generator().manual_seed(radius)) > 0.04).float()
+    full = F.conv2d(mask, torch.ones(1, 1, 2 * radius + 1, 2 * radius + 1), padding=radius) == (2 * radius + 1) ** 2
+    assert full.any() and not full.all()
+    for pooled in (False, True):
+        assert torch.equal(covered(mask, radius, pooled) == 1, full)
