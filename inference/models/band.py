@@ -77,10 +77,10 @@ class WindowHead:
         x = (words ^ TO_SIGNED).view(torch.int8).view(*words.shape, 4).to(guide.dtype)  # [N, h, w, 2, 2, 4]
         x[..., 3] = logits
         y = self.convolve(x.flatten(3), guide)
-        refined = y.reshape(*y.shape[:-1], 2, 2, 4).float()
+        refined = y.reshape(*y.shape[:-1], 2, 2, 4).half()
         rim = RIM // 2
-        refined[..., 0] += logits[:, rim:-rim, rim:-rim]
-        return refined.half()
+        refined[..., 0].add_(logits[:, rim:-rim, rim:-rim])  # computed in the 32 bits of these logits
+        return refined
 
     def convolve(self, blocks: Tensor, guide: Tensor) -> Tensor:
         """Run the convolutions on blocks N x h x w x 16 with a guide N x (h - 2) x (w - 2) x C.

@@ -59,9 +59,10 @@ def refine_level(level: Tensor, logits: Tensor, guide: Tensor, head: WindowHead)
     advice = F.interpolate(guide, size=[side // 2 for side in size], mode="bilinear").movedim(1, -1).contiguous()
     packed, target = advice.view(torch.int64), pack_halves(refined)
     for cells in chunks(undecided_cells(cell_bounds(logits, *size)), CHUNK):
-        inner, around = cells.blocks(size), cells.blocks(size, RIM)
-        guides = packed[cells.places(size, RIM // 2 - 1, factor=2)].view(guide.dtype)  # [N, h, w, C]
-        target[inner] = pack_halves(head(even[around], enlarged[around], guides))
+        windows, guided = cells.windows(size, (RIM, 1), (RIM // 2 - 1, 2))
+        around = windows.blocks()
+        guides = packed[guided.places()].view(guide.dtype)  # [N, h, w, C]
+        target[windows.within(RIM).blocks()] = pack_halves(head(even[around], enlarged[around], guides))
     return refined[:, :height, :width]
 
 
@@ -77,7 +78,7 @@ def upsample(pictures: Tensor, levels: Tensor, refined: Tensor, factor: int) -> 
     rows, columns = (upsampling_matrix(min(CELL, side) // factor, factor, alpha.device) for side in size)
     packed = pack_halves(refined)
     for cells in chunks(undecided_cells(bounds), LIFTED):
-        around, inner = cells.places(size, 1, factor), cells.places(size)
+        around, inner = (windows.places() for windows in cells.windows(size, (1, factor), (0, 1)))
         models = linear_models(packed[around][..., None].view(torch.half), colours(levels[around]))  # [N, 4, h, w]
         alpha[inner] = band.quantise(evaluate(rows @ models @ columns.T, colours(padded[inner])))
     return alpha[:, :height, :width].contiguous()
@@ -90,23 +91,46 @@ class Cells(NamedTuple):
     row: Tensor
     column: Tensor
 
-    def places(self, size: Sequence[int], rim: int = 0, factor: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-        """Index the cells' windows in planes B x h x w (x C) that are `factor` times smaller than `size`.
+    def windows(self, size: Sequence[int], *kinds: tuple[int, int]) -> list[Windows]:
+        """Find the cells' windows in planes that are `factor` times smaller than `size`, for each (rim, factor).
 
-        Indexing gives N x h x w (x C): CELL / factor pixels and a rim on each side.
+        They cover CELL / factor pixels and a rim on each side. All kinds are looked up at once.
         """
-        rows, columns = self._lines(size, rim, factor)
-        return self.picture[:, None, None], rows[:, :, None], columns[:, None]
+        rows, columns = lines(size[0], self.row, kinds), lines(size[1], self.column, kinds)
+        return [Windows(self.picture, *both) for both in zip(rows, columns, strict=True)]
 
-    def blocks(self, size: Sequence[int], rim: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Index the cells' windows in planes B x H x W by blocks of 2 x 2 pixels: N x h/2 x w/2 x 2 x 2."""
-        rows, columns = (lines.view(len(lines), -1, 2) for lines in self._lines(size, rim, 1))
+
+class Windows(NamedTuple):
+    """N windows: the picture of each, and the rows and columns that it covers, N x h and N x w."""
+
+    picture: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    def within(self, rim: int) -> Windows:
+        """Return the windows without a rim on each side."""
+        return Windows(self.picture, self.rows[:, rim:-rim], self.columns[:, rim:-rim])
+
+    def places(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Index planes B x H x W (x C): N x h x w (x C)."""
+        return self.picture[:, None, None], self.rows[:, :, None], self.columns[:, None]
+
+    def blocks(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Index planes B x H x W by blocks of 2 x 2 pixels: N x h/2 x w/2 x 2 x 2."""
+        rows, columns = (lines.view(len(lines), -1, 2) for lines in (self.rows, self.columns))
         return self.picture[:, None, None, None, None], rows[:, :, None, :, None], columns[:, None, :, None]
 
-    def _lines(self, size: Sequence[int], rim: int, factor: int) -> tuple[Tensor, Tensor]:
-        device = self.row.device
-        rows, columns = (window_places(side, rim, factor, device) for side in size)
-        return rows[self.row], columns[self.column]
+
+def lines(side: int, cells: Tensor, kinds: tuple[tuple[int, int], ...]) -> Sequence[Tensor]:
+    """Look up the indices along one side that the windows of N cells cover, for each (rim, factor): N x length."""
+    lengths = [window_places(side, *kind, cells.device).shape[1] for kind in kinds]
+    return torch.split(joined_places(side, kinds, cells.device)[cells], lengths, 1)
+
+
+@lru_cache(maxsize=KEPT_TABLES)
+def joined_places(side: int, kinds: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+    """Put the `window_places` of several kinds, each (rim, factor), side by side: cells x all their lengths."""
+    return torch.cat([window_places(side, *kind, device) for kind in kinds], 1)
 
 
 @lru_cache(maxsize=KEPT_TABLES)
@@ -200,11 +224,10 @@ def pyramid(pictures: Tensor, floor: int) -> list[Tensor]:
 
 def halve(pictures: Tensor) -> Tensor:
     """Average each 2 x 2 block of B x H x W words, byte by byte; see `band.halve`."""
-    even = pad_to_multiple(pictures, 2)
-    upper, lower = even[:, 0::2], even[:, 1::2]
-    both = (upper & lower).add_(band.half_difference(upper, lower))
-    left, right = both[:, :, 0::2], both[:, :, 1::2]
-    return (left | right).sub_(band.half_difference(left, right))
+    pixels = pad_to_multiple(pictures, 2)[..., None].view(torch.uint8).movedim(-1, 1).half()  # [B, 4, H, W]
+    # Halves of bytes are exact in 16 bits. Rows are rounded down and columns up, as there.
+    rows = F.avg_pool2d(pixels, (2, 1)).floor_()
+    return F.avg_pool2d(rows, (1, 2)).ceil_().to(torch.uint8).movedim(1, -1).contiguous().view(torch.int32)[..., 0]
 
 
 def pad_to_multiple(planes: Tensor, step: int) -> Tensor:

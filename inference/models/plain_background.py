@@ -91,7 +91,7 @@ def no_shadow(picture: Tensor, behind: Tensor, brighter: Tensor, pooled: bool) -
     dark = (light < DARK) & (brighter.amin(1, keepdim=True) < -DARKER)  # on black, a ratio says nothing
     tint = torch.addcmul(picture, light.clamp(0, 1.1), behind, value=-1).square_().sum(1, keepdim=True)
     grey = picture.mean(1, keepdim=True)
-    mean, squares = mean_around(torch.cat((grey, grey * grey), 1), 2, pooled).split(1, 1)
+    mean, squares = mean_around(torch.cat((grey, grey * grey), 1), 2, pooled).chunk(2, 1)
     # The least contrast all around, with its sign turned: the contrast of an edge reaches two pixels to each side.
     smoothest = widest(mean * mean - squares, 2, pooled)
     return (tint > TINTED**2) | dark | (smoothest < -(TEXTURED**2))
