@@ -20,7 +20,7 @@ GRID = 48
 """Longer side in pixels of the grid on which shapes and colours are compared."""
 SPREAD = 24
 """Longer side of the grid on which separate objects are found."""
-ROUNDS = 7
+ROUNDS = 6
 """How often labels spread over the grid of SPREAD, see `labels.label`: enough for any spiral that fits into it."""
 SMALLEST = 3
 """Cells of the grid of SPREAD that an object has at least."""

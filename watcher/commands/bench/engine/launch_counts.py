@@ -160,7 +160,7 @@ def _has_mask(args: Sequence[Any]) -> bool:
 
 
 def count_launches(model: MattingModel, hardware: Hardware, pictures: Sequence[Picture]) -> LaunchCounts:
-    """Count what one batch of these pictures launches by step, after a first picture that has computed what is kept.
+    """Count what one batch of these pictures launches by step, after a first one that has computed what is kept.
 
     `model` is not loaded yet. Its coarse step runs without CUDA graphs, of which one replay is one launch, and nothing
     runs in the kernels that are compiled for CPUs: a card has torch's operations.
@@ -168,7 +168,7 @@ def count_launches(model: MattingModel, hardware: Hardware, pictures: Sequence[P
     counts = LaunchCounts()
     options = EngineOptions(batch=len(pictures), max_wait=MAX_WAIT, cuda_graphs=False, threads=torch.get_num_threads())
     with without_kernels(), Engine(options, model=model, hardware=hardware) as engine:
-        run_batch(engine, pictures[:1])
+        run_batch(engine, pictures)
         with wrap_functions(fine_steps(model), counts):
             run_batch(engine, pictures)
     return counts

@@ -14,9 +14,9 @@ from watcher.commands.bench.engine.launch_counts import LaunchCounts, StandIn, c
 from watcher.commands.bench.sections.launches import STEPS, total
 
 CPU = torch.device("cpu")
-MOST_LAUNCHES = 100
+MOST_LAUNCHES = 50
 """Launches a picture in a batch of 8, copies included; the replay of the coarse step's CUDA graph is one a batch."""
-MOST_KERNELS = 140
+MOST_KERNELS = 100
 """The same where CUDA graphs are not used, so that the coarse step launches each of its kernels."""
 MOST_WAITS = 6
 """How often the host waits for the card in a batch."""
