@@ -44,7 +44,7 @@ class ConvBN(nn.Module):
         """Compute `activation(norm(conv(x)) + addend)`."""
         if self.fused is not None:
             return pointwise(x, self.fused, activation, addend)
-        y: Tensor = multiplied(x, self.conv) if self.multiplies else self.norm(self.conv(x))
+        y: Tensor = multiplied(x, self.conv.weight, self.conv.bias) if self.multiplies else self.norm(self.conv(x))
         return ACTIVATIONS[activation](y if addend is None else y + addend)
 
     def fold(self) -> None:
@@ -62,9 +62,9 @@ class ConvBN(nn.Module):
         self.multiplies = self.conv.kernel_size == (1, 1)
 
 
-def multiplied(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """Compute a 1x1 convolution of B x C x h x w, channels-last, as a product of matrices.
+def multiplied(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute a 1x1 convolution of B x C x h x w, channels-last, as a product of matrices; weights are D x C x 1 x 1.
 
     On a GPU the bias is added within that kernel; after a convolution it is another one.
     """
-    return F.linear(x.movedim(1, -1), conv.weight.flatten(1), conv.bias).movedim(-1, 1)
+    return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)

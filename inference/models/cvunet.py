@@ -16,7 +16,7 @@ Matting", 2008; such functions fitted at a small size and applied at a larger on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from inference.errors import ModelError
 from inference.kernels import Kernels
-from inference.models.blocks import ConvBN
+from inference.models.blocks import ConvBN, multiplied
 from inference.models.encoder import CHANNELS, ImageNetEncoder
 from inference.models.entry import ModelEntry
 
@@ -99,9 +99,9 @@ class AttentionGate(nn.Module):
         self.coarse = ConvBN(coarse, hidden, kernel=1)
         self.weigh = nn.Conv2d(hidden, 1, 1)
 
-    def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
-        """Return the weights, B x 1 x h x w in 0..1."""
-        return torch.sigmoid(self.weigh(self.skip(skip, "relu", enlarge(self.coarse(coarse), skip))))
+    def forward(self, skip: Tensor, advice: Tensor) -> Tensor:
+        """Return the weights, B x 1 x h x w in 0..1; `advice` is what `coarse` finds, enlarged."""
+        return torch.sigmoid(self.weigh(self.skip(skip, "relu", advice)))
 
 
 Join = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -118,14 +118,30 @@ class Up(nn.Module):
         self.block = nn.Sequential(*(Residual(skip) for _ in range(blocks)))
         self.join: Join | None = None
         """What one compiled kernel computes everything before the blocks with, on a CPU; see `fuse`."""
+        self.both: tuple[Tensor, Tensor] | None = None
+        """Weights and bias of `gate.coarse` and `reduce`, one below the other; see `multiply`."""
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
         if self.join is not None:
             joined = self.join(skip, self.gate.skip(skip), self.gate.coarse(coarse), self.reduce(coarse))
         else:
-            joined = torch.addcmul(enlarge(self.reduce(coarse), skip), skip, self.gate(skip, coarse)).relu_()
+            advice, reduced = self._enlarged(coarse, skip)
+            joined = torch.addcmul(reduced, skip, self.gate(skip, advice)).relu_()
         result: Tensor = self.block(joined)
         return result
+
+    def _enlarged(self, coarse: Tensor, skip: Tensor) -> Sequence[Tensor]:
+        """Compute from the coarser level, at the size of the skip connection, the gate's advice and what is added."""
+        if self.both is None:
+            return enlarge(self.gate.coarse(coarse), skip), enlarge(self.reduce(coarse), skip)
+        lengths = [part.conv.out_channels for part in (self.gate.coarse, self.reduce)]
+        return torch.split(enlarge(multiplied(coarse, *self.both), skip), lengths, 1)
+
+    def multiply(self) -> None:
+        """Compute both from the coarser level in one product of matrices, and enlarge them together."""
+        one, other = self.gate.coarse.conv, self.reduce.conv
+        assert one.bias is not None and other.bias is not None, "batch norms are folded"
+        self.both = torch.cat((one.weight, other.weight)), torch.cat((one.bias, other.bias))
 
     def fuse(self, kernels: Kernels) -> None:
         """Join the two levels in one pass over memory, on a CPU."""
@@ -262,12 +278,12 @@ class CVUNet(nn.Module):
         return self
 
     def multiply(self) -> CVUNet:
-        """Compute 1x1 convolutions with folded batch norms as products of matrices, which saves a GPU 40 kernels.
+        """Compute 1x1 convolutions with folded batch norms as products of matrices: some fifty kernels less on a GPU.
 
         Changes this network, and returns it.
         """
         for module in self.modules():
-            if isinstance(module, ConvBN):
+            if isinstance(module, ConvBN | Up):
                 module.multiply()
         return self
 
