@@ -35,7 +35,7 @@ settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--campaign=full` is what `make torture` runs."""
+    """Add the options of our tests; `--campaign=full` is for `make torture`."""
     parser.addoption(
         "--campaign",
         choices=("short", "full"),
@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take note of `--demand-all`, and compile the kernels before the first test needs them."""
+    """Remember `--demand-all`, and compile the kernels before the first test needs them."""
     requirements.configure(config)
     if not hasattr(config, "workerinput"):
         requirements.compile_kernels()
@@ -60,7 +60,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """With `-n 2`: what the tests of another process have measured comes with its last message."""
+    """With `-n`, collect what the tests of another process have measured: it is in that process's last message."""
     node.config.stash.setdefault(FIGURES, []).extend(node.workeroutput.get("figures", ()))
 
 
@@ -72,7 +72,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """What tests have measured, at the end."""
+    """Print what tests have measured, at the end."""
     lines = config.stash.get(FIGURES, [])
     if lines:
         terminalreporter.section("figures")
@@ -82,7 +82,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(autouse=True)
 def _its_own_leaks() -> Iterator[None]:
-    """A socket or file that a test forgets warns in this test, not in whichever runs when it is collected.
+    """Collect garbage after each test, so that a socket or file that it leaves open is reported in this test.
 
     What outlives a test is frozen: later collections leave it out, so that each takes a millisecond.
     """
@@ -99,13 +99,13 @@ def kernels() -> Kernels:
 
 @pytest.fixture(scope="session")
 def full_campaign(pytestconfig: pytest.Config) -> bool:
-    """Whether this is the long form."""
+    """Whether campaigns run in their long form."""
     return bool(pytestconfig.getoption("campaign") == "full")
 
 
 @pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Takes lines that are to be printed at the end."""
+    """A function that takes a line to print at the end."""
     return pytestconfig.stash.setdefault(FIGURES, []).append
 
 
@@ -117,7 +117,7 @@ def folders(tmp_path: Path) -> Folders:
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run a command within this process: quicker, for those that start nothing and set up no log."""
+    """Run a command within this process, which is quicker: for commands that start no process and set up no log."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "250")
     for name in [name for name in os.environ if name.startswith("ALPHADROP_")]:

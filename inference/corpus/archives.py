@@ -12,7 +12,7 @@ Wanted = Callable[[str], bool]
 
 
 class ArchiveError(ValueError):
-    """The file is not an archive of the kind, or it is damaged."""
+    """The file is no archive of the expected kind, or it is damaged."""
 
 
 def read_zip(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""Fetch packages by their registries' ordinary clients, and keep only those whose digest is the expected one."""
+"""Fetch packages by the usual clients of their registries, and keep only those with the expected digest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Report = Callable[[str], None]
 
 
 class FetchError(RuntimeError):
-    """A package could not be had, or it is not the expected one; the message says what to do."""
+    """A package could not be fetched, or its digest is wrong; the message says what to do."""
 
 
 def fetch(source: Source, folder: Path, report: Report = print) -> Path:

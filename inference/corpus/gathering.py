@@ -1,4 +1,4 @@
-"""Put what the packages hold into the folders that the training and the evaluation read."""
+"""Write the pictures of the packages into the folders that the training and the evaluation read."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ REAL_WALLPAPERS = {
 
 
 class SplitError(ValueError):
-    """A picture of the `real` split would come into the training, or a listed picture is another one by now."""
+    """A picture of the `real` split would get into the training, or a listed picture has changed."""
 
 
 def listed(name: str) -> dict[str, str]:
@@ -118,7 +118,7 @@ def listed(name: str) -> dict[str, str]:
 
 
 def looked_at() -> list[tuple[str, str]]:
-    """Package and path of each photograph that people look at, in the order in which they are shown."""
+    """Package and path of each photograph of the evaluation's sheet, in the order of the sheet."""
     text = importlib.resources.files("inference.corpus").joinpath("looked-at.txt").read_text("utf-8")
     return [(package, path) for package, path in (line.split() for line in text.splitlines())]
 
@@ -144,7 +144,7 @@ def gather_stamps(package: Path, layout: Layout) -> int:
 
 
 def gather_photographs(package: Path, layout: Layout) -> int:
-    """Write GCompris's photographs, those that people look at into a folder of their own; returns how many."""
+    """Write GCompris's photographs, those of the evaluation's sheet into a separate folder; returns how many."""
     wanted = {f"{RESOURCES}{group}.rcc" for group in PHOTO_GROUPS}
     kept_out = {flat(path) for package, path in looked_at() if package == "gcompris-qt-data"}
     count = 0
@@ -158,7 +158,7 @@ def gather_photographs(package: Path, layout: Layout) -> int:
 
 
 def gather_examples(package: Path, layout: Layout) -> int:
-    """Write those of OpenCV's photographs that people look at; returns how many."""
+    """Write OpenCV's photographs that are in the evaluation's sheet; returns how many."""
     wanted = {EXAMPLES + path: path for package, path in looked_at() if package == "opencv-doc"}
     return sum(
         write(layout.looked_at / flat(wanted[path]), content)
@@ -179,7 +179,7 @@ def gather_backgrounds(package: Path, layout: Layout) -> int:
 
 
 def gather_surfaces(package: Path, layout: Layout) -> int:
-    """Write the materials of UFO: Alien Invasion's textures; returns how many."""
+    """Write textures of UFO: Alien Invasion as materials; returns how many."""
     count = 0
     for _, content in read_deb(package, lambda name: name.endswith(SURFACES)):
         for name, picture in _materials(content):
@@ -188,7 +188,7 @@ def gather_surfaces(package: Path, layout: Layout) -> int:
 
 
 def gather_models(package: Path, layout: Layout, report: Callable[[str], None] = print) -> int:
-    """Render the furniture of Sweet Home 3D's libraries that can be rendered, each from one side; returns how many."""
+    """Render the furniture of Sweet Home 3D's libraries, each piece from one side, where possible; returns how many."""
     surfaces = [np.array(Image.open(path).convert("RGB")) for path in sorted(layout.surfaces.glob("*"))]
     count = 0
     for library, content in read_deb(package, lambda name: name.endswith(".sh3f")):
@@ -229,7 +229,7 @@ def gather_file(package: Path, member: str, to: Path) -> int:
 
 
 def mark_complete(layout: Layout) -> None:
-    """Note that every source's files and every matte of the teacher are there."""
+    """Record that all sources' files and all of the teacher's mattes are there."""
     write(layout.complete, digest_of_sources().encode())
 
 
@@ -244,7 +244,7 @@ def digest_of_sources() -> str:
 
 
 def write(path: Path, content: bytes) -> int:
-    """Write a file whole or not at all; returns 1, to be counted."""
+    """Write a file atomically; returns 1, for sums."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(content)

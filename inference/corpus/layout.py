@@ -16,12 +16,12 @@ class Layout:
 
     @property
     def packages(self) -> Path:
-        """Packages as they were fetched."""
+        """The fetched packages."""
         return self.root / "packages"
 
     @property
     def photographs(self) -> Path:
-        """Whole photographs."""
+        """Whole photographs, for training."""
         return self.root / "photographs"
 
     @property
@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def looked_at(self) -> Path:
-        """Photographs that the evaluation shows to people, which no training may read."""
+        """The photographs of the evaluation's sheet, which no training may read."""
         return self.root / "looked-at"
 
     @property
@@ -86,10 +86,10 @@ class Layout:
 
     @property
     def done(self) -> Path:
-        """A mark for each package that has been unpacked."""
+        """The marker files of the packages that have been unpacked."""
         return self.root / "done"
 
     @property
     def complete(self) -> Path:
-        """Written when everything is there: the digest of all sources."""
+        """The file with the digest of all sources, written when everything is there."""
         return self.done / "complete"

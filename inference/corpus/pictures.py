@@ -118,7 +118,7 @@ def read_rendered(path: Path) -> DrawnObject:
 
 
 def cut(rgb: Bytes, alpha: Bytes, stands: bool) -> DrawnObject:
-    """The visible part, its colour continued beyond its edge so that nothing of the old background shines through."""
+    """Crop an object to its visible part, and extend its colours beyond its edge over those of the old background."""
     x, y, w, h = visible_box(alpha)
     area = np.s_[y : y + h, x : x + w]
     below = bool((alpha[-3:] > 127).mean() > 0.1)  # it touches the lower edge: a portrait, or cut by the frame
@@ -126,7 +126,7 @@ def cut(rgb: Bytes, alpha: Bytes, stands: bool) -> DrawnObject:
 
 
 def spread_colour(rgb: Bytes, alpha: Bytes) -> Bytes:
-    """Colours of opaque pixels, carried outwards over those that are not opaque: the nearest ones' mean, smoothly.
+    """Extend the colours of opaque pixels smoothly over all others, as a mean of the nearest ones.
 
     Pull-push over a pyramid: Gortler et al., "The Lumigraph", 1996.
     """
@@ -177,7 +177,7 @@ def full_size(matte: Bytes, rgb: Bytes) -> Bytes:
 
 
 def _taught(rgb: Bytes, alpha: Bytes, name: str) -> DrawnObject | None:
-    """The object, a pixel narrower than the teacher says; None if too small, or cut by more than one edge."""
+    """An object by the teacher's matte, a pixel narrower; None if it is too small, or touches more than one edge."""
     narrow = np.asarray(cv2.erode(alpha, np.ones((3, 3), np.uint8)), np.uint8)
     edges = (narrow[0], narrow[-1], narrow[:, 0], narrow[:, -1])
     if sum(bool((edge > 127).mean() > 0.02) for edge in edges[:1] + edges[2:]):
@@ -197,7 +197,7 @@ def crop(rng: Rng, picture: Bytes, height: int, width: int) -> Float:
 
 
 def resized(picture: Bytes, height: int, width: int) -> Float:
-    """To floats of height x width."""
+    """Resize a picture to height x width, as floats."""
     source = to_floats(np.ascontiguousarray(picture))
     larger = source.shape[0] < height or source.shape[1] < width
     return (upsample if larger else downsample)(source, height, width)

@@ -1,4 +1,4 @@
-"""Take pictures of textured models: perspective, one lamp, shadows on themselves and on their floor, exact alpha.
+"""Render textured models: perspective, one lamp, shadows on the model and on the floor, exact alpha.
 
 A depth buffer says which triangle each pixel shows, at twice the size; colours are worked out afterwards.
 """
@@ -38,7 +38,7 @@ class Render:
 
 @dataclass(frozen=True, eq=False)
 class _Buffer:
-    """Which of the triangles each pixel of a square canvas shows, -1 for none, and how near it is."""
+    """A depth buffer: the triangle that each pixel of a square canvas shows, -1 for none, and how near it is."""
 
     shown: NDArray[np.int32]
     nearness: Float
@@ -137,7 +137,7 @@ def _lamp(rng: Rng) -> Float:
 
 @dataclass(frozen=True, eq=False)
 class _LampView:
-    """What the lamp sees: where a point comes in its buffer, and how near."""
+    """A shadow map: the lamp's view of the model, with its own depth buffer."""
 
     axes: Float
     low: Float
@@ -197,7 +197,7 @@ def _coloured(rng: Rng, model: Triangles, points: Float, pixels: Float, depth: F
 
 
 def _dressed(rng: Rng, material: Material, surfaces: Sequence[NDArray[np.uint8]]) -> Material:
-    """A plain material in another colour, or as a photographed surface: many models are grey all over."""
+    """Give a plain material another colour or a photographed surface: many models are grey all over."""
     if material.texture is not None or chance(rng, 0.3):
         return material
     if surfaces and chance(rng, 0.5):
@@ -236,7 +236,7 @@ def _surface(model: Triangles, triangles: NDArray[np.int32], place: Float, wrapp
 
 def _floor_shadow(points: Float, floor: float, lamp: Float, turn: Float, distance: float,
                   frame: tuple[float, Float], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:  # fmt: skip
-    """What the model throws on a floor below it, seen by the same camera: a square around the visible object."""
+    """The model's shadow on a floor below it, seen by the same camera: a square around the visible object."""
     fall = (points[:, 1] - floor) / max(float(lamp[1]), 0.2)
     thrown = (points - lamp * fall[:, None]).astype(np.float32)
     screen, _ = _projected(thrown, turn, distance)

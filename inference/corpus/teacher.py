@@ -1,4 +1,4 @@
-"""The teacher: what U-2-Net says of photographs for which nobody has drawn a matte, and how sure it is.
+"""The teacher: U-2-Net makes mattes of photographs for which nobody has drawn one, and a check finds the sure ones.
 
 U-2-Net: Qin et al., "U^2-Net: Going Deeper with Nested U-Structure for Salient Object Detection", 2020.
 """
@@ -59,7 +59,7 @@ class Teacher:
 
 
 def write_mattes(photographs: Path, mattes: Path, load: Callable[[], Matting], report: Callable[[str], None]) -> int:
-    """Ask the teacher about every photograph that has no matte yet; returns how many it was asked about.
+    """Let the teacher make a matte for every photograph without one; returns how many.
 
     `load` is called if there is one; `report` gets a line now and then.
     """
@@ -78,7 +78,7 @@ def write_mattes(photographs: Path, mattes: Path, load: Callable[[], Matting], r
 
 
 def is_sure(matte: Bytes) -> bool:
-    """Whether to believe a teacher's matte: there is an object, and little of it is undecided."""
+    """Whether a teacher's matte can be used: it has an object, and little of it is undecided."""
     alpha = matte.astype(np.float32) / 255
     inside = float((alpha > 0.5).mean())
     undecided = float(((alpha > UNDECIDED[0]) & (alpha < UNDECIDED[1])).mean())
@@ -86,5 +86,5 @@ def is_sure(matte: Bytes) -> bool:
 
 
 def finds_nothing(matte: Bytes) -> bool:
-    """Whether the teacher sees no object, so that the photograph may serve as background."""
+    """Whether the teacher finds no object, so that the photograph can serve as a background."""
     return float(matte.mean()) / 255 < NOTHING

@@ -1,4 +1,4 @@
-"""Two models side by side: where they differ most, over a checkerboard, white and black."""
+"""Compares two models: the pictures on which they differ most, on a checkerboard, white and black."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CELL = 240
 
 @dataclass(frozen=True, eq=False)
 class Duel:
-    """One picture, what two models made of it, and the mean difference of their alphas in 0..1."""
+    """One picture, its cut-outs by two models, and the mean difference of their alphas in 0..1."""
 
     name: str
     picture: Picture
@@ -34,7 +34,7 @@ class Duel:
 
 
 def duels(engines: tuple[Engine, Engine], folder: Path, paths: Iterable[Path], complain: Complain) -> Iterator[Duel]:
-    """Each picture through both; those that cannot be read are left out."""
+    """Cut each picture out with both models; pictures that cannot be read are left out."""
     for path in paths:
         name = str(path.relative_to(folder))
         try:
@@ -49,7 +49,7 @@ def duels(engines: tuple[Engine, Engine], folder: Path, paths: Iterable[Path], c
 
 @dataclass
 class Comparison:
-    """All pictures' differences; of the pictures themselves, the `most` that differ most."""
+    """The differences of all pictures, and the `most` pictures that differ most."""
 
     most: int
     lines: list[tuple[str, float, float, float]] = field(default_factory=list)
@@ -57,18 +57,18 @@ class Comparison:
     _kept: list[tuple[float, int, Duel]] = field(default_factory=list)
 
     def add(self, duel: Duel) -> None:
-        """One more."""
+        """Add a picture."""
         entry = (duel.difference, -len(self.lines), duel)
         self.lines.append((duel.name, duel.difference, duel.first.coverage, duel.second.coverage))
         (heapq.heappush if len(self._kept) < self.most else heapq.heappushpop)(self._kept, entry)
 
     @property
     def kept(self) -> list[Duel]:
-        """Those that differ most, in this order."""
+        """The pictures that differ most, the largest difference first."""
         return [duel for *_, duel in sorted(self._kept, key=lambda entry: entry[:2], reverse=True)]
 
     def write(self, out: Path, names: tuple[str, str]) -> None:
-        """sheet.png, and differences.csv with a line for each picture."""
+        """Write sheet.png, and differences.csv with a line for each picture."""
         out.mkdir(parents=True, exist_ok=True)
         with (out / "differences.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

@@ -1,4 +1,4 @@
-"""The held-out splits that are drawn, and judging a model on them."""
+"""The drawn held-out splits, and the score of a model on them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SIZES = ((320, 320), (384, 512), (512, 384), (480, 640), (640, 480), (512, 512),
 
 
 def held_out(index: int, split: str = "drawn") -> Sample:
-    """The split's picture of that number: always the same, everything in it fresh, sizes in turn."""
+    """Draw the picture of this number in a split: always the same, and in one of several sizes."""
     height, width = SIZES[index % len(SIZES)]
     return render_sample(np.random.default_rng([HELD_OUT, index]), height, width, SPLITS[split])
 
 
 def judge(engine: Engine, count: int, split: str = "drawn") -> Iterator[Judged]:
-    """Every picture's figures; the next ones are rendered while the engine works."""
+    """Yield the figures of each picture; the next ones are rendered while the engine works."""
     waiting: deque[tuple[int, Sample, Future[Cutout]]] = deque()
     for index in range(count):
         sample = held_out(index, split)

@@ -1,4 +1,4 @@
-"""Anybody's pictures with their true mattes: which belong together, and how a model does on them."""
+"""A user's pictures with their true mattes: which belong together, and the score of a model on them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Pair:
 
 
 def match(images: Path, alphas: Path, complain: Complain) -> list[Pair]:
-    """Pictures and mattes of the same path but for the ending, in order of their names."""
+    """Pair pictures and mattes whose paths differ by the extension only, in order of their names."""
     pictures, truths = by_stem(images), by_stem(alphas)
     pairs = []
     for stem in sorted(pictures | truths):
@@ -65,7 +65,7 @@ def by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def pictures_below(folder: Path) -> list[Path]:
-    """By their names; hidden files and folders left aside."""
+    """The files below a folder that are pictures by their names, without hidden files and folders."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -74,7 +74,7 @@ def pictures_below(folder: Path) -> list[Path]:
 
 
 def judge_pairs(engine: Engine, pairs: Sequence[Pair], complain: Complain) -> Iterator[Judged | None]:
-    """The figures of each pair, None for those that are left out; the next ones are read while the engine works."""
+    """Yield the figures of each pair, None for one that is left out; the next ones are read while the engine works."""
     waiting: deque[tuple[Pair, _Read | None]] = deque()
     for pair in pairs:
         waiting.append((pair, _tried(pair, complain, lambda pair=pair: _read(engine, pair))))  # type: ignore[misc]

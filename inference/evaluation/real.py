@@ -58,7 +58,7 @@ def real_samples(layout: Layout, background: str) -> Iterator[tuple[str, Sample]
 
 
 def centred(rng: Rng, cutout: DrawnObject, height: int, width: int) -> Layer:
-    """The object upright near the middle of the frame, filling 55 to 90 % of the shorter fit."""
+    """Place the object upright near the middle of the frame, at 55 to 90 % of the largest size that fits."""
     rows, columns = cutout.alpha.shape
     scale = min(height / rows, width / columns) * between(rng, 0.55, 0.9)
     size = (max(2, round(columns * scale)), max(2, round(rows * scale)))
@@ -93,7 +93,7 @@ def sweep_of(rng: Rng, tint: Callable[[Rng], Float], height: int, width: int) ->
 
 
 def finished(rng: Rng, layer: Layer, background: Float) -> Sample:
-    """The object on its background with its shadow, through a good camera and a JPEG."""
+    """Compose the object with its shadow on its background, as a good camera and a JPEG would give it."""
     shaded = multiply(background, 1 - np.float32(between(rng, 0.1, 0.5)) * cast_shadow(rng, layer))
     picture = mix(shaded, layer.rgb, layer.alpha)
     picture = blur(picture, between(rng, 0.3, 0.6))

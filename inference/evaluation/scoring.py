@@ -1,4 +1,4 @@
-"""What is judged, and what is written about it: the same for the held-out split and for anybody's folders."""
+"""Scores of cut-outs, and the files about them: the same for held-out splits and for a user's folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A picture H x W x 3, its true alpha H x W, what the model made of it, and the figures."""
+    """A picture H x W x 3, its true alpha H x W, the model's cut-out, and the figures."""
 
     name: str
     picture: Bytes
@@ -43,29 +43,29 @@ def judged(name: str, picture: Bytes, truth: Bytes, cutout: Cutout) -> Judged:
 
 @dataclass
 class Verdict:
-    """The figures of all pictures; of the pictures themselves, only the worst are kept."""
+    """The figures of all pictures, and the worst pictures themselves."""
 
     scores: dict[str, Scores] = field(default_factory=dict)
     _worst: list[tuple[float, int, Judged]] = field(default_factory=list)
 
     def add(self, one: Judged) -> None:
-        """One more."""
+        """Add a picture."""
         entry = (one.scores.mad, len(self.scores), one)
         self.scores[one.name] = one.scores
         (heapq.heappush if len(self._worst) < SHEET else heapq.heappushpop)(self._worst, entry)
 
     @property
     def mean(self) -> Scores:
-        """Of every figure."""
+        """The mean of every figure."""
         return mean(list(self.scores.values()))
 
     @property
     def worst(self) -> list[Judged]:
-        """Those with the largest MAD, worst first."""
+        """The pictures with the largest MAD, worst first."""
         return [one for *_, one in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)]
 
     def write(self, out: Path) -> None:
-        """figures.json with the means, figures.csv with a line for each picture, worst.png."""
+        """Write figures.json with the means, figures.csv with a line for each picture, and worst.png."""
         out.mkdir(parents=True, exist_ok=True)
         means = {"count": len(self.scores), **asdict(self.mean)}
         (out / "figures.json").write_text(json.dumps(means, indent=2) + "\n", "utf-8")
@@ -91,7 +91,7 @@ def _numbers(scores: Scores, digits: int) -> Iterable[str]:
 
 
 def sheet(some: Sequence[Judged], path: Path) -> None:
-    """Picture, truth, matte and cut-out, a row each."""
+    """Draw picture, truth, matte and cut-out in a row for each."""
     rows = [
         Row(
             f"{one.name}\nMAD {one.scores.mad:.3f}, IoU {one.scores.iou:.2f}",

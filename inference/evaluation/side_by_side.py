@@ -36,7 +36,7 @@ EVERY_SPLIT = (*SPLITS, REAL)
 
 @dataclass
 class Line:
-    """What one model did on one split, or on one kind of background of the `real` split."""
+    """The scores of one model on one split, or on one kind of background of the `real` split."""
 
     verdict: Verdict = field(default_factory=Verdict)
     seconds: float = 0.0
@@ -123,7 +123,7 @@ def table(lines: Mapping[tuple[str, str], Line]) -> Table:
 
 
 def photo_sheet(engine: Engine, path: Path, layout: Layout) -> None:
-    """What the model makes of photographs for which there is no truth but the eye: two in a row."""
+    """Draw the model's cut-outs of photographs without true mattes, two in a row, to be judged by eye."""
     shown = []
     for name, pixels in photographs(layout):
         cutout = engine.submit(Picture(pixels)).result()

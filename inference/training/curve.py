@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 
 def draw_curve(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Loss and learning rate over the minutes of training, as a PNG."""
+    """Draw loss and learning rate over the minutes of training, as a PNG."""
     minutes = [line["minutes"] for line in history]
     figure, left = plt.subplots(figsize=(9, 4.5), layout="constrained")
     left.plot(minutes, [line["loss"] for line in history], color="#1f5fa8")

@@ -40,5 +40,5 @@ def export(run: Path, to: Path | None = None, earlier: Path | None = None, share
 
 
 def compact(tensor: torch.Tensor) -> torch.Tensor:
-    """16 bits in plain memory order: half the file, and the matte changes by far less than a grey level."""
+    """Convert to 16 bits in plain memory order: half the file, and the matte changes by far less than a grey level."""
     return tensor.half().contiguous()

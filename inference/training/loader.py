@@ -28,7 +28,7 @@ class Stream(Protocol):
     """Endless samples."""
 
     def next(self, height: int, width: int) -> Sample:
-        """The next one, of height x width."""
+        """The next sample, of height x width."""
 
 
 def open_stream(seed: int, data: Path | None, edge: bool) -> Stream:
@@ -39,9 +39,10 @@ def open_stream(seed: int, data: Path | None, edge: bool) -> Stream:
 
 
 class Batches(IterableDataset[Any]):
-    """Endless (pictures B x H x W x 3 uint8, alphas B x H x W uint8, ratio); shapes follow the shared progress.
+    """An endless data set of batches: pictures B x H x W x 3 uint8, alphas B x H x W uint8, and their `Shape.ratio`.
 
-    With `edge`, they are those that teach the edge head alone. Without `data`, a folder, all of them are drawn.
+    Their shapes follow the shared `progress`, 0..1. With `edge`, they are for the edge head alone. Without `data`, the
+    folder of the training data, all samples are drawn.
     """
 
     def __init__(self, seed: int, progress: Synchronized[float], edge: bool, data: Path | None) -> None:
@@ -57,7 +58,7 @@ class Batches(IterableDataset[Any]):
 
 
 def render_batch(stream: Stream, shape: Shape) -> Batch:
-    """One batch of the shape's size."""
+    """Make one batch of this shape."""
     samples = [stream.next(shape.height, shape.width) for _ in range(shape.batch)]
     pictures = torch.from_numpy(np.stack([s.image for s in samples]))
     alphas = torch.from_numpy(np.stack([s.alpha for s in samples]))

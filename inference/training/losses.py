@@ -1,4 +1,4 @@
-"""What the network is trained to get right: every pixel, and the transition band most of all."""
+"""The losses of the training: every pixel counts, and those of the transition band most."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def lifting_loss(matte: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
 
 
 def band_weight(alpha: Tensor) -> Tensor:
-    """What every pixel counts, 1 in the mean."""
+    """The weight of every pixel, with a mean of 1."""
     return scaled(1.0 + BAND_WEIGHT * transition_band(alpha))
 
 
@@ -95,5 +95,5 @@ def scaled(weight: Tensor) -> Tensor:
 
 
 def shrink(alpha: Tensor, like: Tensor) -> Tensor:
-    """Area-averaged to the height and width of `like`: coverage stays coverage."""
+    """Reduce to the height and width of `like` by area averaging, so that alpha stays the covered share of a pixel."""
     return alpha if alpha.shape[-2:] == like.shape[-2:] else F.interpolate(alpha, size=like.shape[-2:], mode="area")

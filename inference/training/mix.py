@@ -1,4 +1,4 @@
-"""What the network is trained on: photographs, photographed objects on other backgrounds, drawings, and empty pictures.
+"""The mix that the network is trained on: photographs, photographed objects on other backgrounds, drawings, empty ones.
 
 `SHARES` says how much of each. All of it becomes pictures with one camera's noise and JPEG over object and background.
 """
@@ -116,7 +116,7 @@ class MixedStream:
 
 
 def pick(rng: Rng, pool: Sequence[T]) -> T:
-    """One of them."""
+    """One of the pool, at random."""
     return pool[int(rng.integers(len(pool)))]
 
 
@@ -239,7 +239,7 @@ def tiled(rng: Rng, surface: Bytes, height: int, width: int) -> Float:
 
 
 def _lit(rng: Rng, picture: Float) -> Float:
-    """Uneven light and depth of field over a plain photograph of a material."""
+    """Add uneven light and depth of field to a photograph of a material."""
     height, width = picture.shape[:2]
     x, y = grid(height, width)
     light = 1 + np.float32(rng.normal(0, 0.3)) * (x - 0.5) + np.float32(rng.normal(0, 0.3)) * (y - 0.5)
@@ -263,7 +263,7 @@ def _beside(rng: Rng, photographs: Sequence[Photograph]) -> Bytes | None:
 
 
 def empty_picture(rng: Rng, corpus: Corpus, composed: ComposedStream, height: int, width: int) -> Sample:
-    """No object, but what is taken for one: lines on a floor, stripes, shadows of things outside, rooms, materials."""
+    """A picture without an object, but with what could be taken for one: lines, stripes, shadows, rooms, materials."""
     kind = rng.random()
     if kind < 0.45 and (corpus.surfaces or corpus.backgrounds):
         background = photographed_background(rng, corpus, height, width)
@@ -279,7 +279,7 @@ def empty_picture(rng: Rng, corpus: Corpus, composed: ComposedStream, height: in
 
 
 def with_lines(rng: Rng, background: Float) -> Float:
-    """Court lines, tape or stripes painted on a floor: a few broad lines and arcs of one colour."""
+    """Paint a few broad lines and arcs of one colour on a floor, such as court lines, tape or stripes."""
     height, width = background.shape[:2]
     plane = np.zeros((height, width), np.float32)
     thickness = max(1, round(max(height, width) * between(rng, 0.006, 0.04)))
@@ -297,7 +297,7 @@ def with_lines(rng: Rng, background: Float) -> Float:
 
 
 def with_shadow(rng: Rng, background: Float, cutout: DrawnObject) -> Float:
-    """The shadow of a thing that is not in the picture."""
+    """Add the shadow of an object that is outside of the picture."""
     height, width = background.shape[:2]
     layers = place_objects(rng, [cutout], height, width, COMPOSED)
     if not layers:

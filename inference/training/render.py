@@ -1,4 +1,4 @@
-"""A contact sheet of what the network is taught with."""
+"""Draws a contact sheet of training samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown to the network when: small pictures first, at last nearly the canvas it will run at."""
+"""The schedule of picture sizes: small ones first, at last nearly the canvas at which the network will run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Phase:
-    """Until this part of the time has passed, canvases have one of these longer sides."""
+    """A phase of the training, up to a part of its time, in which canvases have one of these longer sides."""
 
     until: float
     sides: tuple[int, ...]

@@ -82,7 +82,7 @@ class Trainer:
             self.begin_with_imagenet(Layout(options.data).encoder)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What is trained, and by which part of the learning rate: pretrained weights by PRETRAINED_RATE."""
+        """The trained weights, and their part of the learning rate: PRETRAINED_RATE for pretrained ones."""
         chosen = (self.network.edge if self.options.edge else self.network).parameters()
         known = {id(parameter) for parameter in self.pretrained}
         fresh = [parameter for parameter in chosen if parameter.requires_grad and id(parameter) not in known]
@@ -91,7 +91,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state lies between runs."""
+        """The path of the checkpoint, which holds the state between runs."""
         return self.options.out / "checkpoint.pt"
 
     @property
@@ -170,7 +170,7 @@ class Trainer:
         console.print(f"{minutes:6.1f} min  {self.steps:6,} steps  {self.samples:8,} samples  loss {loss:.4f}")
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint atomically."""
         state = {
             "size": self.options.size,
             "network": self.network.state_dict(),
@@ -211,7 +211,7 @@ class Trainer:
 
 
 def freeze(encoder: ImageNetEncoder) -> ImageNetEncoder:
-    """Keep what is not worth its time: statistics of batch norms, the first stages, and all depthwise filters."""
+    """Exclude what is not worth its time from training: batch norm statistics, the first stages, depthwise filters."""
     encoder.eval()
     encoder.stem.requires_grad_(False)
     encoder.stages[:FROZEN_STAGES].requires_grad_(False)
@@ -222,7 +222,7 @@ def freeze(encoder: ImageNetEncoder) -> ImageNetEncoder:
 
 
 def progress_bar() -> Progress:
-    """A bar where someone looks on; elsewhere only what is printed beside it."""
+    """A progress bar on a terminal; elsewhere only the lines that are printed beside it."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

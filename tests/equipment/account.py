@@ -1,4 +1,4 @@
-"""An AWS account of a test's own: moto with permissions enforced, and a shell with the AWS CLI in it."""
+"""An AWS account for one test: moto with permissions enforced, and a shell with the AWS CLI in it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _KEY_OWNER = re.compile(r"Credential=([^/]+)/")
 
 @dataclass(frozen=True)
 class Used:
-    """A permission that somebody has made use of, as policies name it."""
+    """A permission that a request has used, as policies name it."""
 
     action: str
     resource: str
@@ -40,7 +40,7 @@ class Used:
 
 @dataclass(frozen=True)
 class Account:
-    """The account; every service is at `endpoint`."""
+    """One account, whose services are all at `endpoint`."""
 
     folder: Path
     """The shell's working folder."""
@@ -72,7 +72,7 @@ class Account:
         return session.client(service, endpoint_url=self.endpoint)
 
     def shell(self, text: str, **variables: str) -> str:
-        """Run commands as if they were pasted into one terminal after those before; what they print. Fails with them.
+        """Run commands in the same terminal as earlier ones, and return what they print. Fails if one of them fails.
 
         `variables` are what the user would choose otherwise.
         """
@@ -92,7 +92,7 @@ class Account:
 
     @contextmanager
     def running(self, line: str, **variables: str) -> Iterator[Path]:
-        """A daemon, started by a line that is pasted into a terminal of its own; its log. It must end in good order."""
+        """Run a daemon by a line for a terminal of its own; yields its log. The daemon must end gracefully."""
         log = self.folder / f"{secrets.token_hex(4)}.jsonl"
         with log.open("wb") as lines:
             daemon = subprocess.Popen(
@@ -112,7 +112,7 @@ class Account:
                 daemon.kill()
 
     def used(self, user: str) -> set[Used]:
-        """What a user's key was used for."""
+        """The permissions that requests with a user's key have used."""
         keys = self.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"]
         lines = (self.folder / "requests.jsonl").read_text().splitlines()
         return {_used(entry) for line in lines if _owner(entry := json.loads(line)) == keys[0]["AccessKeyId"]}
@@ -120,7 +120,7 @@ class Account:
 
 @contextmanager
 def account(folder: Path) -> Iterator[Account]:
-    """A new, empty account until the end of the block. Its administrator may do everything, others what they are told.
+    """A new, empty account until the end of the block. Its administrator may do everything, others what policies allow.
 
     Policies of users are enforced, but for conditions, and those of queues are not at all: moto does not know them. It
     takes the names of requests for those of actions, too: `iam_names` makes up for that.
@@ -147,7 +147,7 @@ def account(folder: Path) -> Iterator[Account]:
 
 
 def iam_names(policy: str) -> str:
-    """The same policy with the names that moto has for what it allows."""
+    """The same policy with moto's names for the actions that it allows."""
     document = json.loads(policy)
     for statement in document["Statement"]:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]

@@ -54,7 +54,7 @@ def cut(photo: Picture) -> Cutout:
 
 @dataclass
 class ApiUnderTest:
-    """What a test has of the API."""
+    """The API as a test uses it."""
 
     settings: Settings
     client: httpx.Client
@@ -65,7 +65,7 @@ class ApiUnderTest:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Let no picture be finished inside the block."""
+        """Keep every picture unfinished inside the block."""
         self.may_work.clear()
         try:
             yield
@@ -89,7 +89,7 @@ def _keys(folder: Path) -> set[str]:
 
 @contextmanager
 def running_api(folder: Path, *, is_heard: bool = True, **changes: object) -> Iterator[ApiUnderTest]:
-    """Serve the API for folders below `folder`. Unless the worker `is_heard`, it is as far away as with a broker."""
+    """Serve the API for folders below `folder`. Unless the worker `is_heard`, its reports are lost, as on a broker."""
     places: dict[str, object] = {name: str(folder / name) for name in ("source", "sink", "state")}
     for name in places:
         (folder / name).mkdir()
@@ -136,7 +136,7 @@ def running_api(folder: Path, *, is_heard: bool = True, **changes: object) -> It
 def _working(
     parts: Parts, settings: Settings, may_work: threading.Event, report: Callable[[Report], None]
 ) -> Iterator[Callable[[], None]]:
-    """Run a worker's loop; yields what wakes it."""
+    """Run a worker's loop; yields the function that wakes it."""
 
     def cut_when_allowed(photo: Picture) -> Cutout:
         assert may_work.wait(STUCK)

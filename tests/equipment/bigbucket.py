@@ -1,4 +1,4 @@
-"""A bucket of a million pictures that nobody stored: its keys are computed as they are asked for.
+"""A bucket of a million pictures, none of which is stored: its keys are computed for each request.
 
 Half of it are sources, `in/0012/photo 0012345.jpg`, the other half their outputs, `out/0012/photo 0012345.png`. The
 server is a process of its own; it knows of S3 what a listing, a look and a read need, and takes small objects beside
@@ -39,7 +39,7 @@ Metadata = Callable[[str, str], Mapping[str, str]]
 
 
 def no_metadata(key: str, etag: str) -> Mapping[str, str]:
-    """Outputs that say nothing."""
+    """No metadata, as for an output that alphadrop did not write."""
     return {}
 
 
@@ -76,7 +76,7 @@ class Contents:
         return _WRITTEN["earlier" if side == "out" and number in self.outdated else side]
 
     def headers(self, key: str, number: int) -> list[tuple[str, str]]:
-        """What HEAD says of an object."""
+        """The headers of an object, as HEAD answers them."""
         side = key.partition("/")[0]
         day = self.modified(side, number)
         weekday = ("Mon", "Tue", "Wed")[day - 1]
@@ -93,7 +93,7 @@ class Contents:
 
 
 class _Keys:
-    """The sorted keys of one side, as `bisect` wants them."""
+    """The sorted keys of one side, as a sequence for `bisect`."""
 
     def __init__(self, side: str, count: int) -> None:
         self._side = side
@@ -158,7 +158,7 @@ def _serve(contents: Contents, parent: Connection) -> None:
 
 
 class _Server(ThreadingHTTPServer):
-    """Answers what is asked of the contents."""
+    """Answers the requests for the contents."""
 
     request_queue_size = 128
 
@@ -171,7 +171,7 @@ class _Server(ThreadingHTTPServer):
 
     @contextmanager
     def counting(self, what: str) -> Iterator[None]:
-        """One more of these; one at a time changes `others`."""
+        """Count a request of this kind; inside the block, only one thread changes `others`."""
         with self._lock:
             self.counts[what] += 1
             yield
@@ -238,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def do_PUT(self) -> None:
-        """Something small, beside the pictures."""
+        """Store a small object beside the pictures."""
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with self.server.counting("put"):
             if self.headers.get("If-None-Match") == "*" and self._found() is not None:
@@ -247,13 +247,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(Answer(200, [("ETag", '"0"')]))
 
     def do_DELETE(self) -> None:
-        """What was put."""
+        """Delete a small object."""
         with self.server.counting("delete"):
             self.server.others.pop(self._key, None)
             self._send(Answer(204, []))
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the counts say it."""
+        """Log nothing: the counts are enough."""
 
     @property
     def _key(self) -> str:
@@ -270,7 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(found)
 
     def _found(self) -> Answer | None:
-        """What there is at the key; the bucket itself is there, too."""
+        """The object at the key; the bucket itself counts, too."""
         key = self._key
         number = self.server.contents.number(key)
         if number is not None:

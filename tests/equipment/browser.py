@@ -47,7 +47,7 @@ _LISTEN = """
 
 
 class Visitor:
-    """Somebody who uses the page: a profile of their own, and the pages that they open with it."""
+    """A user of the page: a browser profile, and the tabs that were opened with it."""
 
     def __init__(self, browser: Browser, address: str, **options: Any) -> None:
         self.context: BrowserContext = browser.new_context(**{"base_url": address, "locale": "en-US", **options})
@@ -77,8 +77,8 @@ class Visitor:
             self.problems.append(text)
 
 
-def hear(page: Page, text: str) -> None:
-    """Wait until the page has said something."""
+def wait_for_toast(page: Page, text: str) -> None:
+    """Wait until a toast on the page has shown this text."""
     wait_until(lambda: text in page.evaluate("said"), message=f"the page never said: {text}", pause=0.05)
 
 
@@ -106,7 +106,7 @@ def drop(page: Page, paths: Sequence[Path], at: tuple[int, int] = (300, 300), me
 
 
 class LateAnswer:
-    """Keeps the daemon's answer to one request back, until it is let go. `pattern` is a URL with asterisks."""
+    """Holds the daemon's answer to a request back until `let_go`. `pattern` is a URL with asterisks."""
 
     def __init__(self, page: Page, pattern: str) -> None:
         self._paused: list[str] = []
@@ -115,18 +115,18 @@ class LateAnswer:
         self._session.send("Fetch.enable", {"patterns": [{"urlPattern": pattern, "requestStage": "Response"}]})
 
     def wait(self, page: Page) -> None:
-        """Until the daemon has answered."""
+        """Wait until the daemon has answered."""
         wait_until(lambda: page.evaluate("1") and self._paused, message="the request was never answered", pause=0.05)
 
     def let_go(self) -> None:
-        """Give the page the answer, and this and later ones at once."""
+        """Pass the answer on to the page; later answers are not held back."""
         for id in self._paused:
             self._session.send("Fetch.continueResponse", {"requestId": id})
         self._session.detach()
 
 
-def faults(page: Page) -> list[str]:
-    """What axe-core finds that is serious: rule, and the elements."""
+def accessibility_problems(page: Page) -> list[str]:
+    """The serious accessibility problems that axe-core finds: the rule and the elements of each."""
     page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
     found = page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
     serious = [violation for violation in found["violations"] if violation["impact"] in SERIOUS]

@@ -1,4 +1,4 @@
-"""One picture, the chart, in every kind of file that shops have: each must be decoded to the same colours, upright.
+"""One picture, the chart, in every kind of file that shops use: each must be decoded upright to the same colours.
 
 The colours that a file stores are computed here from published matrices, not by alphadrop's own code: sRGB by
 IEC 61966-2-1, Display P3 by SMPTE EG 432-1 with the white point D65, Adobe RGB (1998) by Adobe's encoding of 2005.
@@ -242,7 +242,7 @@ DEPTHS: dict[str, Kind] = {
 
 
 def _turned_over(chart: Pixels) -> Image.Image:
-    """Another picture of the same size, which must not be seen."""
+    """Another picture of the same size, which a decoder must not return."""
     return Image.fromarray(255 - chart)
 
 

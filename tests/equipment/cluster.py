@@ -26,7 +26,7 @@ QUIET = 2.0
 
 @dataclass(frozen=True)
 class Buckets(Folders):
-    """What a daemon works on: places in buckets, and a folder of its own for its log."""
+    """The source and sink of a daemon in buckets, and a folder for its log."""
 
     addresses: tuple[str, str]
 
@@ -38,7 +38,7 @@ class Buckets(Folders):
 
 @dataclass
 class Cluster:
-    """One bucket with `in/` and `out/`, and whoever works on it. `with Cluster(...) as cluster: ...`
+    """One bucket with `in/` and `out/`, and the daemons that work on it. `with Cluster(...) as cluster: ...`
 
     `endpoint` and `sqs` are where the daemons find S3 and SQS: a faulty proxy, perhaps. `sqs_server` is where the queue
     is, if not on `moto`: there, thousands of messages leave it no time for objects.
@@ -70,15 +70,15 @@ class Cluster:
 
     @property
     def listing(self) -> Path:
-        """Where the producer notes what it has put."""
+        """The file in which the producer lists what it has put."""
         return self.top / "listing.jsonl"
 
     def watch(self, *options: str) -> Daemon:
-        """One more `alphadrop watch`."""
+        """Start another `alphadrop watch`."""
         return self._start("watch", *options, ALPHADROP_EVENTS_TOKEN=TOKEN)
 
     def work(self, *options: str, **variables: str) -> Daemon:
-        """One more `alphadrop work`."""
+        """Start another `alphadrop work`."""
         return self._start("work", "--visibility", str(VISIBILITY), *options, **variables)
 
     def _start(self, command: str, *options: str, **variables: str) -> Daemon:
@@ -103,7 +103,7 @@ class Cluster:
         return sum(key.endswith(".png") for key in keys)
 
     def wait_for_outputs(self, count: int) -> None:
-        """Until there are so many; fails when a daemon that should run has ended, or nothing moves any more."""
+        """Wait for this many outputs; fails when a daemon that should run has ended, or the number stops growing."""
         problem = f"not all of {count} outputs came"
         # A listing of many keys keeps moto busy for as long as several pictures.
         pause, there = max(0.5, count / 200), -1
@@ -113,7 +113,7 @@ class Cluster:
             there = self.outputs()
 
     def wait_until_idle(self) -> None:
-        """Until nothing waits in the queue, and nobody has anything in flight, for some seconds on end."""
+        """Wait until, for some seconds, no message waits in the queue and no image is in flight."""
         since = time.monotonic()
 
         def idle() -> bool:
@@ -125,13 +125,13 @@ class Cluster:
         wait_until(idle, STUCK, "the queue never ran empty", pause=0.5)
 
     def waiting(self) -> int:
-        """Messages that wait in the queue; those of SQS that somebody has in flight, too."""
+        """The number of messages that wait in the queue; on SQS with those in flight."""
         return self._in_sqs() if self.queue.startswith("sqs://") else self._in_rabbit()
 
     def _open(self) -> int:
         works = [daemon for daemon in self.daemons if daemon.command == "work" and daemon.process.poll() is None]
-        in_hand = sum(daemon.metric("alphadrop_worker_images_in_flight") for daemon in works)
-        return int(in_hand) + self.waiting()
+        in_flight = sum(daemon.metric("alphadrop_worker_images_in_flight") for daemon in works)
+        return int(in_flight) + self.waiting()
 
     def _in_sqs(self) -> int:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -141,14 +141,14 @@ class Cluster:
         return sum(int(found[name]) for name in names)
 
     def _in_rabbit(self) -> int:
-        """Those that are in nobody's hands; RabbitMQ does not tell of others."""
+        """Messages that no consumer holds; RabbitMQ does not report the others."""
         assert self.rabbit is not None
         with closing(self.rabbit.connect()) as connection:
             name = self.queue.partition("queue=")[2]
             return int(connection.channel().queue_declare(name, passive=True).method.message_count)
 
     def take_messages(self) -> list[str]:
-        """The bodies of all messages that wait in the SQS queue now, which loses them."""
+        """Take all messages out of the SQS queue, and return their bodies."""
         sqs, bodies = self._sqs(), []
         url = sqs.get_queue_url(QueueName=self.queue.removeprefix("sqs://"))["QueueUrl"]
         while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -164,7 +164,7 @@ class Cluster:
         sqs.send_message(QueueUrl=url, MessageBody=body)
 
     def dead_letters(self) -> int:
-        """How many messages were set aside for good."""
+        """The number of messages in the dead-letter queue."""
         if not self.queue.startswith("sqs://"):
             return 0
         sqs = self._sqs()
@@ -181,11 +181,11 @@ class Cluster:
         return True
 
     def verdict(self, *patterns: str) -> Verdict:
-        """What the judge says; `patterns` as `judge` takes them, where pictures have several outputs."""
+        """The verdict of `judge`; `patterns` are its, for pictures with several outputs."""
         return judge(self.listing, self.client, self.bucket, patterns=patterns or ("{stem}.png",))
 
     def sqs_events(self, queue: str) -> None:
-        """Have the bucket tell an SQS queue of new objects."""
+        """Let the bucket announce new objects to an SQS queue."""
         sqs = self._sqs()
         url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -196,7 +196,7 @@ class Cluster:
 
 
 def new_sqs_queue(moto: Moto) -> str:
-    """The name of a new SQS queue with dead letters behind it."""
+    """Make an SQS queue with a dead-letter queue; returns its name."""
     sqs, name = moto.client("sqs"), f"queue-{uuid.uuid4().hex[:8]}"
     dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -206,5 +206,5 @@ def new_sqs_queue(moto: Moto) -> str:
 
 
 def total(daemons: Iterable[Daemon], name: str, **labels: str) -> int:
-    """The sum of a metric over daemons that still run."""
+    """The sum of a metric over the daemons that are running."""
     return int(sum(daemon.metric(name, **labels) for daemon in daemons if daemon.process.poll() is None))

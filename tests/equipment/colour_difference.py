@@ -1,4 +1,4 @@
-"""How different two colours look: CIEDE2000, in which 1 is hardly seen and 2 is seen side by side.
+"""How different two colours look: CIEDE2000. A difference of 1 is hardly visible, one of 2 is visible side by side.
 
 Formulas: Sharma, Wu and Dalal, The CIEDE2000 Color-Difference Formula, 2005; sRGB is that of IEC 61966-2-1.
 """

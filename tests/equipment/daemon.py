@@ -37,13 +37,13 @@ _BOX = (12, 10, 36, 30)
 
 @dataclass(frozen=True)
 class Folders:
-    """What one daemon works on, all below one folder."""
+    """The folders of one daemon, all below one folder."""
 
     top: Path
 
     @classmethod
     def below(cls, top: Path) -> Folders:
-        """Make them."""
+        """Make the folders."""
         folders = cls(top)
         for path in (folders.source, folders.sink, folders.outside):
             path.mkdir(parents=True)
@@ -51,12 +51,12 @@ class Folders:
 
     @property
     def source(self) -> Path:
-        """Where pictures are dropped."""
+        """The source, into which pictures are dropped."""
         return self.top / "source"
 
     @property
     def sink(self) -> Path:
-        """Where cut-outs appear."""
+        """The sink, in which cut-outs appear."""
         return self.top / "sink"
 
     @property
@@ -66,12 +66,12 @@ class Folders:
 
     @property
     def outside(self) -> Path:
-        """A folder on the same file system that nobody watches."""
+        """A folder on the same file system that is not watched."""
         return self.top / "outside"
 
     @property
     def state(self) -> Path:
-        """Queue and lock."""
+        """The state folder, with queue and lock."""
         return self.top / "state"
 
     @property
@@ -84,32 +84,32 @@ class Folders:
         return self.state / "queue.sqlite"
 
     def stats(self) -> QueueStats:
-        """What the queue holds; nothing before there is one."""
+        """A snapshot of the queue; an empty one before there is a queue."""
         if not self._queue.exists():
             return QueueStats()
         with closing(open_queue(f"sqlite://{self._queue}")) as queue:
             return queue.stats()
 
     def rejected(self) -> dict[str, Rejection]:
-        """What is quarantined, by key."""
+        """The rejected images, by key."""
         with closing(open_queue(f"sqlite://{self._queue}")) as queue:
             return {job.ref.key: rejection for job, rejection in queue.rejected()}
 
     def in_flight(self) -> int:
-        """How many pictures some worker has in flight."""
+        """The number of pictures in flight."""
         return self.stats().in_flight
 
     def all_done(self) -> bool:
-        """Nothing waits and nothing is in flight, though something was."""
+        """Whether no picture waits or is in flight, and at least one has finished."""
         stats = self.stats()
         return bool(stats.ended) and not stats.open
 
     def outputs(self) -> set[str]:
-        """The keys of the outputs, whole or not."""
+        """The keys of the outputs, complete or not."""
         return {path.relative_to(self.sink).as_posix() for path in self.sink.rglob("*.png")}
 
     def temporary(self) -> list[Path]:
-        """What a writer has not finished, or has left behind."""
+        """Temporary files of writers, unfinished or left behind."""
         return [path for path in self.sink.rglob("*") if path.is_file() and path.suffix != ".png"]
 
 
@@ -162,7 +162,7 @@ class Daemon:
         return [event for event in self._seen if name in ("", event["event"])]
 
     def outcomes(self, key: str) -> list[str]:
-        """What became of a picture, each time that something became of it."""
+        """The outcomes of a picture, in their order."""
         return [event["outcome"] for event in self.events("image") if event["key"] == key]
 
     def written(self) -> Counter[str]:
@@ -170,7 +170,7 @@ class Daemon:
         return Counter(event["key"] for event in self.events("image") if event["outcome"] == "written")
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of a page."""
+        """GET a path; returns the status and the text."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -178,7 +178,7 @@ class Daemon:
 
     @property
     def port(self) -> int:
-        """The port of its HTTP server; waits until it is known."""
+        """The port of the HTTP server; waits until the daemon has logged it."""
         self.until(lambda: self.events("serving"), "the daemon never served its pages")
         return int(self.events("serving")[0]["address"].rpartition(":")[2])
 
@@ -196,7 +196,7 @@ class Daemon:
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     def stage_seconds(self) -> dict[str, float]:
-        """Time spent so far, by stage."""
+        """Seconds spent so far, by stage."""
         return {stage: self.metric("alphadrop_stage_duration_seconds_sum", stage=stage) for stage in STAGES}
 
     def workers(self) -> list[int]:
@@ -208,7 +208,7 @@ class Daemon:
     # What is done to it.
 
     def until(self, predicate: Callable[[], object], problem: str) -> None:
-        """Wait for what only a running daemon brings about: its end ends the wait as well."""
+        """Wait for a condition, but fail at once if the daemon ends."""
 
         def happened() -> bool:
             if predicate():
@@ -219,7 +219,7 @@ class Daemon:
         wait_until(happened, STUCK, problem)
 
     def wait_until_ready(self) -> None:
-        """Until images are being worked on."""
+        """Wait until the daemon is ready."""
         self.until(lambda: not self.unready(), "the daemon never became ready")
 
     def signal(self, number: signal.Signals) -> None:
@@ -227,16 +227,16 @@ class Daemon:
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        """Until it ends by itself; the exit code."""
+        """Wait until the daemon ends by itself; returns the exit code."""
         return self.process.wait(STUCK)
 
     def stop(self) -> int:
-        """Ask it to stop in good order; the exit code."""
+        """Stop the daemon gracefully; returns the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def kill_group(self) -> None:
-        """End supervisor and workers at once, as when the power goes."""
+        """Kill supervisor and workers at once, as a power failure would."""
         with contextlib.suppress(ProcessLookupError):  # whoever is left of the group, after its leader's end too
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(STUCK)
@@ -244,7 +244,7 @@ class Daemon:
 
 
 class UsersDaemon(Daemon):
-    """A daemon that permissions of files bind, though the tests may run as root."""
+    """A daemon to which file permissions apply, even if the tests run as root."""
 
     @staticmethod
     def _prepare() -> None:
@@ -252,14 +252,14 @@ class UsersDaemon(Daemon):
 
 
 def finish(folders: Folders, *options: str, model: str = "fake", **variables: str) -> Daemon:
-    """Run `once` to its end: all that is left to do is done. Returns it for its log and exit code."""
+    """Process everything that is left with `once`; returns the finished daemon, for its log and exit code."""
     with Daemon(folders, *options, model=model, command="once", **variables) as daemon:
         daemon.wait()
     return daemon
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Whether a process exists and is no zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -267,7 +267,7 @@ def is_running(pid: int) -> bool:
 
 
 def group_lives(group: int) -> bool:
-    """Whether a process of the group is there and no zombie."""
+    """Whether a process of the group exists and is no zombie."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -304,7 +304,7 @@ def photo(rgb: tuple[int, int, int]) -> bytes:
 
 
 def coloured(path: Path, rgb: tuple[int, int, int]) -> None:
-    """Put such a picture there in one go: written beside it, renamed into place."""
+    """Write such a picture atomically: beside its path, then renamed into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     temporary.write_bytes(photo(rgb))
@@ -312,7 +312,7 @@ def coloured(path: Path, rgb: tuple[int, int, int]) -> None:
 
 
 def shows(path: Path, rgb: tuple[int, int, int]) -> bool:
-    """Whether a file is a whole cut-out of a picture with that colour: each pixel is decoded and looked at."""
+    """Whether a file is a complete cut-out of a picture with that colour, by every pixel."""
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image)

@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as tests must understand it: its stages, and what a stage has from those it is made from."""
+"""Reads the Dockerfile as far as tests need it: its stages, and what each inherits from its base."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCKERFILE = ROOT / "Dockerfile"
 
 @dataclass(frozen=True)
 class Instruction:
-    """One of the file's, on one line."""
+    """One instruction of the Dockerfile, on one line."""
 
     word: str
     rest: str
@@ -38,7 +38,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Stage:
-    """From one FROM to the next."""
+    """A stage: the instructions from one FROM to the next."""
 
     name: str
     parent: str
@@ -46,7 +46,7 @@ class Stage:
 
 
 def stages(path: Path = DOCKERFILE) -> dict[str, Stage]:
-    """By name, in order; what stands before the first is the stage named ''."""
+    """The stages by name, in order; instructions before the first FROM are the stage ''."""
     found = {"": Stage("", "")}
     for instruction in instructions(path.read_text("utf-8")):
         if instruction.word == "FROM":
@@ -58,7 +58,7 @@ def stages(path: Path = DOCKERFILE) -> dict[str, Stage]:
 
 
 def instructions(text: str) -> Iterator[Instruction]:
-    """Comments left out, lines that go on joined."""
+    """The instructions of a text, without comments; continued lines are joined."""
     plain = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)
     for line in plain.replace("\\\n", "").splitlines():
         if line.strip():
@@ -77,7 +77,7 @@ def image(target: str) -> list[Instruction]:
 
 
 def last(target: str, word: str) -> Instruction:
-    """The one that holds."""
+    """The last instruction with this word, which is the one that counts."""
     return [instruction for instruction in image(target) if instruction.word == word][-1]
 
 

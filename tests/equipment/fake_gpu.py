@@ -59,7 +59,7 @@ class DelayedCopy:
 
 
 class FakeGpu(Hardware):
-    """See the module's docstring.
+    """A device of the engine on the CPU that behaves like a GPU; see the module's docstring.
 
     It has `pinned` bytes of pinned memory; a batch of n pictures takes `fixed` + n * `each` of its `free` bytes.
     """

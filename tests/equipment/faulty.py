@@ -25,16 +25,16 @@ _HOP_BY_HOP = {"connection", "keep-alive", "expect", "transfer-encoding", "te", 
 
 
 class Fault(StrEnum):
-    """What may happen to one request."""
+    """A fault that a request can meet."""
 
     SLOW_DOWN = "slow_down"
     """Refused for now: 503 of S3, a throttled request of SQS."""
     ERROR = "error"
-    """500, nothing has happened."""
+    """500; the server has not seen the request."""
     RESET = "reset"
-    """The connection is reset before anything has happened."""
+    """The connection is reset before the server has seen the request."""
     LOST = "lost"
-    """It has happened, but the connection is reset instead of an answer."""
+    """The server has processed the request, but the connection is reset instead of an answer."""
     LATE = "late"
     """The answer takes up to `latency` seconds more."""
     TRUNCATED = "truncated"
@@ -45,7 +45,7 @@ _REFUSED: Mapping[Fault | None, Refusal] = {Fault.SLOW_DOWN: THROTTLED, Fault.ER
 
 
 class FaultyHttp(Proxy):
-    """Between an HTTP client and the server on `upstream_port`; nothing is changed in requests, signatures stay valid.
+    """A proxy between an HTTP client and a server. It does not change requests, so that signatures stay valid.
 
     `weights`, `latency` and `refuse_all` may be set at any time, as `share` may.
     """
@@ -65,14 +65,14 @@ class FaultyHttp(Proxy):
         return f"http://127.0.0.1:{self.port}"
 
     def draw(self) -> Fault | None:
-        """What happens to the next request."""
+        """Draw the fault of the next request; None for none."""
         with self.lock:
             if self.random.random() >= self.share:
                 return None
             return self.random.choices([*self.weights], [*self.weights.values()])[0]
 
-    def dawdle(self) -> None:
-        """Be late."""
+    def delay(self) -> None:
+        """Wait for up to `latency` seconds."""
         with self.lock:
             seconds = self.random.uniform(0, self.latency)
         self.closing.wait(seconds)
@@ -86,7 +86,7 @@ class _HttpHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Every method is handled alike."""
+        """Forward a request of any method, or let it meet a fault."""
         fault = None if self.server.refuse_all else self.server.draw()
         if fault is Fault.RESET:
             return self._reset(fault)
@@ -94,13 +94,13 @@ class _HttpHandler(BaseHTTPRequestHandler):
         if refusal := self.server.refuse_all or _REFUSED.get(fault):
             return self._send(refused(refusal, self), fault or refusal.code)
         if fault is Fault.LATE:
-            self.server.dawdle()
+            self.server.delay()
         return self._forward(body, fault)
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the counts say it."""
+        """Log nothing: the counts are enough."""
 
     def _forward(self, body: bytes, fault: Fault | None) -> None:
         try:
@@ -112,7 +112,7 @@ class _HttpHandler(BaseHTTPRequestHandler):
         return self._send(answer, fault or "passed")
 
     def _ask(self, body: bytes) -> Answer:
-        """What the server answers."""
+        """Forward the request; returns the server's answer."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.server.upstream_port)) as upstream:
             upstream.connect()
             with self.server.behind(self.connection, upstream.sock):
@@ -140,7 +140,7 @@ class _HttpHandler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _body(self) -> bytes:
-        """All of it; raises OSError where the client hangs up before."""
+        """Read the whole body. Raises OSError if the client hangs up before its end."""
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             return b"".join(iter(self._chunk, b""))
         return self._exactly(int(self.headers.get("Content-Length", 0)))
@@ -164,7 +164,7 @@ def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 class FaultyTcp(Proxy):
-    """Between a client and a server of any protocol: late now and then, and reset in the middle of what is said.
+    """A proxy for any protocol, which delays some data and resets connections in the middle of it.
 
     `share` of the pieces of data come up to `latency` seconds late; `between_resets` is the mean time, in seconds, from
     one reset of a connection to the next while data flows. All three may be set at any time.
@@ -189,18 +189,18 @@ class FaultyTcp(Proxy):
         self._refuses = True
 
     def allow(self) -> None:
-        """Take connections again."""
+        """Accept new connections again."""
         self._refuses = False
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether a new connection is taken."""
+        """Whether a new connection is accepted."""
         if self._refuses:
             self.count("refused")
             hang_up(request)
         return not self._refuses
 
     def draw(self) -> tuple[float, bool]:
-        """How late the next piece of data is, and whether a reset comes in its middle."""
+        """Draw the delay in seconds of the next piece of data, and whether the connection is reset in its middle."""
         with self.lock:
             now = time.monotonic()
             elapsed, self._last = now - self._last, now
@@ -209,7 +209,7 @@ class FaultyTcp(Proxy):
             return self.random.uniform(0, self.latency) if late else 0.0, reset
 
     def part_of(self, chunk: bytes) -> bytes:
-        """What still comes through: nothing, all, or something between."""
+        """The part of the data that arrives before a reset: none, all, or a beginning."""
         with self.lock:
             return chunk[: self.random.randint(0, len(chunk))]
 
@@ -221,7 +221,7 @@ class _TcpHandler(socketserver.BaseRequestHandler):
     request: socket.socket
 
     def handle(self) -> None:
-        """Until one of the two hangs up, or the connection is cut."""
+        """Pass data on until client or server hangs up, or the connection is reset."""
         self.server.count("connections")
         try:
             upstream = socket.create_connection(("127.0.0.1", self.server.upstream_port), timeout=60)

@@ -1,4 +1,4 @@
-"""Small sound files of every format, from which the fuzz campaign makes damaged ones."""
+"""Small valid files of every format, which the fuzz campaign damages."""
 
 from __future__ import annotations
 

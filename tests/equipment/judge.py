@@ -1,4 +1,4 @@
-"""The judge of outputs in a bucket. It knows what the producer has noted and what is there, and nothing else."""
+"""Judges the outputs in a bucket, by the producer's list and the bucket's contents alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Keys below the sink's prefix: what is not there, what is not as it must be, and what nobody asked for."""
+    """Keys below the sink's prefix: missing, wrong and unexpected outputs."""
 
     good: int
     missing: list[str]
@@ -37,7 +37,7 @@ class Verdict:
 
     @property
     def clean(self) -> bool:
-        """Nothing to complain of."""
+        """Whether every output is right, and there are no others."""
         return not (self.missing or self.wrong or self.surplus)
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Verdict:
 def judge(
     listing: Path, client: Any, bucket: str, prefix: str = "out/", patterns: Sequence[str] = ("{stem}.png",)
 ) -> Verdict:
-    """Look at each pixel of each output below the prefix. `listing` is the producer's, or several of them in one.
+    """Check each pixel of each output below the prefix. `listing` is a producer's list, or several in one file.
 
     `patterns` are those of the outputs that each picture must have, in formats without loss; `{stem}` is the picture's
     key without its extension.
@@ -68,7 +68,7 @@ def judge(
 
 
 def shows(data: bytes, colour: Colour) -> bool:
-    """Whether these are the bytes of a whole cut-out of the photo with that colour, to the last pixel."""
+    """Whether these bytes are a complete cut-out of the photo with that colour, by every pixel."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             pixels = np.asarray(image)
@@ -86,7 +86,7 @@ def _cutout(colour: Colour) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _wanted(listing: Path, patterns: Sequence[str]) -> dict[str, Colour]:
-    """The colour of each output that there must be, by its key."""
+    """The colour of each output that must exist, by its key."""
     wanted: dict[str, Colour] = {}
     for line in listing.read_text("utf-8").splitlines():
         noted = json.loads(line)

@@ -47,7 +47,7 @@ class Moto:
         return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.endpoint}
 
     def client(self, service: str = "s3") -> Any:
-        """A plain client for a test's own use."""
+        """A boto3 client for the test itself."""
         return _client(self.endpoint, service)
 
     def bucket(self) -> str:
@@ -63,7 +63,7 @@ class Moto:
         return S3Store(uri, _our_client(self.endpoint), put, conditional_writes)
 
     def config(self, put: PutOptions | None = None, conditional_writes: ConditionalWrites | None = None) -> S3Config:
-        """What a store on this server is opened with; by default it enforces what Amazon's does."""
+        """The config of a store on this server; by default it enforces the conditional writes of Amazon S3."""
         return S3Config(AwsOptions(self.endpoint), put or PutOptions(), conditional_writes or ConditionalWrites())
 
 
@@ -114,7 +114,7 @@ def moto_server(name: str = "") -> Moto:
 
 
 def _started(moto: Moto) -> Moto | None:
-    """None where it has ended at once: somebody was faster to take the port."""
+    """Start the server; None if it ended at once because another process took the port."""
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "moto.server", "-p", str(moto.port)],
         env={**os.environ, **CREDENTIALS},

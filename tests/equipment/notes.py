@@ -19,12 +19,12 @@ def job(key: str, version: str = "1") -> Job:
 
 
 def done(key: str, version: str = "1", *, at: float | None = None) -> Notification:
-    """That an image is done; `at` is when it was finished."""
+    """The notification that an image is done; `at` is when it was finished."""
     output = OutputFile(name="cutout", key=f"{key}.png", format="png", bytes=1234, width=60, height=40)
     made = WRITER.done(job(key, version), 0.0, [output], Matte(0.25))
     return made if at is None else made.model_copy(update={"time": datetime.fromtimestamp(at, UTC)})
 
 
 def rejected(key: str, version: str = "1") -> Notification:
-    """That an image is rejected."""
+    """The notification that an image is rejected."""
     return WRITER.rejected(job(key, version), BROKEN, 0.0)

@@ -1,4 +1,4 @@
-"""What README.md and the pages in docs/ say: blocks of commands, command lines, names, links."""
+"""Reads README.md and the pages in docs/: their blocks of commands, command lines, names and links."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two fences."""
+    """A block between two fences."""
 
     language: str
     """`bash` is run by the tests, in order; `sh` is only read."""
@@ -59,17 +59,17 @@ def prose(page: Path) -> str:
 
 
 def code(page: Path) -> list[str]:
-    """What stands between backticks in the text."""
+    """The texts between backticks, outside of blocks."""
     return _CODE.findall(prose(page))
 
 
 def links(page: Path) -> list[str]:
-    """Where links lead to, but for those that leave the repository."""
+    """The targets of links within the repository."""
     return [target for target in _LINK.findall(prose(page)) if "://" not in target]
 
 
 def anchors(page: Path) -> set[str]:
-    """What links within the page may end in: its headings, as they are known by."""
+    """The anchors of the page's headings, to which links may lead."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""Puts pictures into a bucket as a shop would, and says so as a store would; notes what it has put, for the judge.
+"""Puts pictures into a bucket as a shop would, announces them as a store would, and lists them for the judge.
 
 The producer is a process of its own and knows nothing of the daemon but where events go.
 """
@@ -51,13 +51,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be put where, and whom to tell. `events` is "" (nobody), an amqp:// URI or an http:// address."""
+    """What to put where, and where to send events. `events` is "" (nowhere), an amqp:// URI or an http:// address."""
 
     endpoint: str
     bucket: str
     count: int
     listing: Path
-    """Where each picture is noted, a line of JSON each."""
+    """The list of the pictures, a line of JSON for each."""
     prefix: str = "in/"
     first: int = 0
     """The number of the first picture; no two pictures of one number differ, in key or bytes."""
@@ -69,16 +69,16 @@ class Plan:
     routing_key: str = ""
     """The queue's name, where `exchange` is the nameless one."""
     token: str = ""
-    """What a webhook wants to see."""
+    """The token that a webhook requires."""
     twice: bool = False
-    """Each event comes twice."""
+    """Whether each event is sent twice."""
     shuffled: int = 0
     """How many events are held back, to come in another order; 0 for none."""
     seed: int = 1
 
 
 def key_of(number: int) -> str:
-    """The key of a picture, below the prefix: some have all the characters that somebody will get wrong."""
+    """The key of a picture, below the prefix. The keys contain the characters that are often encoded wrongly."""
     name = NAMES[number % len(NAMES)].format(f"{number:05}")
     return f"{FOLDERS[number // len(NAMES) % len(FOLDERS)]}{name}.png"
 
@@ -101,7 +101,7 @@ class Producer:
 
     @property
     def running(self) -> bool:
-        """Whether it has still something to put or to say."""
+        """Whether pictures or events are left to be sent."""
         return self._process.is_alive()
 
     def put_so_far(self) -> int:
@@ -109,14 +109,14 @@ class Producer:
         return self.plan.listing.read_bytes().count(b"\n") if self.plan.listing.exists() else 0
 
     def wait(self) -> None:
-        """Until everything is put and said; fails if the producer failed."""
+        """Wait until all pictures are put and all events sent; fails if the producer failed."""
         self._process.join(STUCK)
         assert self._process.exitcode == 0, f"the producer ended with {self._process.exitcode}"
 
 
 def produce(plan: Plan) -> None:
-    """Put all pictures at a steady pace, and tell of each once it is there."""
-    said: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    """Put all pictures at a steady rate, and send an event for each once it is stored."""
+    events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     numbers, start, noting = itertools.count(), time.monotonic(), threading.Lock()
 
     def put_some(client: Any) -> None:
@@ -126,14 +126,14 @@ def produce(plan: Plan) -> None:
             etag = _put(client, plan, key, data)
             with noting:
                 _note(file, key, data, plan.first + position)
-            said.put(minio_event(plan.bucket, plan.prefix + key, len(data), etag))
+            events.put(minio_event(plan.bucket, plan.prefix + key, len(data), etag))
 
     with plan.listing.open("a", encoding="utf-8") as file, ThreadPoolExecutor(plan.threads + 1) as pool:
-        telling = pool.submit(_tell, plan, iter(said.get, None))
+        sending = pool.submit(_send_events, plan, iter(events.get, None))
         for putting in [pool.submit(put_some, _client(plan)) for _ in range(plan.threads)]:
             putting.result()
-        said.put(None)
-        telling.result()
+        events.put(None)
+        sending.result()
 
 
 def _client(plan: Plan) -> Any:
@@ -143,8 +143,8 @@ def _client(plan: Plan) -> Any:
 
 
 def _put(client: Any, plan: Plan, key: str, data: bytes) -> str:
-    """Until it is there; the ETag."""
-    return _insist(
+    """Put a picture, with retries; returns the ETag."""
+    return _retry(
         lambda: str(client.put_object(Bucket=plan.bucket, Key=plan.prefix + key, Body=data)["ETag"]).strip('"'),
         (ClientError, BotoCoreError),
     )
@@ -156,7 +156,7 @@ def _note(file: Any, key: str, data: bytes, number: int) -> None:
     file.flush()
 
 
-def _tell(plan: Plan, events: Iterable[bytes]) -> None:
+def _send_events(plan: Plan, events: Iterable[bytes]) -> None:
     if plan.twice:
         events = (event for event in events for _ in range(2))
     if plan.shuffled:
@@ -167,7 +167,7 @@ def _tell(plan: Plan, events: Iterable[bytes]) -> None:
 
 
 def _shuffled(events: Iterable[bytes], window: int, random: Random) -> Iterator[bytes]:
-    """The same in another order: each comes when another one takes its place among those held back."""
+    """The events in another order: `window` of them are held back, and each new one releases a random one of these."""
     held: list[bytes] = []
     for event in events:
         held.append(event)
@@ -177,18 +177,18 @@ def _shuffled(events: Iterable[bytes], window: int, random: Random) -> Iterator[
     yield from held
 
 
-class _Nobody:
-    """Events go nowhere: the store tells, or somebody looks."""
+class _NoEvents:
+    """Sends no events: the store does, or the daemon lists."""
 
     def send(self, event: bytes) -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
-class _Amqp(_Nobody):
-    """A broker. An event is safe when the broker has confirmed it."""
+class _Amqp(_NoEvents):
+    """Sends events to RabbitMQ. An event is delivered when the broker has confirmed it."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -196,11 +196,11 @@ class _Amqp(_Nobody):
         self._channel: Any = None
 
     def send(self, event: bytes) -> None:
-        """Until it is confirmed."""
-        _insist(lambda: self._publish(event), (pika.exceptions.AMQPError,))
+        """Send an event until the broker confirms it."""
+        _retry(lambda: self._publish(event), (pika.exceptions.AMQPError,))
 
     def close(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         if self._connection is not None:
             with suppress(pika.exceptions.AMQPError):
                 self._connection.close()
@@ -222,16 +222,16 @@ class _Amqp(_Nobody):
             self._channel.confirm_delivery()
 
 
-class _Webhook(_Nobody):
-    """A page that takes events, one connection for each: whatever is there may have been restarted."""
+class _Webhook(_NoEvents):
+    """Posts events to a webhook, each on a new connection, because the receiver may have been restarted."""
 
     def __init__(self, plan: Plan) -> None:
         self._url = urlsplit(plan.events)
         self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {plan.token}"}
 
     def send(self, event: bytes) -> None:
-        """Until it is taken, as MinIO with a queue directory does."""
-        _insist(lambda: self._post(event), (OSError, http.client.HTTPException))
+        """Post an event until it is accepted, as MinIO with a queue directory does."""
+        _retry(lambda: self._post(event), (OSError, http.client.HTTPException))
 
     def _post(self, event: bytes) -> None:
         with closing(http.client.HTTPConnection(self._url.netloc, timeout=30)) as connection:
@@ -242,13 +242,13 @@ class _Webhook(_Nobody):
                 raise ConnectionError(f"the webhook answered {answer.status}")
 
 
-def _listener(plan: Plan) -> _Nobody:
+def _listener(plan: Plan) -> _NoEvents:
     scheme = plan.events.partition(":")[0]
-    return {"": _Nobody(), "amqp": _Amqp(plan), "http": _Webhook(plan)}[scheme]
+    return {"": _NoEvents(), "amqp": _Amqp(plan), "http": _Webhook(plan)}[scheme]
 
 
-def _insist(attempt: Callable[[], _T], errors: tuple[type[Exception], ...]) -> _T:
-    """Again and again, until it works or it is plain that it never will."""
+def _retry(attempt: Callable[[], _T], errors: tuple[type[Exception], ...]) -> _T:
+    """Retry until it works; raises the last error after STUCK seconds."""
     deadline = time.monotonic() + STUCK
     while True:
         try:
@@ -260,7 +260,7 @@ def _insist(attempt: Callable[[], _T], errors: tuple[type[Exception], ...]) -> _
 
 
 def minio_event(bucket: str, key: str, size: int, etag: str) -> bytes:
-    """What MinIO says of an object that was put, to a webhook or a broker."""
+    """The event that MinIO sends to a webhook or a broker for an object that was put."""
     written = {
         "key": quote_plus(key),
         "size": size,

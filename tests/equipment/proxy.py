@@ -17,7 +17,7 @@ _RESET = struct.pack("ii", 1, 0)  # lingering for no time: closing sends RST ins
 
 
 def hang_up(connection: socket.socket) -> None:
-    """Let the thread that reads from a connection find its end, and the other side a reset when it is closed."""
+    """End a connection: the thread that reads from it sees its end, and the other side a reset once it is closed."""
     with suppress(OSError):  # the other side was faster
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         connection.shutdown(socket.SHUT_RD)  # tells the other side nothing
@@ -58,16 +58,16 @@ class Proxy(socketserver.ThreadingTCPServer):
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which the proxy listens."""
         return int(self.server_address[1])
 
     def count(self, what: str) -> None:
-        """One more of these."""
+        """Count one event of this kind."""
         with self.lock:
             self.counts[what] += 1
 
     def cut(self, *connections: socket.socket) -> int:
-        """Reset these connections, or all; how many there were."""
+        """Reset these connections, or all; returns how many there were."""
         with self.lock:
             cut = self._open.intersection(connections) if connections else self._open
             self._open = self._open - cut
@@ -79,7 +79,7 @@ class Proxy(socketserver.ThreadingTCPServer):
 
     @contextmanager
     def behind(self, connection: socket.socket, upstream: socket.socket) -> Iterator[None]:
-        """While this is a client's connection to the server, it is cut with the other one."""
+        """Pair a client's connection with the one to the server, so that both are reset together."""
         with self.lock:
             if connection not in self._open or self.closing.is_set():
                 raise ConnectionAbortedError("cut before it got to the server")
@@ -91,7 +91,7 @@ class Proxy(socketserver.ThreadingTCPServer):
                 del self._behind[connection]
 
     def keeps(self, connection: socket.socket) -> bool:
-        """Whether a client's connection has not been cut."""
+        """Whether a client's connection has not been reset."""
         with self.lock:
             return connection in self._open
 
@@ -108,6 +108,6 @@ class Proxy(socketserver.ThreadingTCPServer):
             request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Broken connections are what this is for."""
+        """Ignore errors: this proxy breaks connections on purpose."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)

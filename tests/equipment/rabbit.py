@@ -31,7 +31,7 @@ disk_free_limit.absolute = 1MB
 
 
 def free_port() -> int:
-    """A port that nobody listens on now, and that no outgoing connection will take before we do."""
+    """A free port outside of the range from which outgoing connections get theirs."""
     while True:
         port = secrets.randbelow(12_000) + 20_000  # below what Linux, macOS and IANA take for those
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -77,7 +77,7 @@ class Rabbit:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/" + (f"?{words}" if words else "")
 
     def connect(self) -> Connection:
-        """A connection for a test's own use."""
+        """A connection for the test itself."""
         return Connection(pika.URLParameters(self.url()))
 
     def start(self) -> None:
@@ -89,21 +89,21 @@ class Rabbit:
         wait_until(self._answers, STARTED, f"RabbitMQ did not start, see {self.folder}")
 
     def stop(self) -> None:
-        """End it as an administrator would; connections are told."""
+        """Stop the node as an administrator would, with a notice to its connections."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power failure would."""
+        """Kill the node, as a power failure would."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Stop and start: what is durable is still there."""
+        """Stop and start the node: durable queues and messages survive."""
         self.stop()
         self.start()
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """Stopped, and started again afterwards."""
+        """Stop the node while the block runs."""
         self.stop()
         try:
             yield
@@ -112,7 +112,7 @@ class Rabbit:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It neither answers nor hangs up, as behind a broken network."""
+        """Freeze the node while the block runs: it neither answers nor hangs up, as behind a broken network."""
         assert self._node is not None
         self._node.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self._node.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # the signal alone may come late
@@ -122,7 +122,7 @@ class Rabbit:
             self._node.send_signal(signal.SIGCONT)
 
     def administer(self, text: str, **variables: str) -> str:
-        """Run commands as root on the server would, and return what they print. Fails with them."""
+        """Run commands as root on the server would, and return what they print. Fails if one of them fails."""
         environment = self._environment()
         path = f"{SERVER.parent}:{environment['PATH']}"  # where rabbitmqctl does not become the user rabbitmq first
         done = subprocess.run(

@@ -19,7 +19,7 @@ SECRET = "a secret of the tests, long enough"
 
 @dataclass
 class Receiver:
-    """What has arrived, in the order of arrival; `answer` chooses the status of each request."""
+    """The requests in the order of arrival; `answer` chooses the status of each."""
 
     port: int = 0
     accepted: list[dict[str, Any]] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The address of the receiver."""
         return f"http://127.0.0.1:{self.port}/hook"
 
     def receive(self, headers: dict[str, str], body: bytes) -> int:
@@ -56,7 +56,7 @@ class Receiver:
 
 
 def is_signed(headers: dict[str, str], body: bytes, secret: str = SECRET) -> bool:
-    """Whether a request comes from somebody who knows the secret; written apart from the code that signs."""
+    """Whether a request is signed with the secret; written independently of the code that signs."""
     signed = b".".join([headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body])
     wanted = base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
     return headers["webhook-signature"] == f"v1,{wanted}"

@@ -1,4 +1,4 @@
-"""HTTP answers, and how S3 and SQS say no."""
+"""HTTP answers, and the errors of S3 and SQS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An error as S3 says it in XML, and the same as SQS says it in JSON."""
+    """One error, as S3 answers it in XML and SQS in JSON."""
 
     status: int
     code: str
@@ -71,7 +71,7 @@ BROKEN = Refusal(
 
 
 def refused(refusal: Refusal, request: BaseHTTPRequestHandler) -> Answer:
-    """An error as the service says it: SQS speaks JSON, S3 XML, and to HEAD it says no more than the status."""
+    """The answer with an error: JSON from SQS, XML from S3, and only the status for a HEAD request."""
     if request.headers.get("Content-Type", "").startswith("application/x-amz-json"):
         body = json.dumps({"__type": refusal.sqs_type, "message": refusal.message}).encode()
         said = [("Content-Type", "application/x-amz-json-1.0"), ("x-amzn-query-error", f"{refusal.sqs_code};Sender")]

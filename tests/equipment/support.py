@@ -1,4 +1,4 @@
-"""What tests of several parts share."""
+"""Helpers for tests of several parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def wait_until(predicate: Callable[[], object], timeout: float = 120.0, message:
 
 
 class Clock:
-    """Stands still until a test moves it."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -57,7 +57,7 @@ class Finished:
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """What became of each image in this run, by key, from the log."""
+        """The outcome of each image in this run, by key, from the log."""
         return {event["key"]: event["outcome"] for event in self.events if event["event"] == "image"}
 
     def words(self, first: str) -> list[str]:
@@ -80,7 +80,7 @@ def alphadrop(*arguments: object, cwd: Path | None = None, **variables: str) -> 
 
 
 def alphadrop_as_user(*arguments: object, cwd: Path | None = None, **variables: str) -> Finished:
-    """Run the command so that permissions of files bind it, though the tests may run as root."""
+    """Run the command with file permissions applied to it, even if the tests run as root."""
     return _finished(arguments, cwd, variables, bind_by_permissions)
 
 
@@ -104,7 +104,7 @@ def _finished(
 
 
 def bind_by_permissions() -> None:
-    """Take from this process, before it executes another program, root's right to ignore permissions of files."""
+    """Drop root's right to ignore file permissions; called in a new process before it executes another program."""
     libc = ctypes.CDLL(None)
     if os.geteuid() == 0 and any(libc.prctl(_CAPBSET_DROP, right, 0, 0, 0) for right in _IGNORING_PERMISSIONS):
         os._exit(126)
@@ -136,7 +136,7 @@ def daemon(*arguments: object, log: Path, command: str = "run", **variables: str
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """The environment without settings of ours, and with wide tables."""
+    """The environment without alphadrop's settings, and with wide tables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ALPHADROP_")}
     return kept | {"COLUMNS": "250", "PYTHONPATH": str(ROOT)} | variables
 
@@ -147,7 +147,7 @@ def files_below(root: Path) -> set[str]:
 
 
 def identities(root: Path) -> dict[str, tuple[int, int]]:
-    """Inode and mtime of each file below a folder: they change when a file is written anew, even with equal bytes."""
+    """Inode and mtime of each file below a folder: they change when a file is rewritten, even with equal bytes."""
     status = {key: (root / key).stat() for key in files_below(root)}
     return {key: (found.st_ino, found.st_mtime_ns) for key, found in status.items()}
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.equipment.browser import LateAnswer, Visitor, chromium, drop, faults, hear
+from tests.equipment.browser import LateAnswer, Visitor, accessibility_problems, chromium, drop, wait_for_toast
 from tests.equipment.cluster import Buckets
 from tests.equipment.daemon import Daemon, Folders, colour, coloured, photo
 from tests.equipment.moto import moto_server
@@ -134,7 +134,7 @@ def test_fifty_pictures_and_a_folder_are_dropped_and_every_result_is_seen(
     (tmp_path / "shoes" / ".DS_Store").write_text("nobody misses it")
     page = visit().open()
     drop(page, [*many, tmp_path / "shoes"])
-    hear(page, "54 pictures are being sent. 1 file that is no picture was left out.")
+    wait_for_toast(page, "54 pictures are being sent. 1 file that is no picture was left out.")
     batch = only_these(page)
     show(page, "Done")
     count(page, 54)
@@ -149,9 +149,9 @@ def test_pictures_and_folders_are_also_chosen_and_one_is_pasted(visit: Visit, tm
     pictures(tmp_path / "bags", "a.png", "small/b.png")
     page = visit().open()
     page.locator("input[data-input=files]").set_input_files(single)
-    hear(page, "1 picture is being sent.")
+    wait_for_toast(page, "1 picture is being sent.")
     page.locator("input[data-input=folder]").set_input_files(tmp_path / "bags")
-    hear(page, "2 pictures are being sent.")
+    wait_for_toast(page, "2 pictures are being sent.")
     only_these(page)
     show(page, "Done")
     count(page, 2)
@@ -186,7 +186,7 @@ def test_a_page_that_was_closed_in_the_middle_says_what_is_missing_and_goes_on(
     page.get_by_text("Which ones").click()
     expect(page.locator(".left-over li")).to_have_text([f"m{number}.png" for number in range(5, 12)])
     drop(page, files)
-    hear(page, "7 pictures are being sent. 5 were sent before.")
+    wait_for_toast(page, "7 pictures are being sent. 5 were sent before.")
     assert only_these(page) == batch
     show(page, "Done")
     count(page, 12)
@@ -280,7 +280,7 @@ def test_three_are_reviewed_by_keyboard_and_the_decisions_are_in_the_sink(
     expect(dialog.get_by_role("button", name="Make again")).to_be_disabled()
     dialog.get_by_label("Outputs").select_option("cutout")
     dialog.get_by_role("button", name="Make again").press("Enter")
-    hear(page, "1 picture is being made again.")
+    wait_for_toast(page, "1 picture is being made again.")
     expect(page.get_by_text("Nothing to review")).to_be_visible()
     records = (daemon.folders.sink / "_alphadrop" / "review" / "uploads" / batch).iterdir()
     assert {path.name.removesuffix(".json"): json.loads(path.read_text())["verdict"] for path in records} == decided
@@ -342,7 +342,7 @@ def test_a_picture_is_compared_enlarged_and_saved_by_keyboard_alone(
         page.keyboard.press("d")
     assert download.value.path().read_bytes() == made
     page.keyboard.press("c")
-    hear(page, "The cut-out is on the clipboard.")
+    wait_for_toast(page, "The cut-out is on the clipboard.")
     assert pixels(bytes(page.evaluate(_CLIPBOARD))) == pixels(made)
     page.keyboard.press("ArrowRight")
     expect(dialog.get_by_role("heading")).to_have_text(second)
@@ -386,7 +386,7 @@ def test_news_of_the_picture_that_is_shown_change_neither_its_enlargement_nor_th
 def test_a_drop_is_not_lost_where_the_page_is_drawn_anew_under_the_pointer(visit: Visit, tmp_path: Path) -> None:
     page = visit().open()
     drop(page, pictures(tmp_path, "d1.png"), meanwhile="dispatchEvent(new Event('hashchange'))")
-    hear(page, "1 picture is being sent.")
+    wait_for_toast(page, "1 picture is being sent.")
 
 
 def test_uploads_are_stopped_by_a_press_that_lasts_longer_than_one_is_sent(visit: Visit, tmp_path: Path) -> None:
@@ -545,17 +545,17 @@ def test_axe_finds_no_serious_fault(visit: Visit, daemon: Daemon, look: str) -> 
     title = "审核" if look == "chinese" else "Review"
     expect(page.locator(".card.done img.here").first).to_be_visible()
     expect(page.locator(".card.rejected").first).to_be_visible()
-    found = {"pictures": faults(page)}
+    found = {"pictures": accessibility_problems(page)}
     page.locator(".card.done .card-open").first.click()
     expect(page.get_by_role("dialog").locator(".compare-after.here")).to_have_count(1)
-    found["viewer"] = faults(page)
+    found["viewer"] = accessibility_problems(page)
     page.keyboard.press("Escape")
     page.get_by_role("link", name=title).click()
     expect(page.locator(".review-name, .empty h1").locator("visible=true")).to_be_visible()
-    found["review"] = faults(page)
+    found["review"] = accessibility_problems(page)
     page.goto("/#live")
     expect(page.locator(".failures li").first).to_be_visible()
-    found["live"] = faults(page)
+    found["live"] = accessibility_problems(page)
     assert found == {view: [] for view in found}
     assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("innerWidth")
 

@@ -1,1 +1,1 @@
-"""What the confidence of mattes is worth: calibration, reliability, and quality against cost in a cascade."""
+"""Evaluates the confidence of mattes: calibration, reliability, and quality against cost in a cascade."""

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_calibrate(args: argparse.Namespace, layout: Layout) -> None:
-    """Fit the families that are asked for, write their constants, and print and draw what they are worth on `real`."""
+    """Fit the calibrations of some families, write their constants, and print and draw their reliability on `real`."""
     path = Path(str(importlib.resources.files("inference.review"))) / FILE
     families = args.family or [CVUNET]
     kept = {family for family in (CVUNET, THIRD_PARTY) if family not in families}

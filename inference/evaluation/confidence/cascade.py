@@ -41,7 +41,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Pair:
-    """What two models did with the same pictures: arrays of 2 x N, the fast model first."""
+    """The figures of two models for the same pictures: arrays of 2 x N, the fast model first."""
 
     iou: Array
     mad: Array
@@ -105,7 +105,7 @@ def table(pair: Pair, points: Sequence[Point]) -> str:
 
 
 def verdict(pair: Pair, points: Sequence[Point]) -> str:
-    """Whether what is asked for is reached, or that the strong model alone is no better, as a sentence."""
+    """State in a sentence whether the cascade reaches its goal, or that the strong model alone is no better."""
     if pair.gain <= 0:
         best = max(points, key=lambda p: p.more)
         return (
@@ -123,7 +123,7 @@ def verdict(pair: Pair, points: Sequence[Point]) -> str:
 
 
 def plot(pair: Pair, names: tuple[str, str], path: Path) -> None:
-    """Draw IoU against cost: with the surer matte, always with the strong one, by chance, and for one who knows all."""
+    """Draw IoU against cost: with the surer matte, always the strong one's, by a random choice and by the best one."""
     order = pair.order
     counts, every = range(len(order) + 1), np.ones(len(order), bool)
     ours = [point(pair, order, count, pair.surer) for count in counts]

@@ -83,7 +83,7 @@ def _read(path: Path) -> list[Measured]:
 
 
 def _fingerprint(entry: ModelEntry) -> str:
-    """Changes with the weights, the pipeline and the code that measures signals."""
+    """A digest that changes with the weights, the pipeline and the code that measures signals."""
     assert signals.__file__ is not None
     parts = [entry.digest, PIPELINE, entry.options, Path(signals.__file__).read_text("utf-8")]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

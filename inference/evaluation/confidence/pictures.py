@@ -62,6 +62,6 @@ def _solids() -> Iterator[Named]:
 
 
 def _whole(corpus: Corpus) -> Iterator[Named]:
-    """Whole photographs, for which the teacher's mattes have to do."""
+    """Whole photographs, with the teacher's mattes in place of true ones."""
     for index, photograph in enumerate(corpus.photographs):
         yield "photograph whole", str(index), Sample(photograph.rgb, photograph.alpha)

@@ -1,4 +1,4 @@
-"""What a confidence is worth: the bad cut-outs among the least sure ones, and how often each confidence is right."""
+"""How reliable a confidence is: the bad cut-outs among the least sure ones, and how often each confidence is right."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def table(title: str, confidence: NDArray[np.float64], good: NDArray[np.bool_]) 
 
 
 def plot(sets: Sequence[tuple[str, NDArray[np.float64], NDArray[np.bool_]]], path: Path) -> None:
-    """Draw how many of the cut-outs of each confidence are good, and how many cut-outs have it, a column a set."""
+    """Draw the share of good cut-outs by confidence, and how many cut-outs have it, in one column for each set."""
     figure, axes = plt.subplots(
         2,
         len(sets),

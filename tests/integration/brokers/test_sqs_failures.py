@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from tests.contract.brokers import bodies, make_sqs_queue, receive
 from tests.equipment.faulty import Fault, FaultyHttp
-from tests.equipment.front import Answer, front_of, times
 from tests.equipment.moto import REGION, Moto, moto_server, use_credentials
 from tests.equipment.rabbit import free_port, queue_name
+from tests.equipment.scripted_proxy import Answer, scripted_proxy, times
 from tests.equipment.support import wait_until
 from watcher.aws.clients import AwsOptions
 from watcher.core.counts import Counts
@@ -73,9 +73,9 @@ def test_a_service_that_is_not_there_is_unavailable_and_no_mistake(aws: AwsOptio
 
 
 def test_a_truncated_answer_raises_unavailable(aws: AwsOptions, name: str) -> None:
-    with front_of(moto_server().port) as front:
-        front.instead = times(1, Answer(200, b"{}"), "POST")
-        there = replace(aws, endpoint=front.endpoint)
+    with scripted_proxy(moto_server().port) as proxy:
+        proxy.instead = times(1, Answer(200, b"{}"), "POST")
+        there = replace(aws, endpoint=proxy.endpoint)
         with (
             capture_logs() as lines,
             closing(SqsBroker(SqsAddress(name), there, visibility=30.0, counts=Counts())) as broker,

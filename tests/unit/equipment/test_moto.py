@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from tests.equipment import moto
-from tests.equipment.front import Answer, front_of
 from tests.equipment.rabbit import free_port
+from tests.equipment.scripted_proxy import Answer, scripted_proxy
 
 
 def test_the_server_takes_another_port_where_somebody_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    with front_of(free_port()) as faster:
+    with scripted_proxy(free_port()) as faster:
         faster.instead = lambda method, path: Answer(404)
         ports = [faster.port, free_port()]
         monkeypatch.setattr(moto, "free_port", lambda: ports.pop(0))

@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import ProtocolError
 
-from tests.equipment.front import Answer, Front, front_of, refusal, times
 from tests.equipment.moto import moto_server, use_credentials
+from tests.equipment.scripted_proxy import Answer, ScriptedProxy, refusal, scripted_proxy, times
 from watcher.aws.clients import AwsOptions, is_amazon, make_client, translate_errors
 from watcher.aws.errors import translate
 from watcher.core.counts import Counts
@@ -90,8 +90,8 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def front() -> Iterator[Front]:
-    with front_of(moto_server().port) as running:
+def proxy() -> Iterator[ScriptedProxy]:
+    with scripted_proxy(moto_server().port) as running:
         yield running
 
 
@@ -270,39 +270,39 @@ class TestMakeClient:
         with pytest.raises(Unavailable, match="check the address"), translate_errors("s3"):
             client.list_buckets()
 
-    def test_of_another_kind_of_server_is_unavailable(self, front: Front) -> None:
-        front.instead = times(9, Answer(200, b"<html>Welcome<br></html>"), "GET")
-        client = make_client("s3", AwsOptions(front.endpoint), Counts())
+    def test_of_another_kind_of_server_is_unavailable(self, proxy: ScriptedProxy) -> None:
+        proxy.instead = times(9, Answer(200, b"<html>Welcome<br></html>"), "GET")
+        client = make_client("s3", AwsOptions(proxy.endpoint), Counts())
         with pytest.raises(Unavailable), translate_errors("s3"):
             client.list_buckets()
 
-    def test_counts_throttled_requests_and_repeats_them(self, front: Front) -> None:
+    def test_counts_throttled_requests_and_repeats_them(self, proxy: ScriptedProxy) -> None:
         counts = Counts()
-        client = make_client("s3", AwsOptions(front.endpoint), counts)
+        client = make_client("s3", AwsOptions(proxy.endpoint), counts)
         bucket = moto_server().bucket()
-        front.instead = times(2, refusal(503, "SlowDown"), "PUT")
+        proxy.instead = times(2, refusal(503, "SlowDown"), "PUT")
         client.put_object(Bucket=bucket, Key="x", Body=b"")
-        front.instead = times(1, Answer(503), "HEAD")
+        proxy.instead = times(1, Answer(503), "HEAD")
         client.head_object(Bucket=bucket, Key="x")
-        front.instead = times(1, refusal(400, "RequestLimitExceeded"), "GET")
+        proxy.instead = times(1, refusal(400, "RequestLimitExceeded"), "GET")
         client.get_bucket_acl(Bucket=bucket)
         assert counts.snapshot() == {"throttled_requests": {"put": 2, "head": 1, "other": 1}}
 
-    def test_counts_no_other_errors(self, front: Front) -> None:
+    def test_counts_no_other_errors(self, proxy: ScriptedProxy) -> None:
         counts = Counts()
-        client = make_client("s3", AwsOptions(front.endpoint), counts)
-        front.instead = times(1, Answer(500), "GET")
+        client = make_client("s3", AwsOptions(proxy.endpoint), counts)
+        proxy.instead = times(1, Answer(500), "GET")
         client.list_buckets()
         with pytest.raises(ClientError):
             client.head_bucket(Bucket="nobody-has-this")
         assert counts.snapshot() == {}
 
-    def test_gives_up_after_its_attempts(self, front: Front) -> None:
-        client = make_client("s3", AwsOptions(front.endpoint, attempts=2), Counts())
-        front.instead = times(9, refusal(503, "SlowDown"), "GET")
+    def test_gives_up_after_its_attempts(self, proxy: ScriptedProxy) -> None:
+        client = make_client("s3", AwsOptions(proxy.endpoint, attempts=2), Counts())
+        proxy.instead = times(9, refusal(503, "SlowDown"), "GET")
         with pytest.raises(Throttled), translate_errors("s3"):
             client.list_buckets()
-        assert front.methods() == ["GET", "GET"]
+        assert proxy.methods() == ["GET", "GET"]
 
     def test_works_for_sqs(self) -> None:
         client = make_client("sqs", AwsOptions(moto_server().endpoint), Counts())

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from inference.codec import encode_png
-from tests.equipment.front import Answer, Front, front_of, refusal, times
 from tests.equipment.moto import moto_server, use_credentials
+from tests.equipment.scripted_proxy import Answer, ScriptedProxy, refusal, scripted_proxy, times
 from watcher.aws.clients import AwsOptions, make_client
 from watcher.core.counts import Counts
 from watcher.core.errors import (
@@ -57,29 +57,29 @@ def store(bucket: str) -> S3Store:
 
 
 @pytest.fixture(scope="module")
-def running_front() -> Iterator[Front]:
-    with front_of(moto_server().port) as running:
+def running_proxy() -> Iterator[ScriptedProxy]:
+    with scripted_proxy(moto_server().port) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def front_client(running_front: Front) -> Any:
+def proxy_client(running_proxy: ScriptedProxy) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         use_credentials(patch)
-        return make_client("s3", AwsOptions(running_front.endpoint, attempts=1), Counts())
+        return make_client("s3", AwsOptions(running_proxy.endpoint, attempts=1), Counts())
 
 
 @pytest.fixture
-def front(running_front: Front) -> Front:
-    fresh = Front(running_front.port)
-    vars(running_front).update(vars(fresh))
-    return running_front
+def proxy(running_proxy: ScriptedProxy) -> ScriptedProxy:
+    fresh = ScriptedProxy(running_proxy.port)
+    vars(running_proxy).update(vars(fresh))
+    return running_proxy
 
 
 @pytest.fixture
-def behind(front: Front, front_client: Any, bucket: str) -> S3Store:
-    """A store that is reached through the front, a request once."""
-    return S3Store(f"s3://{bucket}/in/", front_client)
+def behind(proxy: ScriptedProxy, proxy_client: Any, bucket: str) -> S3Store:
+    """A store that is reached through the proxy, a request once."""
+    return S3Store(f"s3://{bucket}/in/", proxy_client)
 
 
 def an_output(key: str = "x.png", source: str = "x.jpg", version: str = "1") -> Output:
@@ -147,8 +147,8 @@ class TestList:
         with pytest.raises(SourceMissing, match="does not exist"):
             list(moto_server().store("s3://nobody-has-this").list())
 
-    def test_that_breaks_off_raises(self, behind: S3Store, front: Front) -> None:
-        front.instead = times(1, refusal(403, "AccessDenied", "Not allowed to list."), "GET")
+    def test_that_breaks_off_raises(self, behind: S3Store, proxy: ScriptedProxy) -> None:
+        proxy.instead = times(1, refusal(403, "AccessDenied", "Not allowed to list."), "GET")
         with pytest.raises(Denied, match=r"listing s3://.*Not allowed to list.*policy"):
             list(behind.list())
 
@@ -160,22 +160,22 @@ class TestStat:
             missing.stat("x.jpg")
 
     def test_checks_the_bucket_at_intervals(
-        self, behind: S3Store, front: Front, bucket: str, client: Any, monkeypatch: pytest.MonkeyPatch
+        self, behind: S3Store, proxy: ScriptedProxy, bucket: str, client: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert behind.stat("x.jpg") is None
         assert behind.stat("y.jpg") is None
-        assert front.seen == [f"HEAD /{bucket}/in/x.jpg", f"HEAD /{bucket}", f"HEAD /{bucket}/in/y.jpg"]
+        assert proxy.seen == [f"HEAD /{bucket}/in/x.jpg", f"HEAD /{bucket}", f"HEAD /{bucket}/in/y.jpg"]
         client.delete_bucket(Bucket=bucket)
         now = time.monotonic() + s3.BUCKET_CHECK_SECONDS
         monkeypatch.setattr(time, "monotonic", lambda: now)
         with pytest.raises(SourceMissing):
             behind.stat("x.jpg")
 
-    def test_that_is_refused_names_the_missing_permission(self, behind: S3Store, front: Front) -> None:
-        front.instead = times(1, Answer(403), "HEAD")
+    def test_that_is_refused_names_the_missing_permission(self, behind: S3Store, proxy: ScriptedProxy) -> None:
+        proxy.instead = times(1, Answer(403), "HEAD")
         with pytest.raises(Denied, match="s3:GetObject, and s3:ListBucket"):
             behind.stat("x.jpg")
-        front.instead = times(9, Answer(400), "HEAD")  # boto3 asks again, in case it is another region's bucket
+        proxy.instead = times(9, Answer(400), "HEAD")  # boto3 asks again, in case it is another region's bucket
         with pytest.raises(Denied, match="renew"):
             behind.stat("x.jpg")
 
@@ -194,15 +194,15 @@ class TestRead:
         with pytest.raises(Gone):
             store.read(ImageRef(key, "1", 1))
 
-    def test_keeps_its_connection(self, behind: S3Store, front: Front) -> None:
+    def test_keeps_its_connection(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         ref = written(behind, data=b"b" * 100_000)
-        front.connections = 0
+        proxy.connections = 0
         for _ in range(3):
             behind.read(ref)
             behind.output_info("x.jpg")
-        assert front.connections <= 1
+        assert proxy.connections <= 1
 
-    def test_is_repeated_when_the_body_breaks_off(self, behind: S3Store, front: Front) -> None:
+    def test_is_repeated_when_the_body_breaks_off(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         ref = written(behind, data=b"b" * 100_000)
         left = [1000, 99_999]
 
@@ -210,18 +210,18 @@ class TestRead:
             short = method == "GET" and left
             return replace(answer, cut=left.pop()) if short else answer
 
-        front.changed = cut
+        proxy.changed = cut
         assert behind.read(ref) == b"b" * 100_000
-        assert front.methods().count("GET") == 3
+        assert proxy.methods().count("GET") == 3
 
-    def test_gives_up_when_every_body_breaks_off(self, behind: S3Store, front: Front) -> None:
+    def test_gives_up_when_every_body_breaks_off(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         ref = written(behind)
-        front.changed = lambda method, answer: replace(answer, cut=1)
+        proxy.changed = lambda method, answer: replace(answer, cut=1)
         with pytest.raises(Unavailable, match=r"reading s3://.*/in/x\.jpg"):
             behind.read(ref)
-        assert front.methods().count("GET") == s3.READ_ATTEMPTS
+        assert proxy.methods().count("GET") == s3.READ_ATTEMPTS
 
-    def test_is_stale_when_the_object_changes_between_two_attempts(self, behind: S3Store, front: Front) -> None:
+    def test_is_stale_when_the_object_changes_between_two_attempts(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         ref = written(behind)
 
         def cut_and_replaced(method: str, answer: Answer) -> Answer:
@@ -229,68 +229,70 @@ class TestRead:
                 moto_server().client().put_object(**behind.place("x.jpg"), Body=b"other")
             return replace(answer, cut=1) if answer.status == 200 else answer
 
-        front.changed = cut_and_replaced
+        proxy.changed = cut_and_replaced
         with pytest.raises(Stale):
             behind.read(ref)
 
-    def test_rejects_an_object_that_is_too_large_without_reading_it(self, behind: S3Store, front: Front) -> None:
+    def test_rejects_an_object_that_is_too_large_without_reading_it(
+        self, behind: S3Store, proxy: ScriptedProxy
+    ) -> None:
         ref = written(behind)
-        front.changed = lambda method, answer: replace(
+        proxy.changed = lambda method, answer: replace(
             answer, headers={"Content-Length": str(MAX_IMAGE_BYTES + 1), "Connection": "close"}
         )
         with pytest.raises(Rejected) as caught:
             behind.read(ref)
         assert caught.value.rejection.reason == "too_large"
 
-    def test_rejects_an_archived_object(self, behind: S3Store, front: Front) -> None:
-        front.instead = times(1, refusal(403, "InvalidObjectState"), "GET")
+    def test_rejects_an_archived_object(self, behind: S3Store, proxy: ScriptedProxy) -> None:
+        proxy.instead = times(1, refusal(403, "InvalidObjectState"), "GET")
         with pytest.raises(Rejected, match="restore") as caught:
             behind.read(ImageRef("x.jpg", "1", 1))
         assert caught.value.rejection.reason == "archived"
 
-    def test_does_not_take_a_missing_bucket_for_a_missing_image(self, front: Front, front_client: Any) -> None:
-        missing = S3Store("s3://nobody-has-this", front_client)
+    def test_does_not_take_a_missing_bucket_for_a_missing_image(self, proxy: ScriptedProxy, proxy_client: Any) -> None:
+        missing = S3Store("s3://nobody-has-this", proxy_client)
         with pytest.raises(SourceMissing):
             missing.read(ImageRef("x.jpg", "1", 1))
-        front.instead = times(1, Answer(404), "GET")  # by a store that gives no reasons
+        proxy.instead = times(1, Answer(404), "GET")  # by a store that gives no reasons
         with pytest.raises(SourceMissing):
             missing.read(ImageRef("x.jpg", "1", 1))
 
-    def test_that_is_throttled_raises_throttled(self, behind: S3Store, front: Front) -> None:
+    def test_that_is_throttled_raises_throttled(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         ref = written(behind)
-        front.instead = times(1, refusal(503, "SlowDown"), "GET")
+        proxy.instead = times(1, refusal(503, "SlowDown"), "GET")
         with pytest.raises(Throttled):
             behind.read(ref)
 
 
 class TestOutputInfo:
-    def test_needs_only_the_metadata(self, behind: S3Store, front: Front) -> None:
+    def test_needs_only_the_metadata(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         made = an_output(source="ä b|+%.jpg")
         behind.put(made, png_of(made))
-        front.seen.clear()
+        proxy.seen.clear()
         held = behind.output_info("x.png")
         assert held == OutputInfo(made.id, "ä b|+%.jpg", hashlib.md5(png_of(made)).hexdigest())
-        assert front.methods() == ["HEAD"]
+        assert proxy.methods() == ["HEAD"]
 
-    def test_of_a_missing_object_sends_one_request(self, behind: S3Store, front: Front) -> None:
+    def test_of_a_missing_object_sends_one_request(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         assert behind.output_info("x.png") is None
-        assert front.methods() == ["HEAD"]
+        assert proxy.methods() == ["HEAD"]
 
-    def test_reads_only_head_and_tail_of_a_copied_output(self, behind: S3Store, front: Front) -> None:
+    def test_reads_only_head_and_tail_of_a_copied_output(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         made = an_output()
         noise = np.random.default_rng(0).integers(0, 255, (200, 200, 4), np.uint8)
         data = encode_png(noise, text=output_text(made))
         version = written(behind, "x.png", data).version
-        front.seen.clear()
+        proxy.seen.clear()
         sizes: list[int] = []
 
         def weighed(method: str, answer: Answer) -> Answer:
             sizes.append(len(answer.body))
             return answer
 
-        front.changed = weighed
+        proxy.changed = weighed
         assert behind.output_info("x.png") == OutputInfo(made.id, "x.jpg", version)
-        assert front.methods() == ["HEAD", "GET", "GET"]
+        assert proxy.methods() == ["HEAD", "GET", "GET"]
         assert sum(sizes) < 5000 < len(data)
 
     @pytest.mark.parametrize("size", [0, 5, -12, -1])
@@ -301,14 +303,14 @@ class TestOutputInfo:
         assert (held.id, held.version) == (None, version)
         assert held.source_key == ("x.jpg" if size < 0 else None)
 
-    def test_of_an_object_deleted_meanwhile_is_none(self, behind: S3Store, front: Front) -> None:
+    def test_of_an_object_deleted_meanwhile_is_none(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         written(behind, "x.png", png_of(an_output()))
-        front.instead = times(1, refusal(404, "NoSuchKey"), "GET")
+        proxy.instead = times(1, refusal(404, "NoSuchKey"), "GET")
         assert behind.output_info("x.png") is None
 
-    def test_of_an_object_changed_meanwhile_is_unavailable(self, behind: S3Store, front: Front) -> None:
+    def test_of_an_object_changed_meanwhile_is_unavailable(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         written(behind, "x.png", png_of(an_output()))
-        front.instead = times(1, refusal(412, "PreconditionFailed"), "GET")
+        proxy.instead = times(1, refusal(412, "PreconditionFailed"), "GET")
         with pytest.raises(Unavailable, match="changed"):
             behind.output_info("x.png")
 
@@ -354,18 +356,18 @@ class TestPut:
         assert (record["ContentType"], record["SSEKMSKeyId"]) == ("application/json", "the-key")
         assert "StorageClass" not in record
 
-    def test_whose_answer_is_lost_conflicts_with_itself(self, front: Front, bucket: str) -> None:
-        patient = S3Store(f"s3://{bucket}", make_client("s3", AwsOptions(front.endpoint), Counts()))
+    def test_whose_answer_is_lost_conflicts_with_itself(self, proxy: ScriptedProxy, bucket: str) -> None:
+        patient = S3Store(f"s3://{bucket}", make_client("s3", AwsOptions(proxy.endpoint), Counts()))
         lost = [Answer(500)]
-        front.changed = lambda method, answer: lost.pop() if lost and method == "PUT" else answer
+        proxy.changed = lambda method, answer: lost.pop() if lost and method == "PUT" else answer
         with pytest.raises(Conflict):
             patient.put(an_output(), png_of(an_output()))
         held = patient.output_info("x.png")
         assert held is not None and held.id == an_output().id
 
     @pytest.mark.parametrize("status", [409, 412])
-    def test_over_a_newer_output_conflicts(self, behind: S3Store, front: Front, status: int) -> None:
-        front.instead = times(1, refusal(status, "ConditionalRequestConflict"), "PUT")
+    def test_over_a_newer_output_conflicts(self, behind: S3Store, proxy: ScriptedProxy, status: int) -> None:
+        proxy.instead = times(1, refusal(status, "ConditionalRequestConflict"), "PUT")
         with pytest.raises(Conflict):
             behind.put(an_output(), b"")
 
@@ -406,8 +408,8 @@ class TestPut:
             store.put(Output("id", ImageRef("x.jpg", "1", 1), output), b"")
         assert caught.value.rejection.reason == reason
 
-    def test_rejects_a_key_that_is_too_long_for_the_store(self, behind: S3Store, front: Front) -> None:
-        front.instead = times(1, refusal(400, "KeyTooLongError"), "PUT")
+    def test_rejects_a_key_that_is_too_long_for_the_store(self, behind: S3Store, proxy: ScriptedProxy) -> None:
+        proxy.instead = times(1, refusal(400, "KeyTooLongError"), "PUT")
         with pytest.raises(Rejected, match="rename the image"):
             behind.put(an_output(), b"")
 
@@ -468,18 +470,18 @@ class TestRecords:
         store.delete(at)
         assert list(store.list()) == []
 
-    def test_that_cannot_be_deleted_raise(self, behind: S3Store, front: Front) -> None:
-        front.instead = times(1, refusal(403, "AccessDenied"), "DELETE")
+    def test_that_cannot_be_deleted_raise(self, behind: S3Store, proxy: ScriptedProxy) -> None:
+        proxy.instead = times(1, refusal(403, "AccessDenied"), "DELETE")
         with pytest.raises(Denied):
             behind.delete("_failed/x.jpg.json")
 
     @pytest.mark.parametrize("answer", [refusal(404, "NoSuchKey"), Answer(404)])
-    def test_may_be_deleted_already(self, behind: S3Store, front: Front, answer: Answer) -> None:
-        front.instead = times(1, answer, "DELETE")  # as some stores say, and Amazon's does not
+    def test_may_be_deleted_already(self, behind: S3Store, proxy: ScriptedProxy, answer: Answer) -> None:
+        proxy.instead = times(1, answer, "DELETE")  # as some stores say, and Amazon's does not
         behind.delete("_failed/x.jpg.json")
 
 
-def replaced_before(front: Front, store: S3Store, method: str) -> None:
+def replaced_before(proxy: ScriptedProxy, store: S3Store, method: str) -> None:
     """Another version comes just before the first request of that kind."""
     left = [1]
 
@@ -489,7 +491,7 @@ def replaced_before(front: Front, store: S3Store, method: str) -> None:
             moto_server().client().put_object(**store.place("x.jpg"), Body=b"other")
         return None
 
-    front.instead = instead
+    proxy.instead = instead
 
 
 class TestTag:
@@ -545,14 +547,14 @@ class TestMove:
             store.move(ref, "done/")
         assert keys_in(bucket) == {"in/x.jpg"}
 
-    def test_never_deletes_a_version_written_meanwhile(self, behind: S3Store, front: Front) -> None:
+    def test_never_deletes_a_version_written_meanwhile(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         ref = written(behind)
-        replaced_before(front, behind, "PUT")
+        replaced_before(proxy, behind, "PUT")
         with pytest.raises(Stale):
             behind.move(ref, "done/")
         assert behind.read(ImageRef("x.jpg", "", 0)) == b"other"
 
-    def test_copies_only_that_version(self, behind: S3Store, front: Front) -> None:
+    def test_copies_only_that_version(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         ref = written(behind)
         sent: list[dict[str, str]] = []
 
@@ -560,14 +562,14 @@ class TestMove:
             sent.append({name.lower(): value for name, value in headers.items()})
             return headers
 
-        front.headers = noted
+        proxy.headers = noted
         behind.move(ref, "done/")
         (copy,) = [headers for headers in sent if "x-amz-copy-source" in headers]
         assert copy["x-amz-copy-source-if-match"] == f'"{ref.version}"'
 
-    def test_is_stale_if_the_store_detects_another_version(self, behind: S3Store, front: Front) -> None:
+    def test_is_stale_if_the_store_detects_another_version(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         ref = written(behind)
-        front.instead = times(1, refusal(412, "PreconditionFailed"), "PUT")
+        proxy.instead = times(1, refusal(412, "PreconditionFailed"), "PUT")
         with pytest.raises(Stale):
             behind.move(ref, "done/")
         assert behind.stat("x.jpg") == ref
@@ -602,9 +604,9 @@ class TestDeleteVersion:
             store.delete_version(ref)
         assert keys_in(bucket) == {"x.jpg"}
 
-    def test_leaves_a_newer_version_if_the_store_detects_it(self, behind: S3Store, front: Front) -> None:
+    def test_leaves_a_newer_version_if_the_store_detects_it(self, behind: S3Store, proxy: ScriptedProxy) -> None:
         ref = written(behind)
-        replaced_before(front, behind, "DELETE")
+        replaced_before(proxy, behind, "DELETE")
         with pytest.raises(Stale):
             behind.delete_version(ref)
         assert behind.read(ImageRef("x.jpg", "", 0)) == b"other"
@@ -642,41 +644,41 @@ class TestProbe:
         ],
     )
     def test_finds_out_what_the_store_enforces(
-        self, behind: S3Store, front: Front, bucket: str, headers: Any, found: ConditionalWrites
+        self, behind: S3Store, proxy: ScriptedProxy, bucket: str, headers: Any, found: ConditionalWrites
     ) -> None:
-        front.headers = headers
+        proxy.headers = headers
         assert behind.probe_conditional_writes() == found
         assert keys_in(bucket) == set()
 
     @pytest.mark.parametrize("headers", [forgetful, like_ceph])
     def test_finds_conditions_that_puts_work_with(
-        self, behind: S3Store, front: Front, front_client: Any, headers: Callable[..., dict[str, str]]
+        self, behind: S3Store, proxy: ScriptedProxy, proxy_client: Any, headers: Callable[..., dict[str, str]]
     ) -> None:
-        front.headers = headers
-        store = S3Store(behind.uri, front_client, conditional_writes=behind.probe_conditional_writes())
+        proxy.headers = headers
+        store = S3Store(behind.uri, proxy_client, conditional_writes=behind.probe_conditional_writes())
         store.put(an_output(version="1"), png_of(an_output(version="1")))
         store.put(an_output(version="2"), png_of(an_output(version="2")), store.output_info("x.png"))
         held = store.output_info("x.png")
         assert held is not None and held.id == an_output(version="2").id
 
-    def test_does_without_conditions_that_are_refused(self, behind: S3Store, front: Front, bucket: str) -> None:
-        seen = front.seen
+    def test_does_without_conditions_that_are_refused(self, behind: S3Store, proxy: ScriptedProxy, bucket: str) -> None:
+        seen = proxy.seen
 
         def conditional(method: str, headers: dict[str, str]) -> dict[str, str]:
             odd = method == "PUT" and {"If-Match", "If-None-Match"} & set(headers)
             seen.append("odd" if odd else "plain")
             return headers
 
-        front.headers = conditional
-        front.changed = lambda method, answer: refusal(501, "NotImplemented") if seen[-1] == "odd" else answer
+        proxy.headers = conditional
+        proxy.changed = lambda method, answer: refusal(501, "NotImplemented") if seen[-1] == "odd" else answer
         assert behind.probe_conditional_writes() == NO_CONDITIONAL_WRITES
 
     def test_logs_a_probe_that_may_not_be_deleted(
-        self, behind: S3Store, front: Front, bucket: str, monkeypatch: pytest.MonkeyPatch
+        self, behind: S3Store, proxy: ScriptedProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         told: list[dict[str, str]] = []
         monkeypatch.setattr(s3.log, "warning", lambda event, **fields: told.append(fields), raising=False)
-        front.instead = times(1, refusal(403, "AccessDenied"), "DELETE")
+        proxy.instead = times(1, refusal(403, "AccessDenied"), "DELETE")
         assert behind.probe_conditional_writes() == ConditionalWrites()
         (left,) = keys_in(bucket)
         assert [f"in/{fields['key']}" for fields in told] == [left]
@@ -684,17 +686,17 @@ class TestProbe:
 
     @pytest.mark.parametrize(("status", "code", "kind"), [(403, "AccessDenied", Denied), (503, "SlowDown", Throttled)])
     def test_that_fails_raises(
-        self, behind: S3Store, front: Front, status: int, code: str, kind: type[Exception]
+        self, behind: S3Store, proxy: ScriptedProxy, status: int, code: str, kind: type[Exception]
     ) -> None:
-        front.instead = times(9, refusal(status, code), "PUT")
+        proxy.instead = times(9, refusal(status, code), "PUT")
         with pytest.raises(kind, match="probing"):
             behind.probe_conditional_writes()
 
     def test_raises_if_outputs_cannot_be_stored_with_the_options(
-        self, bucket: str, front: Front, front_client: Any
+        self, bucket: str, proxy: ScriptedProxy, proxy_client: Any
     ) -> None:
-        store = S3Store(f"s3://{bucket}", front_client, PutOptions(acl="public-read"))
-        front.instead = times(9, refusal(400, "AccessControlListNotSupported"), "PUT")
+        store = S3Store(f"s3://{bucket}", proxy_client, PutOptions(acl="public-read"))
+        proxy.instead = times(9, refusal(400, "AccessControlListNotSupported"), "PUT")
         with pytest.raises(Unavailable, match="AccessControlListNotSupported"):
             store.probe_conditional_writes()
 
@@ -703,11 +705,11 @@ class TestProbe:
             moto_server().store("s3://nobody-has-this").probe_conditional_writes()
 
     def test_that_has_written_nothing_leaves_nothing_to_delete_by_hand(
-        self, behind: S3Store, front: Front, monkeypatch: pytest.MonkeyPatch
+        self, behind: S3Store, proxy: ScriptedProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         logged: list[str] = []
         monkeypatch.setattr(s3.log, "warning", lambda event, **fields: logged.append(event), raising=False)
-        front.instead = times(9, refusal(403, "AccessDenied"), "PUT", "DELETE")
+        proxy.instead = times(9, refusal(403, "AccessDenied"), "PUT", "DELETE")
         with pytest.raises(Denied):
             behind.probe_conditional_writes()
         assert not logged

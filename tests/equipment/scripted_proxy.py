@@ -1,4 +1,4 @@
-"""A small HTTP proxy before a server: it loses, cuts and changes what passes, as the world does."""
+"""A small HTTP proxy whose answers a test can script: it loses, cuts or replaces those of the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Headers = dict[str, str]
 
 @dataclass(frozen=True)
 class Answer:
-    """What comes back for a request; `cut` bytes are missing at its end."""
+    """The answer to a request; `cut` bytes are missing at its end."""
 
     status: int
     body: bytes = b""
@@ -23,14 +23,14 @@ class Answer:
 
 
 def refusal(status: int, code: str, message: str = "") -> Answer:
-    """An error as S3 tells it."""
+    """An error as S3 answers it."""
     told = f"<Message>{message}</Message>" if message else ""
     return Answer(status, f'<?xml version="1.0"?><Error><Code>{code}</Code>{told}</Error>'.encode())
 
 
 @dataclass
-class Front:
-    """What is done to requests and answers; tests set it while it runs."""
+class ScriptedProxy:
+    """What the proxy does with requests and answers; a test may change it at any time."""
 
     port: int
     seen: list[str] = field(default_factory=list)
@@ -40,17 +40,17 @@ class Front:
     headers: Callable[[str, Headers], Headers] = lambda method, headers: headers
     """What a request's headers become, by its method."""
     instead: Callable[[str, str], Answer | None] = lambda method, path: None
-    """What is answered to a method and path by the front itself; the server never sees that request."""
+    """What is answered to a method and path by the proxy itself; the server never sees that request."""
     changed: Callable[[str, Answer], Answer] = lambda method, answer: answer
     """What the server's answer becomes, by the method."""
 
     @property
     def endpoint(self) -> str:
-        """The address."""
+        """The address of the proxy."""
         return f"http://127.0.0.1:{self.port}"
 
     def methods(self) -> list[str]:
-        """The methods of the requests so far."""
+        """The methods of the requests so far, in order."""
         return [line.split()[0] for line in self.seen]
 
 
@@ -65,15 +65,15 @@ def times(number: int, answer: Answer, *methods: str) -> Callable[[str, str], An
 
 
 @contextmanager
-def front_of(server_port: int) -> Iterator[Front]:
+def scripted_proxy(server_port: int) -> Iterator[ScriptedProxy]:
     """A proxy on a free port of 127.0.0.1, until the end of the block."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(server_port)) as server:
         server.daemon_threads = True
-        server.front = Front(server.server_port)  # type: ignore[attr-defined]
+        server.proxy = ScriptedProxy(server.server_port)  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield server.front  # type: ignore[attr-defined]
+            yield server.proxy  # type: ignore[attr-defined]
         finally:
             server.shutdown()
             thread.join()
@@ -87,19 +87,19 @@ def _handler(server_port: int) -> type[BaseHTTPRequestHandler]:
         def setup(self) -> None:
             """Count the connection."""
             super().setup()
-            self.server.front.connections += 1  # type: ignore[attr-defined]
+            self.server.proxy.connections += 1  # type: ignore[attr-defined]
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
         def _pass(self) -> None:
-            front: Front = self.server.front  # type: ignore[attr-defined]
-            front.seen.append(f"{self.command} {self.path}")
+            proxy: ScriptedProxy = self.server.proxy  # type: ignore[attr-defined]
+            proxy.seen.append(f"{self.command} {self.path}")
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer = front.instead(self.command, self.path)
+            answer = proxy.instead(self.command, self.path)
             if answer is None:
-                headers = front.headers(self.command, _without(dict(self.headers), "Expect"))
-                answer = front.changed(self.command, _asked(server_port, self.command, self.path, body, headers))
+                headers = proxy.headers(self.command, _without(dict(self.headers), "Expect"))
+                answer = proxy.changed(self.command, _asked(server_port, self.command, self.path, body, headers))
             self._answer(answer)
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass  # noqa: N815
