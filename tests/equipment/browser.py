@@ -34,16 +34,16 @@ def chromium() -> Iterator[Browser]:
 
 
 _LISTEN = """
-    window.said = [];
+    window.toastTexts = [];
     window.drops = 0;
     addEventListener("drop", () => drops++, true);
     new MutationObserver((changes) => {
         for (const { addedNodes } of changes)
             for (const node of addedNodes)
-                if (node.classList?.contains("toast")) said.push(node.firstChild.textContent);
+                if (node.classList?.contains("toast")) toastTexts.push(node.firstChild.textContent);
     }).observe(document, { childList: true, subtree: true });
 """
-"""Keeps what the page says for some seconds only, so that no test depends on these; and counts what was dropped."""
+"""Records the text of every toast, which the page shows for some seconds only, and counts the drops."""
 
 
 class Visitor:
@@ -79,7 +79,7 @@ class Visitor:
 
 def wait_for_toast(page: Page, text: str) -> None:
     """Wait until a toast on the page has shown this text."""
-    wait_until(lambda: text in page.evaluate("said"), message=f"the page never said: {text}", pause=0.05)
+    wait_until(lambda: text in page.evaluate("toastTexts"), message=f"no toast has shown: {text}", pause=0.05)
 
 
 def drop(page: Page, paths: Sequence[Path], at: tuple[int, int] = (300, 300), meanwhile: str = "") -> None:
