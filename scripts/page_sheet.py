@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from inference.synthetic import render_sample
-from tests.equipment.browser import Visitor, chromium, drop
+from tests.equipment.browser import LateAnswer, Visitor, chromium, drop
 from tests.equipment.daemon import Daemon, Folders
 
 IMAGES = Path("docs/images")
@@ -26,7 +26,7 @@ PHOTOS = ("coffee.png", "chelsea.png", "astronaut.png", "motorcycle_left.png", "
 SHAPES = ((720, 960), (960, 720), (900, 900), (720, 1080), (1000, 800), (800, 800))
 DRAWN = 19
 """Products that are drawn."""
-BROKEN = "shelf/label.png"
+BROKEN = "label.png"
 DESKTOP = {"viewport": {"width": 1320, "height": 840}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5, "is_mobile": True, "has_touch": True}
 QUALITY, WIDEST = 74, 1320
@@ -35,11 +35,11 @@ QUALITY, WIDEST = 74, 1320
 def main() -> None:
     """Start a daemon, drop the pictures, take the screenshots."""
     with tempfile.TemporaryDirectory() as top, chromium() as browser:
-        pictures = _pictures(Path(top) / "autumn")
+        photos, products = _photos(Path(top) / "autumn"), _products(Path(top) / "shelf")
         with Daemon(Folders.below(Path(top) / "daemon"), "--page", model="nano") as daemon:
             daemon.wait_until_ready()
             address = f"http://127.0.0.1:{daemon.port}"
-            _wait_for_all(browser, address, pictures)
+            _drop_and_watch(browser, address, photos, products)
             for name, view, options, act in _shots():
                 with _page(browser, address, view, options) as page:
                     act(page)
@@ -48,38 +48,61 @@ def main() -> None:
 
 
 def _shots() -> Iterator[tuple[str, str, dict[str, Any], Callable[[Page], None]]]:
-    """Name, view, look, and what to do before the screenshot."""
+    """Name, view, look, and what to do before the screenshot, for those of finished pictures."""
     yield "desktop", "pictures", DESKTOP, _see_cards
     yield "compare", "pictures", DESKTOP, _compare
     yield "review", "review", DESKTOP, _see_review
     yield "dark", "pictures", {**DESKTOP, "color_scheme": "dark"}, _see_cards
     yield "chinese", "review", {**DESKTOP, "locale": "zh-CN"}, _see_review
-    yield "live", "live", DESKTOP, lambda page: expect(page.locator(".failures li")).to_have_count(1)
     yield "phone", "pictures", PHONE, _see_cards
 
 
-def _pictures(folder: Path) -> Path:
-    """Draw and copy the pictures into a folder, with one that is damaged."""
-    (folder / "shelf").mkdir(parents=True)
+def _photos(folder: Path) -> Path:
+    folder.mkdir()
     for name in PHOTOS:
         Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB").save(
             folder / Path(name).with_suffix(".jpg")
         )
+    return folder
+
+
+def _products(folder: Path) -> Path:
+    """Draw the products into a folder, with one file that is damaged."""
+    folder.mkdir()
     for seed in range(DRAWN):
         picture = render_sample(np.random.default_rng(seed), *SHAPES[seed % len(SHAPES)]).image
-        Image.fromarray(picture).save(folder / "shelf" / f"product-{seed + 1:02}.jpg", quality=92)
+        Image.fromarray(picture).save(folder / f"product-{seed + 1:02}.jpg", quality=92)
     whole = io.BytesIO()
     Image.new("RGB", (600, 400), "#b08d57").save(whole, "PNG")
     (folder / BROKEN).write_bytes(whole.getvalue()[:900])
     return folder
 
 
-def _wait_for_all(browser: Browser, address: str, pictures: Path) -> None:
-    with _page(browser, address, "pictures", DESKTOP) as page:
+def _drop_and_watch(browser: Browser, address: str, photos: Path, products: Path) -> None:
+    """Upload the pictures and wait for all; screenshots show the page empty, with uploads, and at work."""
+    with _page(browser, address, "pictures", DESKTOP) as page, _page(browser, address, "live", DESKTOP) as live:
         _save(page, IMAGES / "page-empty.jpg")
-        drop(page, [pictures])
-        page.get_by_role("button", name="Done", exact=True).click()
-        expect(page.locator(".count")).to_have_text(f"{len(PHOTOS) + DRAWN} pictures")
+        drop(page, [products])
+        expect(page.locator(".card.done").nth(5)).to_be_visible()
+        expect(live.locator(".failures li")).to_have_count(1)
+        expect(live.locator(".state.working")).to_have_count(1)
+        _save(live, IMAGES / "page-live.jpg")
+        _wait_for_all(page, DRAWN)
+        page.get_by_role("button", name="All", exact=True).click()
+        expect(page.locator(".toast")).to_have_count(0)
+        answers = LateAnswer(page, "*/v1/cutouts?path=*")
+        drop(page, [photos])
+        page.mouse.move(0, 0)  # so that no card is highlighted
+        expect(page.locator(".upload-list .figure", has_text="100")).to_have_count(3)
+        _see_cards(page)
+        _save(page, IMAGES / "page-uploads.jpg")
+        answers.let_go()
+        _wait_for_all(page, DRAWN + len(PHOTOS))
+
+
+def _wait_for_all(page: Page, count: int) -> None:
+    page.get_by_role("button", name="Done", exact=True).click()
+    expect(page.locator(".count")).to_have_text(f"{count} pictures")
 
 
 @contextmanager
@@ -109,12 +132,12 @@ def _see_review(page: Page) -> None:
 
 
 def _wait_for_pictures(page: Page) -> None:
-    """Until every picture on the page is drawn."""
+    """Wait until every picture on the page is drawn."""
     page.evaluate("Promise.all([...document.images].map((image) => image.decode().catch(() => null)))")
 
 
 def _save(page: Page, path: Path) -> None:
-    """As a small JPEG."""
+    """Save a screenshot as a small JPEG."""
     image = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
     image.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
     image.save(path, quality=QUALITY, optimize=True, progressive=True)

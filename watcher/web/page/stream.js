@@ -15,8 +15,8 @@ class Stream extends EventTarget {
   #timer = 0;
   #hidden = 0;
   #changed = new Map();
-  /** When the daemon last said something of an item, by id. */
-  #told = new Map();
+  /** When the daemon last reported an item, by id. */
+  #reportedAt = new Map();
   #missed = false;
 
   constructor() {
@@ -47,11 +47,11 @@ class Stream extends EventTarget {
    * What the daemon has said of it meanwhile may be newer; if it is not, the change of the request is still to be said.
    */
   answered(item, since) {
-    if (!(this.#told.get(item.id) >= since)) this.#apply(item);
+    if (!(this.#reportedAt.get(item.id) >= since)) this.#apply(item);
   }
 
   #hear(item) {
-    this.#told.set(item.id, performance.now());
+    this.#reportedAt.set(item.id, performance.now());
     this.#apply(item);
   }
 
