@@ -103,7 +103,7 @@ ROWS = [
     ("stages", "kernels", [*STAGES, "all"]),
     ("daemon", "ceiling", [*STAGES, "all"]),
     ("daemon", "near", ["cpu"]),
-    ("daemon", "overhead", ["queue and ledger", "metrics", "together"]),
+    ("daemon", "overhead", ["queue", "metrics", "together"]),
     ("api", "api", ["1", "2", "1", "2"]),
     ("sweeps", "batch-sweep", ["1", "2"]),
     ("sweeps", "canvas-sweep", ["64", "128"]),

@@ -1,4 +1,4 @@
-"""Measure what queue, ledger and metrics cost per image, by the calls that one image causes."""
+"""Measure what queue and metrics cost per image, by the calls that one image causes."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def measure(context: BenchContext) -> Section:
         for group, (rate, ceiling) in rates.items()
     ]
     share = max(overhead.cpu / state.cpu for state in found.values())
-    findings.append(f"Queue, ledger and metrics together take {100 * share:.2f} % of the CPU time of an image.")
+    findings.append(f"Queue and metrics together take {100 * share:.2f} % of the CPU time of an image.")
     return Section(
         key="daemon",
         title="The daemon and its throughput ceiling",
@@ -148,13 +148,13 @@ def _daemon_table(found: Mapping[str, SteadyState], ceilings: Mapping[str, Ceili
 
 def _overhead_table(overhead: Overhead, found: Mapping[str, SteadyState]) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for what, (wall, cpu) in (("queue and ledger", overhead.queue), ("metrics", overhead.metrics)):
+    for what, (wall, cpu) in (("queue", overhead.queue), ("metrics", overhead.metrics)):
         rows.append((what, 1e6 * wall, 1e6 * cpu, *_shares(wall, cpu, found)))
     rows.append(("together", 1e6 * overhead.wall, 1e6 * overhead.cpu, *_shares(overhead.wall, overhead.cpu, found)))
     names = [f"{group}: {what}" for group in found for what in ("share of CPU time", "share of time without overlap")]
     return Table(
         name="overhead",
-        title="Queue, ledger and metrics, alone",
+        title="Queue and metrics, alone",
         columns=("", "µs per image", "CPU µs per image", *names),
         rows=tuple(rows),
         note="Calls of the queue wait for the disk, while other images make progress.",
