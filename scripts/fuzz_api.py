@@ -1,4 +1,4 @@
-"""Ask the API whatever its OpenAPI document allows, and what it forbids, and see that it never fails.
+"""Send the API requests that its OpenAPI document allows and forbids, and check that it never fails.
 
 `make fuzz-api MINUTES=5` sends requests for that long; a test runs a short form. Behind the API are real folders, a
 real queue and a worker's loop with an engine that cuts out by colour.
@@ -52,7 +52,7 @@ CHECKS = [
 
 
 def _pictures() -> list[bytes]:
-    """Pictures as they should be, and as they should not be."""
+    """Valid pictures and damaged ones."""
     image = Image.new("RGB", (24, 16), "white")
     image.paste("navy", (6, 4, 18, 12))
     found = []
@@ -67,7 +67,7 @@ PICTURES = st.one_of(st.sampled_from(_pictures()), st.binary(max_size=200))
 
 
 def register() -> None:
-    """Tell schemathesis what a file is. For the whole process."""
+    """Register with schemathesis what a file is, for the whole process."""
     schemathesis.openapi.format("binary", PICTURES)
     schemathesis.openapi.format("byte", PICTURES.map(lambda data: base64.b64encode(data).decode()))
     for kind in ("png", "jpeg", "webp", "avif", "tiff", "gif", "bmp"):

@@ -289,7 +289,7 @@ class Supervisor:
             self.run_summary,
             self._trace,
             parts.wiring.open_manifest(parts.counts),
-            self._frontend.hear if self._frontend else None,
+            self._frontend.take_report if self._frontend else None,
         )
         return WorkerMonitor(
             workers.devices,

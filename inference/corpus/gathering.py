@@ -42,13 +42,13 @@ MATERIAL = re.compile(
     r"(floor|wall|carpet|concrete|ground|grass|dirt|tile|wood|brick|stone|plank|marble|gravel|sand|rock|asphalt|street)"
 )
 NOT_COLOUR = re.compile(r"_(nm|sm|gm|rm)$")
-"""How names of textures end that hold normals, gloss and glow, not colours."""
+"""Endings of the names of textures that hold normals, gloss or glow instead of colours."""
 SMALLEST_SURFACE = 128
 RENDERED, RENDERED_SIDE = 12, 448
 """Seed and side in pixels of the rendered models."""
 FLAT = re.compile("window|door|switch|socket|plug|elevator|curtain|wall|stair|carpet|rug|fence|railing|frame|hedge")
 """Parts of names of models that are panels or parts of a building."""
-GROUND_SIDE = 1280
+BACKGROUND_SIDE = 1280
 """Backgrounds are kept at this longer side: a training's pictures are smaller."""
 LANDSCAPES = (
     *("badlands", "beach", "bwerner", "canyon", "city", "desert", "dmottl", "dune", "fields", "fog", "forest", "hills"),
@@ -258,10 +258,10 @@ def flat(path: str) -> str:
 
 
 def smaller(content: bytes) -> bytes:
-    """A picture with GROUND_SIDE as its longer side at most, as a PNG."""
+    """A picture with BACKGROUND_SIDE as its longer side at most, as a PNG."""
     with Image.open(io.BytesIO(content)) as image:
         picture = image.convert("RGB")
-    picture.thumbnail((GROUND_SIDE, GROUND_SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((BACKGROUND_SIDE, BACKGROUND_SIDE), Image.Resampling.LANCZOS)
     result = io.BytesIO()
     picture.save(result, "PNG")
     return result.getvalue()

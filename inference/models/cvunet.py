@@ -231,9 +231,11 @@ class EdgeHead(nn.Module):
         slopes B x 3 x H x W, see `Level`.
         """
         guide = F.interpolate(self.guide(features), size=[side // 2 for side in picture.shape[-2:]], mode="bilinear")
-        return self.better(widen(picture, RIM), widen(enlarge(logits, picture), RIM), widen(guide, RIM // 2 - 1))
+        return self.refine_enlarged(
+            widen(picture, RIM), widen(enlarge(logits, picture), RIM), widen(guide, RIM // 2 - 1)
+        )
 
-    def better(self, picture: Tensor, logits: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
+    def refine_enlarged(self, picture: Tensor, logits: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
         """Refine logits that are already enlarged; all inputs extend by RIM on each side.
 
         Only the guide, which has half the size and enters after the first convolution, extends by RIM / 2 - 1.

@@ -50,7 +50,7 @@ class TrainOptions:
     edge: bool = False
     """Train the edge head alone, on pictures several times as large as the canvas."""
     head: Path | None = None
-    """Weights whose edge head to begin with; its first look at the U-Net's features begins anew."""
+    """Weights whose edge head to begin with; its layer that reads the U-Net's features begins anew."""
     learning_rate: float = 2.0e-3
     checkpoint_seconds: float = 120.0
 

@@ -121,7 +121,7 @@ def running_api(folder: Path, *, is_heard: bool = True, **changes: object) -> It
 
         def hear(report: Report) -> None:
             if is_heard:
-                frontend.hear("cpu", report)
+                frontend.take_report("cpu", report)
 
         wake = stack.enter_context(_working(parts, settings, api.may_work, hear))
         frontend.open(parts, wake)

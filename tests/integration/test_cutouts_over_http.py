@@ -185,7 +185,7 @@ def test_the_review_lane_is_worst_first_and_without_what_is_decided(api: ApiUnde
     for number, score in ((1, 0.9), (2, 0.2), (3, 0.5)):
         key = f"lane/{number}.jpg"
         report = ImageReport(key=key, job=f"j{number}", outcome=Outcome.WRITTEN, confidence=score, doubts=["edge"])
-        api.frontend.hear("cpu", report)
+        api.frontend.take_report("cpu", report)
     lane = "/v1/cutouts?order=worst&decision=none&query=lane/"
     items = api.client.get(lane).json()["items"]
     assert [one["score"] for one in items] == [0.2, 0.5, 0.9] and items[0]["doubts"] == ["edge"]

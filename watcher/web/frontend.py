@@ -88,9 +88,9 @@ class Frontend:
         if found:
             log.info("history_recovered", items=found)
 
-    def hear(self, worker: str, report: Report) -> None:
+    def take_report(self, worker: str, report: Report) -> None:
         """Take a worker's report into the list and the status. Returns at once."""
-        self._board.hear(worker, report)
+        self._board.take_report(worker, report)
         if isinstance(report, ImageReport):
             self.cutouts.report(report)
             self.service.cutting.pace.finished()

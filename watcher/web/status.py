@@ -25,7 +25,7 @@ class Worker(Protocol):
 
 
 class StatusBoard:
-    """Collects the status that the page shows. `hear` costs microseconds; everything is thread-safe."""
+    """Collects the status that the page shows. `take_report` costs microseconds; everything is thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -40,7 +40,7 @@ class StatusBoard:
         self.stats: QueueStats | None = None
         """The queue's last count; None before there is one."""
 
-    def hear(self, worker: str, report: Report) -> None:
+    def take_report(self, worker: str, report: Report) -> None:
         """Take a worker's report into account."""
         match report:
             case ImageReport(outcome=Outcome.WRITTEN):

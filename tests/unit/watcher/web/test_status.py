@@ -51,8 +51,8 @@ def test_where_no_worker_is_heard_nothing_is_known() -> None:
 def test_the_throughput_is_that_of_the_last_half_minute(board: StatusBoard, clock: Clock) -> None:
     for _ in range(100):
         clock.now += 0.5
-        board.hear("cpu", image())
-    board.hear("cpu", image(Outcome.REJECTED))
+        board.take_report("cpu", image())
+    board.take_report("cpu", image(Outcome.REJECTED))
     board.stats = QueueStats(pending=35, in_flight=5)
     shown = board.snapshot()
     assert shown["throughput"] == pytest.approx(2.0, rel=0.05) and shown["backlog"] == 40
@@ -66,14 +66,14 @@ def test_the_throughput_is_that_of_the_last_half_minute(board: StatusBoard, cloc
 def test_a_young_daemon_is_not_measured_over_time_that_it_has_not_run(board: StatusBoard, clock: Clock) -> None:
     clock.now += 4
     for _ in range(8):
-        board.hear("cpu", image())
+        board.take_report("cpu", image())
     assert board.throughput() == 2.0
 
 
 def test_workers_that_share_a_card_are_one_device(board: StatusBoard) -> None:
     board.workers = lambda: [Keeper("cuda:0-0"), Keeper("cuda:0-1", WorkerState.FAILED, "worker died: sigkill")]
-    board.hear("cuda:0-0", ReadyReport(device="cuda:0", device_name="L4", model="nano", warmup_seconds=1.0))
-    board.hear("cuda:0-0", beat("cuda:0", utilization=0.5, power=70.0))
+    board.take_report("cuda:0-0", ReadyReport(device="cuda:0", device_name="L4", model="nano", warmup_seconds=1.0))
+    board.take_report("cuda:0-0", beat("cuda:0", utilization=0.5, power=70.0))
     shown = board.snapshot()
     [device] = shown["devices"]
     assert (device["name"], device["model"], device["memory_used"], device["memory_total"]) == ("cuda:0", "L4", 5, 10)
@@ -84,6 +84,6 @@ def test_workers_that_share_a_card_are_one_device(board: StatusBoard) -> None:
 
 
 def test_of_a_cpu_no_card_is_known(board: StatusBoard) -> None:
-    board.hear("cpu", beat("cpu"))
+    board.take_report("cpu", beat("cpu"))
     [device] = board.snapshot()["devices"]
     assert device["memory_used"] is device["utilization"] is None
