@@ -33,6 +33,8 @@ class Workload:
     """Table 3: images in a batch."""
     daemon_images: int = 300
     """Images for each group of devices that is compared with the throughput ceiling."""
+    daemon_rounds: int = 3
+    """How often ceiling and daemon take turns; odd, so that one round has the median."""
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     """Table 4: batch sizes."""
     batch_images: int = 128
@@ -69,6 +71,7 @@ QUICK = Workload(
     repeats=3,
     folder_images=20,
     daemon_images=60,
+    daemon_rounds=1,
     batch_images=8,
     stage_sizes=((960, 540), HD, (3840, 2160)),
     stage_batch=2,

@@ -2,9 +2,11 @@
 
 import pytest
 
+from watcher.commands.bench.daemon.ceiling import Ceiling
+from watcher.commands.bench.daemon.steady_state import SteadyState
 from watcher.commands.bench.engine.stage_times import CPU, means, medians
 from watcher.commands.bench.sections import roofline
-from watcher.commands.bench.sections.daemon import whole_rounds
+from watcher.commands.bench.sections.daemon import Round, middle_round, whole_rounds
 from watcher.commands.bench.sections.sweeps import cuda_graphs_table
 from watcher.commands.bench.workload import FULL, QUICK, Workload
 
@@ -18,6 +20,19 @@ def test_the_gain_of_cuda_graphs_is_a_ratio_by_batch_size():
 def test_the_ceiling_is_measured_over_every_photo_equally_often(workload: Workload, files: int, rounds: int):
     assert whole_rounds(files, workload) == rounds
     assert rounds >= workload.repeats and rounds * workload.stage_batch % files == 0
+
+
+def measured(rate: float, ceiling: float) -> Round:
+    """A round in which the daemon had this rate below this ceiling."""
+    state = SteadyState(None, rate, cpu=0.05, supervisor=0.0)
+    return Round({"coarse": 2 / ceiling}, 0.0, {"cpu:2": Ceiling(ceiling, "cores")}, {"cpu:2": state})
+
+
+def test_the_report_shows_the_round_with_the_median_share_not_the_median_rate():
+    rounds = [measured(30, 40), measured(27, 30), measured(20, 40)]
+    assert middle_round(rounds, "cpu:2").share("cpu:2") == 75
+    assert middle_round(rounds[:1], "cpu:2") is rounds[0]
+    assert all(workload.daemon_rounds % 2 for workload in (FULL, QUICK))
 
 
 def test_the_ceiling_counts_a_slow_photo_in_full():
