@@ -3,8 +3,10 @@
 import pytest
 
 from watcher.commands.bench.daemon.ceiling import Ceiling
+from watcher.commands.bench.daemon.run_once import OnceRun
 from watcher.commands.bench.daemon.steady_state import SteadyState
 from watcher.commands.bench.engine.stage_times import CPU, means, medians
+from watcher.commands.bench.process_monitor import CommandRecord
 from watcher.commands.bench.sections import roofline
 from watcher.commands.bench.sections.daemon import Round, middle_round, whole_rounds
 from watcher.commands.bench.sections.sweeps import cuda_graphs_table
@@ -24,7 +26,7 @@ def test_the_ceiling_is_measured_over_every_photo_equally_often(workload: Worklo
 
 def measured(rate: float, ceiling: float) -> Round:
     """A round in which the daemon had this rate below this ceiling."""
-    state = SteadyState(None, rate, cpu=0.05, supervisor=0.0)
+    state = SteadyState(OnceRun(300, 300 / rate, 15.0, 0.1, 0, CommandRecord()), rate, cpu=0.05, supervisor=0.0)
     return Round({"coarse": 2 / ceiling}, 0.0, {"cpu:2": Ceiling(ceiling, "cores")}, {"cpu:2": state})
 
 
