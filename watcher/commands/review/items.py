@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from inference.review.doubts import Review
 from watcher.core.errors import Gone, Stale
@@ -24,10 +26,12 @@ class Item:
     key: str
     """The image's key in the source."""
     output: str
-    """The key of its first output in the sink."""
+    """The key of the output that is shown: the plain cut-out if there is one, or else the first."""
     job: str
     model: str
     review: Review
+    options: Mapping[str, str]
+    """The options that each of its outputs in the sink records, as JSON by key; "" where one records none."""
     decision: Decision | None = None
     """What was decided about these outputs, if anything."""
 
@@ -35,6 +39,11 @@ class Item:
     def decided(self) -> str:
         """The decision in a word; empty if there is none."""
         return self.decision.verdict.value if self.decision else ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the output that is shown is the plain RGBA PNG."""
+        return output_options(self.options[self.output]) == {}
 
 
 @dataclass
@@ -56,11 +65,33 @@ def list_items(sink: Store) -> Listing:
         if item is None:
             listing.unknown += "source" in texts
             continue
-        decision = decisions.get(item.key)
-        valid = decision if decision is not None and decision.job == item.job else None
-        found.setdefault(item.key, replace(item, decision=valid))
-    listing.items = sorted(found.values(), key=lambda item: (item.review.confidence, item.key))
+        found[item.key] = _joined(found[item.key], item) if item.key in found else item
+    items = (_with_decision(item, decisions.get(item.key)) for item in found.values())
+    listing.items = sorted(items, key=lambda item: (item.review.confidence, item.key))
     return listing
+
+
+def output_options(recorded: str) -> dict[str, Any] | None:
+    """The look of an output, as the options that differ from the plain PNG; None where it records no options.
+
+    >>> output_options('{"canvas":448,"output":{"background":"#ffffff","format":"jpeg"}}')
+    {'background': '#ffffff', 'format': 'jpeg'}
+    """
+    try:
+        look = json.loads(recorded).get("output", {})
+    except (ValueError, AttributeError):
+        return None
+    return look if isinstance(look, dict) else None
+
+
+def _joined(first: Item, second: Item) -> Item:
+    """Two items of one image as one."""
+    shown = second if second.is_plain and not first.is_plain else first
+    return replace(shown, options={**first.options, **second.options})
+
+
+def _with_decision(item: Item, decision: Decision | None) -> Item:
+    return replace(item, decision=decision) if decision is not None and decision.job == item.job else item
 
 
 def _texts(sink: Store) -> Iterator[tuple[ImageRef, dict[str, str]]]:
@@ -99,4 +130,5 @@ def _item(ref: ImageRef, texts: dict[str, str]) -> Item | None:
         review = Review.parse(texts["confidence"], texts.get("doubts", ""))
     except ValueError:
         return None
-    return Item(texts["source"], ref.key, texts["job"], texts.get("model", ""), review)
+    options = {ref.key: texts.get("options", "")}
+    return Item(texts["source"], ref.key, texts["job"], texts.get("model", ""), review, options)

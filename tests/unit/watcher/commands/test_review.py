@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from inference.codec import encode
+from inference.compose import NO_METADATA, OutputSpec, compose
+from inference.compose.values import Format
 from inference.picture import Cutout
 from inference.review.doubts import Doubt, Review
 from watcher.cli import build_parser
@@ -29,11 +31,23 @@ REVIEWS = {
 }
 
 
+WHITE = OutputSpec(format=Format.JPEG, background="white")
+CUTOUT = Cutout(np.full((20, 30, 4), 200, np.uint8))
+
+
 def write_output(sink: LocalStore, key: str, found: Review | None, job: str = "1" * 64) -> None:
     output = Output(job, ImageRef(key, "v", 1), key.replace(".jpg", ".png"))
-    facts = Facts(0.5, model="nano 0123456789ab", review=found)
-    cutout = Cutout(np.full((20, 30, 4), 200, np.uint8))
-    sink.put(output, encode(cutout, text=output_text(output, facts)), None, facts)
+    facts = Facts(0.5, model="nano 0123456789ab", options='{"png_level":1}', review=found)
+    sink.put(output, encode(CUTOUT, text=output_text(output, facts)), None, facts)
+
+
+def write_jpeg(sink: LocalStore, key: str, spec: OutputSpec = WHITE, folder: str = "jpeg") -> None:
+    """Write one more output of an image."""
+    output = Output("3" * 64, ImageRef(key, "v", 1), f"{folder}/{key}", job="1" * 64)
+    options = json.dumps({"canvas": 448, "output": spec.changes()})
+    facts = Facts(0.5, model="nano 0123456789ab", options=options, review=REVIEWS[key])
+    composed = compose(CUTOUT, spec, NO_METADATA, output_text(output, facts))
+    sink.put(output, composed.data, None, facts)
 
 
 @pytest.fixture
@@ -130,6 +144,14 @@ def test_a_decision_about_everything_must_be_meant(sink: LocalStore, action: str
 def test_a_redo_needs_the_images(sink: LocalStore) -> None:
     with pytest.raises(ConfigurationError, match="--source"):
         run(sink, "--redo", "--below", "0.5")
+
+
+def test_the_plain_cut_out_is_shown_also_where_another_output_comes_first(sink: LocalStore) -> None:
+    write_jpeg(sink, "b.jpg", folder="a-jpeg")
+    write_jpeg(sink, "c.jpg", folder="z-jpeg")
+    Path(sink.root, "c.png").unlink()
+    shown = {item.key: item.output for item in list_items(sink).items}
+    assert shown == {"a/sure.jpg": "a/sure.png", "b.jpg": "b.png", "c.jpg": "z-jpeg/c.jpg"}
 
 
 def test_a_redo_replaces_an_output_under_its_id(sink: LocalStore, tmp_path: Path) -> None:
