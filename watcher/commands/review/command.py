@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from rich.text import Text
 from inference.review.doubts import Doubt
 from watcher.commands.command import Command, ExitCode, require_torch
 from watcher.commands.review.items import Item, Listing, list_items
-from watcher.commands.terminal import counted, make_table, printable
+from watcher.commands.review.output_flags import output_flags
+from watcher.commands.terminal import counted, make_table, printable, shorten
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
@@ -83,6 +84,17 @@ def left_alone(items: Sequence[Item], chosen: Sequence[Item], args: argparse.Nam
     return f"{counted(decided)} decided already, and left alone; --all includes them.\n" if decided else ""
 
 
+def left_outputs(left: Mapping[str, Item]) -> str:
+    """A warning about outputs of images that were made again, by key, that an earlier model has made; or nothing."""
+    if not left:
+        return ""
+    flags = output_flags(left.values()) or "and --preset, --output and --output-name as for the daemon"
+    return (
+        f"{counted(len(left), 'output')} left as before: {shorten(list(left)[:3], len(left))}. --redo makes only the "
+        f"outputs that the flags ask for. For all outputs of these images, add: --all {flags}\n"
+    )
+
+
 def table(items: Sequence[Item]) -> Table:
     """The items in their order, for people."""
     result = make_table("confidence", "image", "doubts", "model", "decision")
@@ -134,12 +146,14 @@ def _redo(settings: Settings, items: Sequence[Item], source: Store | None, sink:
     from watcher.wiring import find_model
 
     ensure_model(settings)
-    left_out, done = LeftOut(), 0
-    for item in redo(settings, find_model(settings), items, source, sink, left_out):
+    left_out, done, left = LeftOut(), 0, dict[str, Item]()
+    for item, keys in redo(settings, find_model(settings), items, source, sink, left_out):
         print(printable(item.key))
         done += 1
+        left |= dict.fromkeys(keys, item)
     left_out.print()
     print(f"made again with {settings.model}: {done} of {len(items)}", file=sys.stderr)
+    print(left_outputs(left), end="", file=sys.stderr)
     return ExitCode.REJECTED if left_out else ExitCode.OK
 
 
@@ -166,7 +180,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     decision = parser.add_mutually_exclusive_group()
     decision.add_argument("--accept", action="store_true", help="record that these cut-outs are good enough")
     decision.add_argument("--reject", action="store_true", help="record that these cut-outs must not be used")
-    decision.add_argument("--redo", action="store_true", help="make these cut-outs again with --model")
+    decision.add_argument(
+        "--redo",
+        action="store_true",
+        help="make these cut-outs again with --model, and --preset and --output of the daemon",
+    )
 
 
 COMMAND = Command(
@@ -182,7 +200,8 @@ examples:
   alphadrop review s3://shop/out --csv review.csv --below 0.5
   alphadrop review cutouts --accept --above 0.9
   alphadrop review cutouts --reject --pattern 'shoes/7*.jpg'
-  alphadrop review cutouts --redo --source photos --model u2net --below 0.5
+  alphadrop review cutouts --redo --source photos --model u2net --below 0.5 \\
+      --output cutout --output jpeg,background=white    the flags of the daemon
 
 Exit code:
   0  done

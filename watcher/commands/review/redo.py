@@ -78,8 +78,9 @@ class Redoer:
 
 def redo(
     settings: Settings, entry: ModelEntry, items: Sequence[Item], source: Store, sink: Store, left_out: LeftOut
-) -> Iterator[Item]:
-    """Make the outputs of the items again with a model; yields each item that is done.
+) -> Iterator[tuple[Item, list[str]]]:
+    """Make the outputs of the items again with a model; yields each item that is done, and the keys of its outputs that
+    the settings do not ask for, which are left as they are.
 
     The outputs keep the ids that they record, so that the daemon does not make them once more with its own model until
     the image changes. Raises Unavailable, or ConfigurationError.
@@ -88,12 +89,13 @@ def redo(
         redoer = Redoer.of(settings, entry, engine, source, sink)
         for item in items:
             try:
-                redoer.make(item.key)
+                made = redoer.make(item.key)
             except FAILURES as error:
                 left_out(item.key, str(error))
                 continue
             record_redo(redoer, item.key, item.job, item.review.confidence)
-            yield item
+            keys = {output.plan.output.key for output in made}
+            yield item, [key for key in item.options if key not in keys]
 
 
 def record_redo(redoer: Redoer, key: str, job: str, confidence: float | None) -> None:

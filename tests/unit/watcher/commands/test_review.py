@@ -3,25 +3,30 @@
 import argparse
 import csv
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from inference.codec import encode
-from inference.compose import NO_METADATA, OutputSpec, compose
+from inference.compose import NO_METADATA, PRESETS, OutputSpec, compose
 from inference.compose.values import Format
 from inference.picture import Cutout
 from inference.review.doubts import Doubt, Review
 from watcher.cli import build_parser
 from watcher.commands.review.command import choose, review
-from watcher.commands.review.items import list_items
+from watcher.commands.review.items import Item, list_items
+from watcher.commands.review.output_flags import output_flags
 from watcher.core.errors import ConfigurationError
 from watcher.core.jobs import Facts, ImageRef, Output
 from watcher.stores.decisions import Decision, Verdict, read_decisions, write_decision
 from watcher.stores.local import LocalStore
 from watcher.stores.output_metadata import output_text
+from watcher.stores.recorded import texts_of
 from watcher.testing import MemoryStore
 
 REVIEWS = {
@@ -156,15 +161,59 @@ def test_the_plain_cut_out_is_shown_also_where_another_output_comes_first(sink: 
 
 def test_a_redo_replaces_an_output_under_its_id(sink: LocalStore, tmp_path: Path) -> None:
     """Given two unsure images, of which one is left, when they are made again, then the daemon has nothing to do."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    Image.new("RGB", (30, 20), "white").save(photos / "b.jpg")
     before = sink.output_info("b.png")
-    assert run(sink, "--redo", "--source", str(photos), "--model", "fake", "--devices", "cpu", "--below", "0.8") == 3
+    assert redo_b(sink, tmp_path / "photos", "--below", "0.8") == 3
     after = {item.key: item for item in list_items(sink).items}
     assert sink.output_info("b.png") == before
     assert after["b.jpg"].model.startswith("fake ") and after["b.jpg"].decided == "redone"
     assert after["c.jpg"].decision is None
+
+
+def redo_b(sink: LocalStore, photos: Path, *words: str) -> int:
+    photos.mkdir(exist_ok=True)
+    Image.new("RGB", (30, 20), "white").save(photos / "b.jpg")
+    return run(sink, "--redo", "--source", str(photos), "--model", "fake", "--devices", "cpu", *words)
+
+
+def models_of(sink: LocalStore, *keys: str) -> list[str]:
+    return [texts_of(sink, ref)["model"].split()[0] for ref in sink.list() if ref.key in keys]
+
+
+def test_a_redo_warns_of_outputs_that_it_leaves_and_names_the_flags_that_make_them_too(
+    sink: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jpeg(sink, "b.jpg")
+    assert redo_b(sink, tmp_path / "photos", "--pattern", "b.jpg") == 0
+    said = capsys.readouterr().err
+    assert "1 output is left as before: jpeg/b.jpg." in said
+    assert models_of(sink, "b.png", "jpeg/b.jpg") == ["fake", "nano"]
+    flags = shlex.split(said.partition("add: ")[2])
+    assert flags == ["--all", "--output", "cutout", "--output", "jpeg,background=#ffffff"]
+    assert redo_b(sink, tmp_path / "photos", "--pattern", "b.jpg", *flags) == 0
+    assert models_of(sink, "b.png", "jpeg/b.jpg") == ["fake", "fake"]
+    assert "left as before" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "look", "flag"),
+    [
+        ("a/sure.png", {}, "cutout"),
+        ("jpeg/a/sure.jpg", WHITE.changes(), "jpeg,background=#ffffff"),
+        ("dark/a/sure.jpg", WHITE.changes(), "jpeg,background=#ffffff,name=dark"),
+        ("etsy/a/sure.jpg", PRESETS["etsy"].spec.changes(), "etsy"),
+        ("a/sure.jpg", WHITE.changes(), "jpeg,background=#ffffff,key={dir}{stem}.jpg"),
+        ("cut/a/sure-1.png", {}, "png,key=cut/{dir}{stem}-1.png"),
+        ("png/a/sure.png", {"trim": True, "margin": "5%"}, "png,trim=true,margin=5%"),
+        ("webp/other.webp", {"format": "webp"}, ""),
+        ("new/a/sure.png", {"halo": 3}, ""),
+    ],
+)
+def test_the_flag_of_an_output_is_told_from_its_key_and_its_options(key: str, look: dict[str, Any], flag: str) -> None:
+    recorded = json.dumps({"canvas": 448} | ({"output": look} if look else {}))
+    item = Item("a/sure.jpg", key, "1" * 64, "nano 0123456789ab", Review(0.5), {key: recorded})
+    assert output_flags([item]) == (f"--output {shlex.quote(flag)}" if flag else "")
+    unknown = replace(item, options={key: recorded, "old.png": ""})
+    assert output_flags([unknown]) == ""
 
 
 def test_decisions_are_kept_in_any_store() -> None:
