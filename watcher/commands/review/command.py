@@ -62,9 +62,11 @@ def review(args: argparse.Namespace) -> ExitCode:
 
 def choose(items: Sequence[Item], args: argparse.Namespace) -> list[Item]:
     """The items that the arguments name. Raises ConfigurationError where a decision names none in particular."""
-    if (args.accept or args.reject or args.redo) and args.pattern is None and args.below is None and args.above is None:
+    selection = (args.pattern, args.below, args.above, args.doubt)
+    if (args.accept or args.reject or args.redo) and selection == (None, None, None, None):
         raise ConfigurationError(
-            "A decision needs images: name them with --pattern, or by their confidence with --below or --above."
+            "A decision needs images: name them with --pattern, by their confidence with --below or --above, or by a "
+            "doubt with --doubt."
         )
     return [
         item

@@ -151,6 +151,11 @@ def test_a_redo_needs_the_images(sink: LocalStore) -> None:
         run(sink, "--redo", "--below", "0.5")
 
 
+def test_a_decision_may_be_about_all_images_with_a_doubt(sink: LocalStore) -> None:
+    run(sink, "--reject", "--doubt", "touches_frame")
+    assert [decision.key for decision in read_decisions(sink)] == ["b.jpg"]
+
+
 def test_the_plain_cut_out_is_shown_also_where_another_output_comes_first(sink: LocalStore) -> None:
     write_jpeg(sink, "b.jpg", folder="a-jpeg")
     write_jpeg(sink, "c.jpg", folder="z-jpeg")
