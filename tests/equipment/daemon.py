@@ -10,7 +10,6 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -25,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.equipment.support import STUCK, bind_by_permissions, clean_environment, wait_until
 from watcher.core.jobs import Rejection
+from watcher.core.python import python
 from watcher.protocol import STAGES
 from watcher.queues import open_queue
 from watcher.queues.base import QueueStats
@@ -127,7 +127,7 @@ class Daemon:
         usual = ["--log-format", "json", "--model", model, *([] if command == "watch" else ["--devices", "cpu"])]
         with folders.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "watcher", command, *where, *serving, *usual, *options],
+                python("-m", "watcher", command, *where, *serving, *usual, *options),
                 cwd=folders.top,
                 env=clean_environment(**variables),
                 stdin=subprocess.DEVNULL,

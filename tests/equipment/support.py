@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from watcher.core.python import python
 
 ROOT = Path(__file__).parents[2]
 STUCK = 600.0
@@ -91,7 +92,7 @@ def _finished(
     prepare: Callable[[], None] | None = None,
 ) -> Finished:
     done = subprocess.run(
-        [sys.executable, "-m", "watcher", *map(str, arguments)],
+        python("-m", "watcher", *map(str, arguments)),
         cwd=cwd or ROOT,
         env=clean_environment(**variables),
         capture_output=True,
@@ -120,7 +121,7 @@ def daemon(*arguments: object, log: Path, command: str = "run", **variables: str
     with (
         log.open("wb") as lines,
         subprocess.Popen(
-            [sys.executable, "-m", "watcher", command, *map(str, arguments)],
+            python("-m", "watcher", command, *map(str, arguments)),
             cwd=ROOT,
             env=clean_environment(**variables),
             stdout=lines,

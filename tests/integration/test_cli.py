@@ -167,6 +167,16 @@ def test_the_doctor_says_which_workers_will_run(call: Call) -> None:
     assert re.search(rf"OK +devices +{plan_workers('auto', 0, third_party=False)}", report.out)
 
 
+def test_the_doctor_says_that_the_sink_is_missing(call: Call, photos: Path) -> None:
+    done = call("doctor", photos)
+    assert done.code == 2 and "SINK is missing" in done.out
+
+
+def test_the_doctor_names_a_variable_that_is_no_setting() -> None:
+    done = alphadrop("doctor", ALPHADROP_PRESETS="shopify")
+    assert done.code == 0 and "ALPHADROP_PRESETS is not a setting; the nearest one is ALPHADROP_PRESET" in done.out
+
+
 def test_the_doctor_checks_the_folders_that_are_given(call: Call, photos: Path, tmp_path: Path) -> None:
     well = call("doctor", photos, tmp_path / "cutouts", "--model", "fake", "--devices", "cpu")
     assert well.code == 0, well.out

@@ -117,3 +117,20 @@ def test_a_gpu_that_is_not_there_is_named_before_anything_is_changed(tmp_path: P
     assert run.code == 2
     assert "--devices cuda:77: not visible here" in run.err and "Traceback" not in run.err
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_what_lies_in_the_working_folder_is_never_imported(tmp_path: Path) -> None:
+    products(1)[0].save(tmp_path / "photos")
+    trap = "raise SystemExit('imported from the working folder')"
+    for name in ("torch.py", "inference/__init__.py", "watcher/__init__.py", "json.py", "numpy.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(trap)
+    run = alphadrop("once", "photos", "cutouts", "--state", "state", "--devices", "cpu", cwd=tmp_path)
+    assert run.code == 0, run.err
+    checked = alphadrop("doctor", cwd=tmp_path)
+    assert "imported from" not in checked.out + checked.err and checked.code == 0
+
+
+def test_a_page_is_no_flag_of_a_command_that_ends_by_itself(tmp_path: Path) -> None:
+    run = alphadrop("once", tmp_path, tmp_path / "out", "--page")
+    assert run.code == 2 and "--page is not a flag of `alphadrop once`" in run.err

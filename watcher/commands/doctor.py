@@ -30,11 +30,12 @@ from watcher.commands.check import Check
 from watcher.commands.command import Command, ExitCode
 from watcher.commands.terminal import make_table
 from watcher.config.flags import add_settings_arguments
-from watcher.config.load import MissingSourceOrSink, load_settings
+from watcher.config.load import MissingSourceOrSink, load_settings, nearest_variable, unknown_variables
 from watcher.config.preflight import check_settings
 from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import ConfigurationError, WatcherError
+from watcher.core.python import python
 from watcher.fleet.cores import available_cores
 from watcher.fleet.devices import plan_workers
 from watcher.fleet.model_check import problem_with
@@ -70,11 +71,15 @@ def run_checks(args: argparse.Namespace) -> Iterator[Check]:
     """Check the machine and the model; and source, sink and queue if they are given."""
     try:
         settings, has_source_and_sink = load_settings(args), True
-    except MissingSourceOrSink:
+    except MissingSourceOrSink as error:
         settings, has_source_and_sink = load_settings(args, need_source_and_sink=False), False
+        if getattr(args, "source", None):
+            yield Check("source and sink", False, str(error))
     except ConfigurationError as error:
         yield Check("settings", False, str(error))
         return
+    for name in unknown_variables():
+        yield Check("settings", None, f"{name} is not a setting; the nearest one is {nearest_variable(name)}")
     yield _check_python()
     yield from _check_devices(settings)
     yield _check_codecs()
@@ -102,7 +107,7 @@ def _check_python() -> Check:
 
 
 def _check_devices(settings: Settings) -> Iterator[Check]:
-    answer = subprocess.run([sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, check=False)
+    answer = subprocess.run(python("-c", _ASK_TORCH), capture_output=True, text=True, check=False)
     if answer.returncode:
         why = answer.stderr.strip().splitlines()[-1]
         yield Check("torch", False, f"{why}; `run`, `once` and `work` need it: pip install 'alphadrop[engine]'")
@@ -333,8 +338,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     """\
-Give it the flags of the command that you want to run. Without source and sink
-it checks only the machine and the model. In a bucket that is the sink, it
+Give it the flags of the command that you want to run, but for those of the page,
+of throughput and of logs. Without source and sink it checks only the machine and
+the model. In a bucket that is the sink, it
 writes a small object, to see which conditional writes work, and deletes it.
 With --events, it follows the way of an event from the bucket to the queue. A
 webhook that --notify names gets one notification of the type `test`.""",

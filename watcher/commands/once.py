@@ -155,7 +155,7 @@ def _has_images(settings: Settings) -> bool:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    groups = [group for group in Group if group is not Group.OPERATION]
+    groups = [group for group in Group if group not in (Group.OPERATION, Group.PAGE)]
     add_settings_arguments(parser, *groups, "drain", "log_format", "log_level")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from watcher.core.errors import ConfigurationError
+from watcher.core.python import python
 from watcher.fleet.cores import (
     available_cores,
     available_memory,
@@ -71,7 +71,7 @@ def count_gpus() -> int:
 
 def ask_torch() -> int | None:
     """How many CUDA devices torch sees, None where it cannot say. Asks a short-lived process."""
-    answer = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True, check=False)
+    answer = subprocess.run(python("-c", _COUNT), capture_output=True, text=True, check=False)
     return int(answer.stdout) if answer.returncode == 0 else None
 
 
@@ -90,7 +90,7 @@ def require_devices(text: str, ask: Callable[[], int | None] = ask_torch) -> Non
 
 def gpu_memory() -> int:
     """Bytes of memory of the smallest GPU; 0 where CUDA cannot be initialised, which a worker then reports."""
-    answer = subprocess.run([sys.executable, "-c", _MEMORY], capture_output=True, text=True, check=False)
+    answer = subprocess.run(python("-c", _MEMORY), capture_output=True, text=True, check=False)
     return int(answer.stdout) if answer.returncode == 0 else 0
 
 

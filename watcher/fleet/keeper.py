@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import structlog
 
 from watcher.core.backoff import Backoff
 from watcher.core.errors import public
+from watcher.core.python import python
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 from watcher.protocol import (
     AfterDeath,
@@ -234,7 +234,7 @@ def _has_passed(report: Report) -> bool:
 
 def start_process() -> subprocess.Popen[str]:
     """Start a worker process, which then waits for its `WorkerStart`. Raises OSError."""
-    command = [sys.executable, "-m", "watcher.worker.process"]
+    command = python("-m", "watcher.worker.process")
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=worker_environment()
     )

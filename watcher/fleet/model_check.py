@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from importlib.util import find_spec
 
 from pydantic import TypeAdapter
 
 from inference.models.entry import ModelEntry
 from watcher.core.errors import ConfigurationError
+from watcher.core.python import python
 
-_SMOKE_TEST = [sys.executable, "-m", "inference.models.smoke_test"]
+_SMOKE_TEST = python("-m", "inference.models.smoke_test")
 
 
 def require_usable(entry: ModelEntry, flag: str = "--model") -> None:

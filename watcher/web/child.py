@@ -13,11 +13,12 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
+
+from watcher.core.python import python
 
 IDLE_SECONDS = 60.0
 """Seconds without a request after which a child ends."""
@@ -74,7 +75,7 @@ class Child:
             raise ChildFailed("the daemon is stopping")
         if self._process is None or self._process.poll() is not None:
             self._end()
-            command = [sys.executable, "-m", self._module]
+            command = python("-m", self._module)
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         return self._process
 

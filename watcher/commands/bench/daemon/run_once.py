@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from watcher.commands.bench.engine.engine_process import ROOT
 from watcher.commands.bench.process_monitor import CommandFailed, CommandRecord, monitor_command
 from watcher.config.settings import PREFIX
+from watcher.core.python import python
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def run_once(source: Path, work: Path, options: OnceOptions) -> OnceRun:
     """Process every file of `source` into a new folder below `work`. Raises CommandFailed where one is not written."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    command = [sys.executable, "-m", "watcher", "once", str(source), str(work / "out"), "--state", str(work / "state")]
+    command = python("-m", "watcher", "once", str(source), str(work / "out"), "--state", str(work / "state"))
     flags = ["--log-format", "json", "--log-level", "info", *options.flags]
     record = monitor_command([*command, *flags], clean_environment(), cwd=work, cores=options.cores)
     written = [at for at, image in record.lines("image") if image["outcome"] == "written"]

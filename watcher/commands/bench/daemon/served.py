@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from watcher.commands.bench.daemon.run_once import clean_environment
 from watcher.commands.bench.process_monitor import CommandFailed
+from watcher.core.python import python
 
 START_TIMEOUT = 300.0
 """Seconds in which a worker must be ready."""
@@ -47,7 +47,7 @@ def served_daemon(work: Path, flags: Sequence[str]) -> Iterator[ServedDaemon]:
     """Run the daemon on an empty source below `work`; killed at the end. Raises CommandFailed if it does not start."""
     source = work / "in"
     source.mkdir(parents=True)
-    command = [sys.executable, "-m", "watcher", "run", str(source), str(work / "out"), "--state", str(work / "state")]
+    command = python("-m", "watcher", "run", str(source), str(work / "out"), "--state", str(work / "state"))
     serving = ["--api", "--http", "127.0.0.1:0", "--log-format", "json", "--log-level", "info"]
     log = work / "log"
     with log.open("wb") as output:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from watcher.commands.bench.device_groups import DeviceGroup
+from watcher.core.python import python
 from watcher.fleet.worker_environment import WORKER_ENVIRONMENT
 
 ROOT = Path(__file__).parents[4]
@@ -48,7 +48,7 @@ class EngineProcess:
     def __init__(self, config: EngineProcessConfig) -> None:
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed at exit
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "watcher.commands.bench.engine.tasks"],
+            python("-m", "watcher.commands.bench.engine.tasks"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

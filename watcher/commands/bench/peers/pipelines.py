@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from watcher.commands.bench.process_monitor import CommandFailed
+from watcher.core.python import python
 
 REMBG = "rembg[cpu]==2.0.86"
 """What is installed where rembg is missing; it brings onnxruntime."""
@@ -31,14 +32,14 @@ def alphadrop(model: str, canvas: int | None) -> Pipeline:
     def command(source: Path, sink: Path) -> list[str]:
         options = ["--state", str(sink.parent / "state"), "--model", model, "--log-format", "json"]
         options += ["--canvas", str(canvas)] if canvas else []
-        return [sys.executable, "-m", "watcher", "once", str(source), str(sink), *options]
+        return python("-m", "watcher", "once", str(source), str(sink), *options)
 
     return Pipeline(OURS if canvas else f"{OURS}, own canvas", command, {"CUDA_VISIBLE_DEVICES": ""})
 
 
 def sequential_script(model: str) -> Pipeline:
     """The plain script of `sequential.py`."""
-    module = [sys.executable, "-m", "watcher.commands.bench.peers.sequential"]
+    module = python("-m", "watcher.commands.bench.peers.sequential")
     return Pipeline("sequential script", lambda source, sink: [*module, str(source), str(sink), model])
 
 
