@@ -18,7 +18,7 @@ import yaml
 from botocore.configloader import raw_config_parse
 
 from scripts.manifests import MANIFESTS, OVERLAYS, Manifest, schema_problems
-from tests.deploy.overlays import Pods, check_references, kind, one, pods_of, strings
+from tests.deploy.overlays import Pods, check_references, kind, one, pods_of, quantity, strings
 from tests.equipment.account import REGION, Account, account
 from tests.equipment.pages import blocks, prose
 from tests.equipment.support import ROOT
@@ -51,6 +51,11 @@ class Terminal:
         for text in found:
             self.shell(text)
 
+    def add(self, text: str) -> None:
+        """The one addition to the overlay that holds a text, which is then applied."""
+        [found] = [block.text for block in blocks(PAGE, "bash") if block.label == "add" and text in block.text]
+        self.shell(f"{found}kubectl apply -k shop")
+
     @property
     def objects(self) -> list[Manifest]:
         """What has been applied."""
@@ -82,6 +87,9 @@ def test_every_block_that_can_be_run_is():
         "rabbitmq",
         "backfill",
         "after",
+        "add",
+        "volume",
+        "monitoring",
     }
 
 
@@ -96,12 +104,77 @@ def test_the_overlay_to_try_it(terminal: Terminal):
     look_at(terminal.objects)
 
 
-def test_the_overlay_for_one_machine_with_one_gpu_and_with_two(terminal: Terminal):
+def test_the_overlay_for_one_machine_with_one_gpu(terminal: Terminal):
     terminal.paste("folder")
     look_at(terminal.objects)
     [pods] = pods_of(terminal.objects)
     assert pods.container["image"] == "registry.example/alphadrop:0.1.0-cuda"
+    assert (pods.gpus, pods.settings().devices) == (1, "cuda:0")
+
+
+def test_a_pod_with_two_gpus_has_cores_and_memory_for_two(terminal: Terminal):
+    terminal.paste("folder")
+    [single] = pods_of(terminal.objects)
+    terminal.add("nvidia.com~1gpu, value: 2")
+    [pods] = pods_of(terminal.objects)
     assert (pods.gpus, pods.settings().devices) == (2, "cuda:0,cuda:1")
+    [planned] = re.findall(r"Memory is (\d+) GiB for each GPU", prose(PAGE))
+    for bound in ("requests", "limits"):
+        one_gpu, two_gpus = single.container["resources"][bound], pods.container["resources"][bound]
+        assert quantity(one_gpu["memory"]) == int(planned) * 2**30
+        assert all(quantity(two_gpus[name]) == 2 * quantity(one_gpu[name]) for name in ("cpu", "memory"))
+
+
+# Additions to one's own overlay.
+
+
+@pytest.mark.parametrize(("overlay", "more"), [("rabbitmq", ()), ("folder", ("volume", "monitoring"))])
+def test_an_overlay_keeps_what_it_has_whatever_is_added(overlay: str, more: tuple[str, ...], terminal: Terminal):
+    terminal.shell("true", PASSWORD="p", KEDA_PASSWORD="k", WATCH_SECRET="w", WORK_SECRET="w")
+    terminal.paste(overlay)
+    before = {pods.name: pods.settings() for pods in pods_of(terminal.objects)}
+    for label in ("add", *more):
+        terminal.paste(label)
+    terminal.shell("kubectl apply -k shop")
+    objects = terminal.objects
+    look_at(objects)
+    for pods in pods_of(objects):
+        settings, old = pods.settings(), before[pods.name]
+        assert (settings.source, settings.s3_endpoint) == (old.source, old.s3_endpoint)
+        assert settings.model == "isnet-general-use"
+        if pods.command != "watch":
+            assert pods.spec["priorityClassName"] == "alphadrop-cutouts"
+            assert pods.spec["nodeSelector"]["nvidia.com/gpu.product"] == "NVIDIA-L40S"
+    hosts = {ingress["spec"]["rules"][0]["host"] for ingress in kind(objects, "Ingress")}
+    assert hosts == {"events.shop.example", "cutouts.shop.example"}
+    drains = {(pods.spec["terminationGracePeriodSeconds"], pods.settings().drain) for pods in pods_of(objects)}
+    assert drains == {(25, 15)}
+    [claim] = [claim for claim in kind(objects, "PersistentVolumeClaim") if claim["metadata"]["name"] == "models"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    for pods in pods_of(objects) if "volume" in more else ():
+        assert pods.may_write(str(pods.settings().source_path))
+    assert kind(objects, "PodMonitor") and kind(objects, "PrometheusRule")
+
+
+def test_the_comparison_is_resumed_and_images_are_pinned_by_their_digests(terminal: Terminal):
+    terminal.shell("true", PASSWORD="p", KEDA_PASSWORD="k", WATCH_SECRET="w", WORK_SECRET="w")
+    terminal.paste("rabbitmq")
+    terminal.add("/spec/suspend")
+    terminal.add("containers/0/image")
+    assert kind(terminal.objects, "CronJob")[0]["spec"]["suspend"] is False
+    assert Counter(images(terminal.objects)) == {
+        "registry.example/alphadrop@sha256:(of work)": 1,
+        "registry.example/alphadrop@sha256:(of watch)": 2,
+    }
+
+
+@pytest.mark.parametrize("key", ["patches", "images", "configMapGenerator", "resources"])
+def test_an_addition_is_refused_where_another_key_follows_the_list(key: str, terminal: Terminal, tmp_path: Path):
+    terminal.paste("folder")
+    with (tmp_path / "shop" / "kustomization.yaml").open("a") as file:
+        file.write(f"{key}:\n")
+    with pytest.raises(AssertionError, match=r"invalid Kustomization|expected kind"):
+        terminal.add("/spec/suspend")
 
 
 def test_the_backfill(terminal: Terminal):
@@ -114,12 +187,6 @@ def test_the_backfill(terminal: Terminal):
     assert list(schema_problems(terminal.objects, "1.34")) == []
 
 
-def test_the_comparison_is_resumed_by_a_patch(own_overlay: OwnOverlay):
-    [lines] = [block.text for block in blocks(PAGE, "yaml") if "/spec/suspend" in block.text]
-    [cron] = kind(own_overlay("onprem-rabbitmq", **yaml.safe_load(lines)), "CronJob")
-    assert cron["spec"]["suspend"] is False
-
-
 @pytest.mark.slow
 def test_the_overlay_for_aws(owner: Account):
     terminal = Terminal(owner.folder, owner)
@@ -130,6 +197,10 @@ def test_the_overlay_for_aws(owner: Account):
     look_at(objects)
     terminal.shell("true", NODE="gpu-1", POD="alphadrop-work-1")
     terminal.paste("after")
+    # Additions leave the patches with the user's region and roles
+    terminal.paste("add")
+    terminal.shell("kubectl apply -k shop")
+    objects = terminal.objects
     # The settings are the user's
     for pods in pods_of(objects):
         settings = pods.settings()
@@ -214,16 +285,6 @@ def test_an_image_is_pinned_by_its_digest(own_overlay: OwnOverlay):
     assert re.fullmatch(r"registry\.example/alphadrop@sha256:\w{64}", pods.container["image"])
 
 
-@pytest.mark.parametrize("name", ["aws-sqs", "onprem-rabbitmq"])
-def test_each_image_of_an_overlay_with_two_is_pinned_by_its_digest(own_overlay: OwnOverlay, name: str):
-    [lines] = [block.text for block in blocks(PAGE, "yaml") if "containers/0/image" in block.text]
-    objects = own_overlay(name, **yaml.safe_load(lines))
-    assert Counter(images(objects)) == {
-        "registry.example/alphadrop@sha256:(of work)": 1,
-        "registry.example/alphadrop@sha256:(of watch)": 2,
-    }
-
-
 def test_the_init_container_that_fetches_models_is_pinned_where_the_page_says(own_overlay: OwnOverlay):
     [path] = re.findall(r"`(/spec/\S+initContainers\S+)`", prose(PAGE))
     target = {"kind": "Deployment", "labelSelector": "app.kubernetes.io/component=run"}
@@ -241,18 +302,6 @@ def images(manifest: object) -> list[str]:
         return []
     own = [str(manifest["image"])] if "image" in manifest and "name" in manifest else []
     return own + [image for part in manifest.values() for image in images(part)]
-
-
-def test_the_shorter_times_for_spot_nodes_fit_each_other(own_overlay: OwnOverlay):
-    [spot] = [block.text for block in blocks(PAGE, "yaml") if "ALPHADROP_DRAIN" in block.text]
-    for pods in pods_of(own_overlay("aws-sqs", **yaml.safe_load(spot))):
-        assert pods.spec["terminationGracePeriodSeconds"] == pods.settings().drain + 10 == 25
-
-
-def test_monitoring_can_be_added_to_an_overlay_without_it(own_overlay: OwnOverlay):
-    [lines] = [block.text for block in blocks(PAGE, "yaml") if "monitoring" in block.text]
-    objects = own_overlay("single-node-folder", **yaml.safe_load(lines))
-    assert kind(objects, "PodMonitor") and kind(objects, "PrometheusRule")
 
 
 def test_the_table_of_sizes_is_what_its_formula_gives():
