@@ -17,7 +17,7 @@ import pytest
 import yaml
 from botocore.configloader import raw_config_parse
 
-from scripts.manifests import MANIFESTS, OVERLAYS, Manifest, schema_problems
+from scripts.manifests import MANIFESTS, OVERLAYS, Manifest, ManifestsFailed, schema_problems
 from tests.deploy.overlays import Pods, check_references, kind, one, pods_of, quantity, strings
 from tests.equipment.account import REGION, Account, account
 from tests.equipment.pages import blocks, prose
@@ -99,6 +99,24 @@ def test_every_overlay_and_component_is_explained():
     assert set(re.findall(r"^\| \[([\w-]+)\]", prose(PAGE), re.MULTILINE)) == set(OVERLAYS)
 
 
+def test_the_table_says_which_overlay_has_which_component():
+    stated = dict(re.findall(r"^\| `([\w-]+)` \| ([^|]*)\|", prose(PAGE), re.MULTILINE))
+    found = {name: components(MANIFESTS / "overlays" / name) for name in OVERLAYS}
+    for path in (MANIFESTS / "components").iterdir():
+        cell = (
+            set(OVERLAYS) if stated[path.name].strip() == "all" else set(re.findall(r"`([\w-]+)`", stated[path.name]))
+        )
+        assert cell == {name for name in OVERLAYS if path.name in found[name]}, path.name
+
+
+def components(folder: Path) -> set[str]:
+    """The names of the components that a kustomization uses, also through its bases."""
+    content = yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))
+    used = [folder / line for line in content.get("components", [])]
+    bases = [folder / line for line in content.get("resources", []) if (folder / line).is_dir()]
+    return {path.name for path in used}.union(*map(components, used + bases))
+
+
 def test_the_overlay_to_try_it(terminal: Terminal):
     terminal.paste("dev")
     look_at(terminal.objects)
@@ -175,6 +193,12 @@ def test_an_addition_is_refused_where_another_key_follows_the_list(key: str, ter
         file.write(f"{key}:\n")
     with pytest.raises(AssertionError, match=r"invalid Kustomization|expected kind"):
         terminal.add("/spec/suspend")
+
+
+@pytest.mark.parametrize("name", ["aws-sqs", "onprem-rabbitmq"])
+def test_a_component_that_an_overlay_has_already_is_refused(name: str, own_overlay: OwnOverlay):
+    with pytest.raises(ManifestsFailed, match="namespace transformation produces ID conflict"):
+        own_overlay(name, components=["../deploy/k8s/components/networkpolicy"])
 
 
 def test_the_backfill(terminal: Terminal):
