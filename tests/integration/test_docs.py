@@ -32,6 +32,7 @@ from watcher.config.preflight import check_settings
 from watcher.config.settings import Settings
 from watcher.core.counts import Counts
 from watcher.core.errors import Denied
+from watcher.fleet.devices import require_devices
 from watcher.queues.brokers import open_broker
 from watcher.sources.events import parse
 from watcher.telemetry.metrics import Metrics
@@ -73,6 +74,18 @@ def test_every_file_of_settings_is_read(page: Path, tmp_path: Path, monkeypatch:
     for block in blocks(page, "toml"):
         Path("alphadrop.toml").write_text(block.text, "utf-8")
         load_settings([], environ={})
+
+
+def test_the_readmes_file_of_settings_serves_the_page_on_a_machine_without_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    [block] = blocks(ROOT / "README.md", "toml")
+    Path("alphadrop.toml").write_text(block.text, "utf-8")
+    Path("photos").mkdir()
+    settings = load_settings(cli.build_parser().parse_args(["run", "--page"]), environ={})
+    check_settings(settings)
+    require_devices(settings.devices, ask=lambda: 0)
 
 
 @pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
