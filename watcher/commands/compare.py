@@ -89,7 +89,8 @@ examples:
 Exit code:
   0  every picture was compared
   2  wrong usage or configuration
-  3  some pictures could not be read""",
+  3  some pictures could not be read
+  4  could not finish, for example because a model could not be fetched""",
     _add_arguments,
     compare,
     "A B IMAGES",

@@ -143,7 +143,8 @@ examples:
 Exit code:
   0  every picture was scored
   2  wrong usage or configuration
-  3  some pictures were left out""",
+  3  some pictures were left out
+  4  could not finish, for example because the model could not be fetched""",
     _add_arguments,
     evaluate,
     "IMAGES ALPHAS",

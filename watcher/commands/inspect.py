@@ -171,7 +171,8 @@ examples:
 Exit code:
   0  every file says how it was made, or why there is no output
   2  wrong usage, or a file cannot be read
-  3  a file says nothing""",
+  3  a file says nothing
+  4  a bucket cannot be reached""",
     _add_arguments,
     inspect,
     "FILE...",

@@ -23,7 +23,8 @@ a service waits for it, as it does for a bucket or a broker.
 Exit code:
   0  stopped by a signal
   2  wrong usage or configuration
-  4  stopped, but images in flight were not finished in time"""
+  4  could not start or go on, and the last line says why; or stopped, but images
+     in flight were not finished in time"""
 _SAME = fill(
     f"Give `watch` and `work` the same source and sink, and the same {', '.join(map(flag_of, OUTPUT_SETTINGS))}: "
     "together they identify a job.",

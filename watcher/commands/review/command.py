@@ -208,7 +208,9 @@ examples:
 Exit code:
   0  done
   2  wrong usage or configuration
-  3  some images could not be made again""",
+  3  some images could not be made again
+  4  could not finish, for example because the sink is missing or the model
+     could not be fetched""",
     _add_arguments,
     review,
     "SINK",
