@@ -13,6 +13,7 @@ from inference.models.thirdparty.contracts import CONTRACTS
 from watcher.commands.command import Command, ExitCode, require_torch
 from watcher.commands.evaluate import LeftOut, add_out_argument, existing_folder, open_engine, with_progress
 from watcher.commands.model_files import ensure_model
+from watcher.commands.terminal import number_of
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import Settings
@@ -42,7 +43,7 @@ def compare(args: argparse.Namespace) -> ExitCode:
         raise ConfigurationError("None of the pictures could be read.")
     comparison.write(args.out, (_title(entries[0]), _title(entries[1])))
     mean = sum(line[1] for line in comparison.lines) / len(comparison.lines)
-    print(f"{len(comparison.lines)} pictures, mean difference of alpha {mean:.4f}")
+    print(f"{number_of(len(comparison.lines), 'picture')}, mean difference of alpha {mean:.4f}")
     print(f"{args.out}: sheet.png has the pictures that differ most, differences.csv has all")
     return ExitCode.REJECTED if left_out else ExitCode.OK
 

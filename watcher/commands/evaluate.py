@@ -16,6 +16,7 @@ from inference.errors import DeviceLost, ModelError
 from inference.models.entry import ModelEntry
 from watcher.commands.command import Command, ExitCode, require_torch
 from watcher.commands.model_files import ensure_model
+from watcher.commands.terminal import number_of
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import Settings
@@ -57,7 +58,7 @@ def evaluate(args: argparse.Namespace) -> ExitCode:
     if not verdict.scores:
         raise ConfigurationError("None of the pictures could be scored.")
     verdict.write(args.out)
-    Console().print(table(f"{entry.name} on {len(verdict.scores)} pictures", verdict.mean))
+    Console().print(table(f"{entry.name} on {number_of(len(verdict.scores), 'picture')}", verdict.mean))
     print(f"{args.out}: figures.csv has every picture, worst.png those with the largest MAD")
     return ExitCode.REJECTED if left_out else ExitCode.OK
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from watcher.commands.command import Command, ExitCode, prepare
-from watcher.commands.terminal import make_table, printable
+from watcher.commands.terminal import make_table, number_of, printable
 from watcher.config.flags import add_settings_arguments
 from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
 from watcher.core.batches import in_batches
@@ -120,7 +120,7 @@ class ComparisonProgress:
         """Update the line with the counts so far."""
         if self._status:
             outstanding = sum(found.get(state, 0) for state in OUTSTANDING)
-            self._status.update(f"{sum(found.values()):,} images compared, {outstanding:,} missing or outdated")
+            self._status.update(f"{number_of(sum(found.values()))} compared, {outstanding:,} missing or outdated")
 
     def __enter__(self) -> Self:
         if self._status:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from watcher.commands.command import Command, ExitCode
-from watcher.commands.terminal import OUTCOMES, make_table, outcomes_in, printable
+from watcher.commands.terminal import OUTCOMES, make_table, number_of, outcomes_in, printable
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import Group, Settings
@@ -90,7 +90,11 @@ def add_notifications(table: Table, stats: OutboxStats, set_aside: Sequence[tupl
     """Add the notifications that are not delivered, and for the given keys what the receiver said."""
     if stats.oldest is not None:
         minutes = max(0.0, time.time() - stats.oldest) / 60
-        table.add_row("notifications", f"{stats.pending:,}", f"not delivered; the oldest for {minutes:,.0f} minutes")
+        table.add_row(
+            "notifications",
+            f"{stats.pending:,}",
+            f"not delivered; the oldest for {number_of(round(minutes), 'minute')}",
+        )
     if stats.set_aside:
         remedy = "refused by the receiver; `alphadrop retry --notifications` sends them again"
         table.add_row("  set aside", f"{stats.set_aside:,}", remedy)

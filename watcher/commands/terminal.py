@@ -42,13 +42,22 @@ def make_table(*columns: str) -> Table:
     return table
 
 
+def number_of(number: int, noun: str = "image") -> str:
+    """A number of things.
+
+    >>> number_of(1), number_of(0), number_of(1000, "output")
+    ('1 image', '0 images', '1,000 outputs')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def counted(number: int, noun: str = "image") -> str:
     """A number of things with its verb.
 
     >>> counted(1), counted(2), counted(1000, "notification")
     ('1 image is', '2 images are', '1,000 notifications are')
     """
-    return f"{number:,} {noun} is" if number == 1 else f"{number:,} {noun}s are"
+    return f"{number_of(number, noun)} {'is' if number == 1 else 'are'}"
 
 
 def shorten(keys: Sequence[str], count: int) -> str:

@@ -17,7 +17,7 @@ from inference.review.doubts import Doubt
 from watcher.commands.command import Command, ExitCode, require_torch
 from watcher.commands.review.items import Item, Listing, list_items
 from watcher.commands.review.output_flags import output_flags
-from watcher.commands.terminal import counted, make_table, printable, shorten
+from watcher.commands.terminal import counted, make_table, number_of, printable, shorten
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import load_settings
 from watcher.config.settings import OUTPUT_SETTINGS, Group, Settings
@@ -51,12 +51,12 @@ def review(args: argparse.Namespace) -> ExitCode:
     print(summary(listing, chosen, shown))
     if args.csv:
         write_csv(chosen, args.csv)
-        print(f"{args.csv} has {len(chosen)} images.")
+        print(f"{args.csv} has {number_of(len(chosen))}.")
     if args.sheet and shown:
         from watcher.commands.review.sheet import write_sheet
 
         write_sheet(shown, source, sink, args.sheet)
-        print(f"{args.sheet} shows {len(shown)} images.")
+        print(f"{args.sheet} shows {number_of(len(shown))}.")
     return ExitCode.OK
 
 
@@ -109,12 +109,15 @@ def table(items: Sequence[Item]) -> Table:
 
 def summary(listing: Listing, chosen: Sequence[Item], shown: Sequence[Item]) -> str:
     """What the list leaves out, in a sentence or two."""
-    decided = sum(item.decision is not None for item in listing.items)
-    parts = [f"{len(shown)} of {len(chosen)} images, the least sure first."] if chosen else ["Nothing to review."]
+    decided, total = sum(item.decision is not None for item in listing.items), len(listing.items)
+    parts = [f"{len(shown):,} of {number_of(total)}{', the least sure first' if chosen else ': nothing to review'}."]
+    if len(shown) < len(chosen) < total:
+        selected = f"{len(shown):,} of {len(chosen):,} selected images, the least sure first"
+        parts = [f"{selected}; there are {total:,} in all."]
     if not listing.items and not listing.unknown:
         parts = ["There are no outputs of alphadrop here: name the SINK of `once` or `run`."]
-    parts += [f"{decided} of {len(listing.items)} are decided."] if decided else []
-    parts += [f"{listing.unknown} outputs record no confidence."] if listing.unknown else []
+    parts += [f"{counted(decided)} decided."] if decided else []
+    parts += [f"{number_of(listing.unknown, 'output')} without a confidence."] if listing.unknown else []
     return " ".join(parts)
 
 

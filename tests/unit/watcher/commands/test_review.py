@@ -79,7 +79,7 @@ def test_the_least_sure_image_comes_first(sink: LocalStore, capsys: pytest.Captu
     said = capsys.readouterr().out
     assert said.index("0.31") < said.index("0.72") < said.index("0.97")
     assert "undecided, touches frame" in said
-    assert "3 of 3 images" in said and "1 outputs record no confidence" in said
+    assert "3 of 3 images" in said and "1 output without a confidence." in said
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,29 @@ def test_a_decision_takes_an_image_off_the_list_until_it_is_made_anew(sink: Loca
     assert len(choose(list_items(sink).items, arguments("sink", "--all"))) == 3
     write_output(sink, "b.jpg", Review(0.4), job="2" * 64)
     assert [item.key for item in choose(list_items(sink).items, arguments("sink"))] == ["b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--below", "0.5"), "1 of 3 images, the least sure first."),
+        (("--limit", "2"), "2 of 3 images, the least sure first."),
+        (("--below", "0.8", "--limit", "1"), "1 of 2 selected images, the least sure first; there are 3 in all."),
+        (("--below", "0.1"), "0 of 3 images: nothing to review."),
+    ],
+)
+def test_the_summary_says_how_many_images_there_are_in_all(
+    sink: LocalStore, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    run(sink, *words)
+    assert f"{said} 1 output without a confidence." in capsys.readouterr().out
+
+
+def test_one_image_is_no_plural(sink: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(tmp_path / name) for name in ("review.csv", "review.png")]
+    run(sink, "--below", "0.5", "--csv", files[0], "--sheet", files[1])
+    said = capsys.readouterr().out
+    assert "review.csv has 1 image.\n" in said and "review.png shows 1 image.\n" in said
 
 
 def test_a_folder_without_outputs_is_not_taken_for_a_sink_that_is_reviewed(

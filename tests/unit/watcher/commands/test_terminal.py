@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+import time
 from collections import Counter
 
 import pytest
 from rich.console import Console
 
 from watcher.commands.once import Progress, summary_table
-from watcher.commands.status import queue_table
+from watcher.commands.status import add_notifications, queue_table
 from watcher.commands.terminal import printable
 from watcher.core.jobs import ImageRef, Job, Outcome, Rejection
 from watcher.core.reasons import Reason
 from watcher.protocol import ImageReport
 from watcher.queues.base import QueueStats
+from watcher.queues.outbox import OutboxStats
 from watcher.telemetry.run_summary import RunSummary
 
 EVIL = "a\x1b[2J\x1b]0;title\x07\r\nOK.jpg"
@@ -102,6 +104,13 @@ def test_tables_contain_no_control_characters_from_names() -> None:
     console.print(summary_table(RunSummary(empty=1, first_empty=[EVIL]), [(job, rejection)], lambda: True))
     assert page.getvalue().count(r"a\x1b[2J") == 4
     assert all(line.isprintable() for line in page.getvalue().split("\n"))
+
+
+def test_a_notification_that_waits_for_a_minute_waits_for_no_minutes() -> None:
+    table, page = queue_table(QueueStats(), []), io.StringIO()
+    add_notifications(table, OutboxStats(pending=1, oldest=time.time() - 60), [])
+    Console(file=page, width=200).print(table)
+    assert "the oldest for 1 minute\n" in "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
 def test_a_number_that_the_queue_cannot_know_is_unknown_rather_than_0() -> None:
