@@ -121,6 +121,19 @@ def test_a_decision_takes_an_image_off_the_list_until_it_is_made_anew(sink: Loca
     assert [item.key for item in choose(list_items(sink).items, arguments("sink"))] == ["b.jpg", "c.jpg"]
 
 
+def test_an_image_is_listed_again_when_the_file_of_its_decision_is_deleted(sink: LocalStore) -> None:
+    run(sink, "--reject", "--pattern", "a/*")
+    assert "a/sure.jpg" not in [item.key for item in choose(list_items(sink).items, arguments("sink"))]
+    Path(sink.root, "_alphadrop/review/a/sure.jpg.json").unlink()
+    assert "a/sure.jpg" in [item.key for item in choose(list_items(sink).items, arguments("sink"))]
+
+
+def test_a_new_decision_replaces_an_earlier_one_if_all_images_are_meant(sink: LocalStore) -> None:
+    run(sink, "--reject", "--pattern", "b.jpg")
+    run(sink, "--accept", "--pattern", "b.jpg", "--all")
+    assert [decision.verdict for decision in read_decisions(sink)] == [Verdict.ACCEPTED]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
