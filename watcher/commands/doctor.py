@@ -28,7 +28,7 @@ from inference.models.thirdparty.known import KNOWN
 from inference.picture import Cutout
 from watcher.commands.check import Check
 from watcher.commands.command import Command, ExitCode
-from watcher.commands.terminal import make_table
+from watcher.commands.terminal import make_table, number_of
 from watcher.config.flags import add_settings_arguments
 from watcher.config.load import MissingSourceOrSink, load_settings, nearest_variable, unknown_variables
 from watcher.config.preflight import check_settings
@@ -226,7 +226,9 @@ def _check_inotify(source: Path) -> Check:
     folders = sum(1 for _ in os.walk(source))
     enough = folders < allowed
     remedy = f"; raise it: sysctl fs.inotify.max_user_watches={folders * 2}, or use --watch polling"
-    return Check("events", enough, f"{folders} folders to watch, {allowed} allowed" + ("" if enough else remedy))
+    return Check(
+        "events", enough, f"{number_of(folders, 'folder')} to watch, {allowed:,} allowed" + ("" if enough else remedy)
+    )
 
 
 def _check_space(sink: Path) -> Check:

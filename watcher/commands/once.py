@@ -18,7 +18,7 @@ from rich.text import Text
 from inference.compose import PRESETS
 from watcher.commands.command import Command, ExitCode, prepare, require_torch
 from watcher.commands.model_files import ensure_model
-from watcher.commands.terminal import OUTCOMES, make_table, outcomes_in, shorten
+from watcher.commands.terminal import OUTCOMES, counted, make_table, outcomes_in, shorten
 from watcher.config.flags import add_settings_arguments
 from watcher.config.settings import Group, Settings
 from watcher.core.counts import Counts
@@ -48,8 +48,8 @@ def once(args: argparse.Namespace) -> ExitCode:
     rejected = supervisor.rejected()
     if supervisor.undelivered:
         Console(stderr=True).print(
-            f"alphadrop: {supervisor.undelivered:,} notifications are not delivered yet. The next `once` or `run` with "
-            "the same source, sink and --state sends them; the log says what the receiver answers.",
+            f"alphadrop: {counted(supervisor.undelivered, 'notification')} not delivered yet. The next `once` or `run` "
+            "with the same source, sink and --state delivers what is left; the log says what the receiver answers.",
             markup=False,
         )
     skipped = supervisor.run_summary.unreadable_folders
