@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inference.models.islands import CLEAR
-from inference.models.neighbourhoods import covered, mean_around, widest
+from inference.neighbourhoods import covered, local_mean, mean_around, widest
 
 UNDECIDED = 2.1875
 """A pixel is undecided where its logit is nearer to 0: where alpha is between 0.1 and 0.9."""
@@ -77,17 +77,9 @@ def local_background(picture: Tensor, sure: Tensor, pooled: bool) -> Tensor:
     """The mean colour of sure background near every pixel, B x 3 x h x w; far from all of it the picture's own mean."""
     cells = F.avg_pool2d(torch.cat((sure, sure * picture), 1), CELL)
     far = 0.02  # what the whole picture's mean counts beside a neighbourhood that is all background
-    sums = _mean_of_square(cells, pooled).add_(cells.mean((2, 3), keepdim=True), alpha=far)
+    sums = local_mean(cells, REACH, pooled).add_(cells.mean((2, 3), keepdim=True), alpha=far)
     mean = sums[:, 1:] / (sums[:, :1] + 1e-6)
     return F.interpolate(mean, size=picture.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _mean_of_square(cells: Tensor, pooled: bool) -> Tensor:
-    """The mean over squares of REACH around each cell of B x C x h x w; beyond the border are zeros."""
-    if pooled:
-        return F.avg_pool2d(cells, REACH, 1, REACH // 2)
-    rows = F.avg_pool2d(cells, (1, REACH), 1, (0, REACH // 2))  # one direction after the other: far fewer additions
-    return F.avg_pool2d(rows, (REACH, 1), 1, (REACH // 2, 0))
 
 
 def no_shadow(picture: Tensor, behind: Tensor, brighter: Tensor, pooled: bool) -> Tensor:

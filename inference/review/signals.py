@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inference.labels import label, totals
+from inference.neighbourhoods import local_mean
 
 GRID = 48
 """Longer side in pixels of the grid on which shapes and colours are compared."""
@@ -34,8 +34,6 @@ DARKEST_SHADOW = 0.3
 """Brightness of a shadow beside that of the lit ground, at least."""
 SMOOTH = 0.06
 """Steps of brightness from cell to cell, at most, within a shadow."""
-KEPT_MATRICES = 64
-"""Matrices of `averaging` that are kept, of some kilobytes each: the grid of a canvas needs four."""
 TINY = 1e-4
 """Added to areas that are divided by."""
 
@@ -173,24 +171,6 @@ def mean_colours(coloured: Tensor, side: int, pooled: bool) -> Tensor:
     """Average the last channels of B x 4 x h x w around each cell, weighted by the first one: B x 3 x h x w."""
     sums = local_mean(coloured, side, pooled)
     return sums[:, 1:] / (sums[:, :1] + 1e-3)
-
-
-def local_mean(plane: Tensor, side: int, pooled: bool) -> Tensor:
-    """Average over the square of `side` (odd) around each cell; outside of the picture is nothing.
-
-    Pooling is one launch on a GPU, and slow on a CPU.
-    """
-    if pooled:
-        return F.avg_pool2d(plane, side, 1, side // 2)
-    height, width = plane.shape[-2:]
-    return averaging(height, side) @ plane @ averaging(width, side)
-
-
-@lru_cache(maxsize=KEPT_MATRICES)
-def averaging(length: int, side: int) -> Tensor:
-    """Build the matrix that averages `side` neighbours on a line of `length` numbers: faster than a pool on a CPU."""
-    places = torch.arange(length)
-    return ((places[:, None] - places).abs() <= side // 2).float() / side
 
 
 def slopes(plane: Tensor) -> Tensor:

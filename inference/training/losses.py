@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inference.models.cvunet import Level, lift
-from inference.models.neighbourhoods import widest
+from inference.neighbourhoods import widest
 
 BAND_WEIGHT = 4.0
 """How much more a pixel of the transition band counts: a few percent of the pixels decide how a matte looks."""

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from inference.review.signals import SIGNALS, local_mean, measure, signals
+from inference.neighbourhoods import local_mean
+from inference.review.signals import SIGNALS, measure, signals
 
 SIDE = 96
 

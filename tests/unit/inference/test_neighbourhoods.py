@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inference.models.neighbourhoods import covered, mean_around, widest
+from inference.neighbourhoods import covered, mean_around, widest
 
 
 @pytest.mark.parametrize("radius", [0, 1, 3, 5])
