@@ -167,9 +167,11 @@ def test_the_doctor_says_which_workers_will_run(call: Call) -> None:
     assert re.search(rf"OK +devices +{plan_workers('auto', 0, third_party=False)}", report.out)
 
 
-def test_the_doctor_says_that_the_sink_is_missing(call: Call, photos: Path) -> None:
+def test_the_doctor_says_which_of_source_and_sink_is_missing(call: Call, photos: Path) -> None:
     done = call("doctor", photos)
     assert done.code == 2 and "SINK is missing" in done.out
+    done = alphadrop("doctor", ALPHADROP_SINK=str(photos))
+    assert done.code == 2 and "SOURCE is missing" in done.out
 
 
 def test_the_doctor_names_a_variable_that_is_no_setting() -> None:

@@ -73,7 +73,7 @@ def run_checks(args: argparse.Namespace) -> Iterator[Check]:
         settings, has_source_and_sink = load_settings(args), True
     except MissingSourceOrSink as error:
         settings, has_source_and_sink = load_settings(args, need_source_and_sink=False), False
-        if getattr(args, "source", None):
+        if len(error.missing) == 1:
             yield Check("source and sink", False, str(error))
     except ConfigurationError as error:
         yield Check("settings", False, str(error))

@@ -48,6 +48,11 @@ _COLLECTOR = "http://collector:4318"
 class MissingSourceOrSink(ConfigurationError):
     """Source or sink is not given; nothing else is wrong."""
 
+    def __init__(self, missing: Sequence[str]) -> None:
+        """`missing` has a sentence for each of the two that is not given."""
+        super().__init__("\n".join(missing))
+        self.missing = missing
+
 
 @dataclass(frozen=True)
 class _Layer:
@@ -89,7 +94,7 @@ def load_settings(
     if problems:
         raise ConfigurationError("\n".join(problems + missing))
     if missing:
-        raise MissingSourceOrSink("\n".join(missing))
+        raise MissingSourceOrSink(missing)
     return settings
 
 
