@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.equipment.daemon import Daemon, Folders, UsersDaemon, colour, coloured
 from tests.equipment.support import STUCK, clean_environment
+from watcher.core.python import python
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -68,7 +68,7 @@ def test_a_service_waits_for_its_state_folder(folders: Folders) -> None:
 def test_a_person_at_a_terminal_is_told_at_once(folders: Folders) -> None:
     folders.source.rmdir()
     ours, its = pty.openpty()
-    command = [sys.executable, "-m", "watcher", "run", *folders.places, "--state", str(folders.state)]
+    command = python("-m", "watcher", "run", *folders.places, "--state", str(folders.state))
     refused = subprocess.run(command, env=clean_environment(), stdin=its, stdout=its, stderr=its, timeout=STUCK)
     os.close(its)
     assert refused.returncode == 2
